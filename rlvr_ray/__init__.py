@@ -1,0 +1,1 @@
+"""Questions over documents become DPO preference data, on Ray."""

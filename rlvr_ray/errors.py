@@ -1,0 +1,51 @@
+"""Every exception that rlvr_ray raises on purpose.
+
+    RlvrError
+    ├── ConfigError         a setting or an installation is wrong: nothing works until it is mended
+    ├── InputError          a caller's data is wrong: mend the request (HTTP 422)
+    │   └── ContextOverflow the prompt does not fit the model
+    ├── NotFound            no such batch, document, ... (HTTP 404)
+    ├── Overloaded          too much in flight, or no room: try again later (HTTP 503)
+    ├── Unavailable         a part is down or did not answer in time: try again later (HTTP 503)
+    ├── JudgeError          a judge answered, and its answer cannot be used
+    └── LedgerError         the ledger is damaged, locked or from a newer version
+
+Foreign exceptions are translated in the adapter that meets them. All of these survive pickling,
+since Ray carries them between processes: one message, no further constructor arguments.
+"""
+
+
+class RlvrError(Exception):
+    """Base of the tree above; ``str(error)`` is one line that says what to do."""
+
+
+class ConfigError(RlvrError):
+    """A setting or an installation is wrong."""
+
+
+class InputError(RlvrError):
+    """A caller's data is wrong."""
+
+
+class ContextOverflow(InputError):
+    """The prompt does not fit the model's context."""
+
+
+class NotFound(RlvrError):
+    """The thing asked for does not exist."""
+
+
+class Overloaded(RlvrError):
+    """Too much is in flight."""
+
+
+class Unavailable(RlvrError):
+    """A part that is needed is down or too slow."""
+
+
+class JudgeError(RlvrError):
+    """A judge's answer cannot be used; the message becomes the reason of a failed verification."""
+
+
+class LedgerError(RlvrError):
+    """The ledger cannot be opened or trusted."""
