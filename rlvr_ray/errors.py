@@ -5,6 +5,7 @@
     ├── InputError          a caller's data is wrong: mend the request (HTTP 422)
     │   └── ContextOverflow the prompt does not fit the model
     ├── NotFound            no such batch, document, ... (HTTP 404)
+    ├── NoDocuments         there is nothing to search yet: ingest first (HTTP 409)
     ├── Overloaded          too much in flight, or no room: try again later (HTTP 503)
     ├── Unavailable         a part is down or did not answer in time: try again later (HTTP 503)
     ├── JudgeError          a judge answered, and its answer cannot be used
@@ -33,6 +34,10 @@ class ContextOverflow(InputError):
 
 class NotFound(RlvrError):
     """The thing asked for does not exist."""
+
+
+class NoDocuments(RlvrError):
+    """There is nothing to search yet."""
 
 
 class Overloaded(RlvrError):

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rlvr_ray.models import MINILM_L6_V2, MINILM_L6_V2_TOKENIZER
-
-Vectors = NDArray[np.float32]
+from rlvr_ray.ports import Vectors
 
 
 class MiniLM:

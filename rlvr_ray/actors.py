@@ -1,0 +1,241 @@
+"""The Ray shell: which process holds what, and how it is reached from another.
+
+A replica or actor below wraps one plain class; a ``Remote…`` is the same port seen from afar.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import ray
+from ray import exceptions as ray_errors
+from ray.actor import ActorHandle
+from ray.serve import exceptions as serve_errors
+from ray.serve.handle import DeploymentHandle
+
+from rlvr_ray import __version__
+from rlvr_ray.adapters.embedding import MiniLM
+from rlvr_ray.core.records import Batch, Context, Verification
+from rlvr_ray.errors import InputError, JudgeError, Overloaded, RlvrError, Unavailable
+from rlvr_ray.ports import BatchState, Claim, Completion, Document, Ingested, Prompt, Query
+from rlvr_ray.settings import Settings
+
+NAMESPACE = "rlvr_ray"  #: given always: the default differs by how Serve was started
+AGGREGATOR = "aggregator"
+APP = "rlvr"  #: the Serve application
+
+
+class GeneratorReplica:
+    """Holds the language model."""
+
+    def __init__(self, settings: Settings) -> None:
+        from rlvr_ray.adapters.llamacpp import LlamaCpp
+
+        self._engine = LlamaCpp(settings.generator)
+
+    async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
+        return await self._engine.generate(prompts)
+
+    async def check_health(self) -> str:
+        """Serve asks now and then, and replaces a replica that does not answer well."""
+        return await self._engine.check()
+
+    async def __del__(self) -> None:
+        await self._engine.close()
+
+
+class RetrieverReplica:
+    """Holds the vector store's folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        from rlvr_ray.adapters.qdrant import QdrantRetriever
+
+        folder = settings.data_dir / "qdrant"
+        self._store = QdrantRetriever(settings.retrieval, folder, MiniLM())
+
+    async def search(self, queries: Sequence[Query]) -> list[list[Context]]:
+        return await self._store.search(queries)
+
+    async def ingest(self, documents: Sequence[Document]) -> list[Ingested]:
+        return await self._store.ingest(documents)
+
+    async def count(self) -> int:
+        return await self._store.count()
+
+    def __del__(self) -> None:
+        self._store.close()
+
+
+class VerifierReplica:
+    """Holds RAGAS; its judge is the Generator."""
+
+    def __init__(self, settings: Settings, generator: DeploymentHandle[Any]) -> None:
+        from rlvr_ray.adapters.ragas import RagasVerifier
+
+        self._verifier = RagasVerifier(
+            RemoteGenerator(generator), MiniLM(), settings.verification
+        )
+
+    async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
+        return await self._verifier.verify(claims)
+
+
+class AggregatorActor:
+    """Holds the ledger and the files. After a crash Ray makes it again, and it goes on."""
+
+    def __init__(self, settings: Settings) -> None:
+        from rlvr_ray.adapters.dataset import Dataset
+        from rlvr_ray.adapters.ledger import Ledger
+        from rlvr_ray.aggregator import Aggregator
+
+        self._settings = settings
+        self._aggregator = Aggregator(
+            Ledger(settings.data_dir),
+            Dataset(settings.data_dir),
+            RemoteVerifier(),
+            settings,
+        )
+        # Ray runs this inside the actor's event loop; unfinished work goes on without a caller.
+        self._started = asyncio.create_task(self._aggregator.start())
+
+    def serves(self) -> tuple[str, Settings]:
+        """The version and the settings that it runs with."""
+        return __version__, self._settings
+
+    async def record(self, batches: Sequence[Batch]) -> list[Batch]:
+        await self._started
+        return await self._aggregator.record(batches)
+
+    async def find(self, batch_id: UUID) -> BatchState | None:
+        await self._started
+        return await self._aggregator.find(batch_id)
+
+    async def stats(self) -> dict[str, Any]:
+        await self._started
+        return await self._aggregator.stats()
+
+    async def close(self) -> None:
+        """Bring the files up to date, seal them, release the folder."""
+        await self._started
+        await self._aggregator.close()
+
+
+def start_aggregator(settings: Settings) -> "ActorHandle[AggregatorActor]":
+    """The running aggregator, or a new one where none runs or an old one does."""
+    actor = ray.remote(AggregatorActor).options(
+        name=AGGREGATOR,
+        namespace=NAMESPACE,
+        lifetime="detached",  # it outlives the job and the Serve replica that asked for it
+        get_if_exists=True,
+        max_restarts=-1,
+        max_task_retries=-1,  # every method may run twice: ids make repeats harmless
+        max_concurrency=1000,
+        num_cpus=0,
+    )
+    handle: ActorHandle[AggregatorActor] = actor.remote(settings)
+    if ray.get(handle.serves.remote()) != (__version__, settings):
+        stop_aggregator()
+        handle = actor.remote(settings)
+    return handle
+
+
+def stop_aggregator() -> None:
+    """Have the aggregator finish its files, then end it; nothing where none runs."""
+    with contextlib.suppress(ValueError):
+        handle = ray.get_actor(AGGREGATOR, namespace=NAMESPACE)
+        ray.get(handle.close.remote())
+        ray.kill(handle)
+
+
+class RemoteGenerator:
+    """A Generator in its own deployment."""
+
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+        self._handle = handle
+
+    async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
+        with _boundary("the generator"):
+            result: list[list[Completion] | InputError]
+            result = await self._handle.generate.remote(prompts)
+            return result
+
+    async def check(self) -> str:
+        with _boundary("the generator"):
+            return str(await self._handle.check_health.remote())
+
+
+class RemoteRetriever:
+    """A Retriever in its own deployment."""
+
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+        self._handle = handle
+
+    async def search(self, queries: Sequence[Query]) -> list[list[Context]]:
+        with _boundary("the retriever"):
+            result: list[list[Context]] = await self._handle.search.remote(queries)
+            return result
+
+    async def ingest(self, documents: Sequence[Document]) -> list[Ingested]:
+        with _boundary("the retriever"):
+            result: list[Ingested] = await self._handle.ingest.remote(documents)
+            return result
+
+    async def count(self) -> int:
+        with _boundary("the retriever"):
+            return int(await self._handle.count.remote())
+
+
+class RemoteVerifier:
+    """The Verifier deployment of the running app, looked up late: the aggregator starts first."""
+
+    def __init__(self) -> None:
+        self._handle: DeploymentHandle[Any] | None = None
+
+    async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
+        from ray import serve
+
+        with _boundary("the verifier"):
+            if self._handle is None:
+                self._handle = serve.get_deployment_handle("Verifier", app_name=APP)
+            result: list[Verification | JudgeError] = await self._handle.verify.remote(claims)
+            return result
+
+
+class RemoteRecorder:
+    """A Recorder that is the aggregator."""
+
+    def __init__(self, handle: "ActorHandle[AggregatorActor]") -> None:
+        self._handle = handle
+
+    async def record(self, batches: Sequence[Batch]) -> list[Batch]:
+        with _boundary("the aggregator"):
+            return await self._handle.record.remote(batches)
+
+    async def find(self, batch_id: UUID) -> BatchState | None:
+        with _boundary("the aggregator"):
+            return await self._handle.find.remote(batch_id)
+
+    async def stats(self) -> dict[str, Any]:
+        with _boundary("the aggregator"):
+            return await self._handle.stats.remote()
+
+
+@contextlib.contextmanager
+def _boundary(part: str) -> Iterator[None]:
+    """Ray's exceptions, as ours: what the other side raised on purpose comes through as it was."""
+    try:
+        yield
+    except ray_errors.RayTaskError as error:
+        if isinstance(error.cause, RlvrError):
+            raise error.cause from None
+        raise
+    except serve_errors.BackPressureError:
+        raise Overloaded(f"{part} has too much to do; try again in a while") from None
+    except (
+        ray_errors.RayActorError,
+        serve_errors.RayServeException,
+        ray_errors.GetTimeoutError,
+    ) as error:
+        raise Unavailable(f"{part} is not there: {str(error).splitlines()[0]}") from None

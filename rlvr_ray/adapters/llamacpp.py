@@ -1,0 +1,216 @@
+"""llama.cpp in this process: the engine where there is no GPU.
+
+``xllamacpp`` runs llama.cpp's own server, continuous batching included, on a Unix socket that only
+this user can reach; we are its one client. That gives cancellation (a closed connection frees its
+slot) and concurrency without threads of ours.
+
+The samples of a prompt share one prefill: the prompt is evaluated in one slot, whose state is then
+copied to the other samples' slots through files in memory. Slots are ours to lease, so that no
+request ever reads a state that another one wrote; the server's own prompt cache is off.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rlvr_ray.core.records import Usage
+from rlvr_ray.errors import ConfigError, ContextOverflow, InputError, Unavailable
+from rlvr_ray.models import SMOLLM2_135M, verify
+from rlvr_ray.ports import Completion, Prompt, Sample
+from rlvr_ray.settings import GeneratorSettings
+from rlvr_ray.tasks import gather
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A llama.cpp slot and the text whose state it holds."""
+
+    number: int
+    text: str = ""
+
+
+class LlamaCpp:
+    """A Generator over one GGUF file."""
+
+    def __init__(self, settings: GeneratorSettings) -> None:
+        import httpx
+        import xllamacpp
+
+        if settings.model_path is None:
+            path, self.model = SMOLLM2_135M.locate(), "SmolLM2-135M-Instruct.Q4_1"
+        else:
+            path, self.model = settings.model_path, settings.model_path.stem
+            if not path.is_file():
+                raise ConfigError(f"generator.model_path: there is no file {path}")
+            if settings.model_sha256:
+                verify(path, settings.model_sha256, "download the model again")
+
+        self._settings = settings
+        memory = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, readable by us alone
+        self._folder = Path(
+            tempfile.mkdtemp(prefix="rlvr-llama-", dir=memory if memory.is_dir() else None)
+        )
+        socket = self._folder / "server.sock"
+        params = xllamacpp.CommonParams()
+        params.model.path = str(path)
+        params.hostnames = [str(socket)]
+        params.n_parallel = settings.slots
+        params.n_ctx = settings.slots * settings.context_tokens
+        params.kv_unified = False  # slots cannot crowd each other out
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
+        params.cache_ram_mib = 0
+        params.cache_idle_slots = False
+        params.ctx_shift = False  # an answer that outgrows its context ends, it does not drift
+        params.slot_save_path = f"{self._folder}/"
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
+        params.n_threads_http = settings.slots + 2
+        params.warmup = False
+        params.verbosity = -1
+        try:
+            self._server = xllamacpp.Server(params)
+        except RuntimeError as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise ConfigError(f"llama.cpp cannot load {path}: {error}") from None
+
+        self._http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(socket)),
+            base_url="http://llama.cpp",
+            timeout=httpx.Timeout(settings.timeout_s, connect=10),
+        )
+        self._errors = httpx.HTTPError
+        self._idle = [_Slot(number) for number in range(settings.slots)]
+        self._returned = asyncio.Condition()
+
+    async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
+        """See ``ports.Generator``. Raises Unavailable past the time limit or if llama.cpp fails."""
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                return await gather(*(self._complete(prompt) for prompt in prompts))
+        except TimeoutError:
+            limit = self._settings.timeout_s
+            raise Unavailable(f"the model did not finish within {limit:g} s") from None
+
+    async def check(self) -> str:
+        """The model's name; raises Unavailable if llama.cpp does not answer."""
+        await self._request("GET", "/health")
+        return self.model
+
+    async def close(self) -> None:
+        """Stop the engine and remove its files."""
+        await self._http.aclose()
+        del self._server
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _complete(self, prompt: Prompt) -> list[Completion] | InputError:
+        chat = [{"role": m.role, "content": m.content} for m in prompt.messages]
+        text = str((await self._post("/apply-template", {"messages": chat}))["prompt"])
+        tokens = len((await self._post("/tokenize", {"content": text}))["tokens"])
+        if tokens + prompt.max_tokens > self._settings.context_tokens:
+            return ContextOverflow(
+                f"the prompt has {tokens:,} tokens and the answer may take {prompt.max_tokens:,}; "
+                f"the model takes {self._settings.context_tokens:,} together: ask for fewer "
+                "passages (top_k), or raise generator.context_tokens"
+            )
+        completions: list[Completion] = []
+        for start in range(0, len(prompt.samples), self._settings.slots):
+            wave = prompt.samples[start : start + self._settings.slots]
+            completions += await self._draw(text, prompt, wave)
+        return completions
+
+    async def _draw(self, text: str, prompt: Prompt, samples: Sequence[Sample]) -> list[Completion]:
+        """Draw as many samples as there are slots or fewer, at the same time."""
+        async with self._lease(text, len(samples)) as slots:
+            prefilled = 0
+            if len(slots) > 1:
+                prefilled = await self._share_prefill(text, slots)
+            first, *others = await gather(
+                *(
+                    self._sample(text, prompt, sample, slot)
+                    for sample, slot in zip(samples, slots, strict=True)
+                )
+            )
+        # The shared prefill is on the first sample's account.
+        cached = max(0, first.usage.cached_tokens - prefilled)
+        return [replace(first, usage=replace(first.usage, cached_tokens=cached)), *others]
+
+    async def _share_prefill(self, text: str, slots: Sequence[_Slot]) -> int:
+        """Evaluate the prompt once and copy its state; return the tokens that it cost."""
+        first, *others = slots
+        body = {"prompt": text, "n_predict": 0, "id_slot": first.number, "cache_prompt": True}
+        timings = (await self._post("/completion", body))["timings"]
+        first.text = text
+        state = {"filename": f"slot-{first.number}"}
+        # Where the state cannot be copied (memory is full), each sample prefills for itself.
+        with contextlib.suppress(Unavailable):
+            await self._post(f"/slots/{first.number}?action=save", state)
+            for slot in others:
+                await self._post(f"/slots/{slot.number}?action=restore", state)
+                slot.text = text
+        (self._folder / state["filename"]).unlink(missing_ok=True)
+        return int(timings["prompt_n"])
+
+    async def _sample(self, text: str, prompt: Prompt, sample: Sample, slot: _Slot) -> Completion:
+        body: dict[str, Any] = {
+            "prompt": text,
+            "id_slot": slot.number,
+            "cache_prompt": True,
+            "n_predict": prompt.max_tokens,
+            "temperature": sample.temperature,
+            "seed": sample.seed,
+        }
+        if prompt.json_schema is not None:
+            body["json_schema"] = prompt.json_schema
+        reply = await self._post("/completion", body)
+        slot.text = text + reply["content"]
+        timings = reply["timings"]
+        return Completion(
+            text=reply["content"].strip(),
+            finish_reason="length" if reply["stop_type"] == "limit" else "stop",
+            model=self.model,
+            usage=Usage(
+                prompt_tokens=timings["cache_n"] + timings["prompt_n"],
+                completion_tokens=timings["predicted_n"],
+                cached_tokens=timings["cache_n"],
+            ),
+        )
+
+    @contextlib.asynccontextmanager
+    async def _lease(self, text: str, count: int) -> AsyncIterator[list[_Slot]]:
+        """Wait for idle slots: first the one that knows most of the text, then the oldest."""
+        async with self._returned:
+            await self._returned.wait_for(lambda: len(self._idle) >= count)
+            best = max(self._idle, key=lambda slot: len(os.path.commonprefix([slot.text, text])))
+            self._idle.remove(best)
+            slots = [best, *self._idle[: count - 1]]
+            del self._idle[: count - 1]
+        try:
+            yield slots
+        finally:
+            # Shielded: a cancelled request must give its slots back all the same.
+            await asyncio.shield(self._release(slots))
+
+    async def _release(self, slots: Sequence[_Slot]) -> None:
+        async with self._returned:
+            self._idle += slots
+            self._returned.notify_all()
+
+    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return await self._request("POST", path, body)
+
+    async def _request(
+        self, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        try:
+            reply = await self._http.request(method, path, json=body)
+        except self._errors as error:
+            raise Unavailable(f"llama.cpp did not answer {path}: {error!r}") from None
+        if reply.is_error:
+            raise Unavailable(f"llama.cpp refused {path}: {reply.text[:500]}")
+        result: dict[str, Any] = reply.json()
+        return result

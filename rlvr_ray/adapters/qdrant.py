@@ -1,0 +1,200 @@
+"""Passages in Qdrant: a local folder with one owner, or a server by URL.
+
+Points are named by their content and place, so a document that is ingested twice changes nothing,
+and one that changed replaces just what changed. Local mode keeps vectors as pickles inside SQLite:
+never open a folder that somebody else wrote.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rlvr_ray.core.documents import chunk_id, document_id
+from rlvr_ray.core.records import Context, clean_text
+from rlvr_ray.errors import ConfigError, InputError, Unavailable
+from rlvr_ray.ports import Document, Embedder, Ingested, Query
+from rlvr_ray.settings import RetrievalSettings
+
+T = TypeVar("T")
+
+#: Points written in one call.
+UPSERT = 256
+
+
+class QdrantRetriever:
+    """A Retriever. The client lives in one thread, since local mode is not thread-safe."""
+
+    def __init__(self, settings: RetrievalSettings, folder: Path, embedder: Embedder) -> None:
+        from langchain_text_splitters import RecursiveCharacterTextSplitter
+
+        self._collection = settings.collection
+        self._embedder = embedder
+        self._splitter = RecursiveCharacterTextSplitter(
+            chunk_size=settings.chunk_chars,
+            chunk_overlap=settings.chunk_overlap,
+            add_start_index=True,
+        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="qdrant")
+        self._client = self._thread.submit(self._open, settings, folder).result()
+
+    async def search(self, queries: Sequence[Query]) -> list[list[Context]]:
+        """See ``ports.Retriever``."""
+        return await self._run(lambda: self._search(queries))
+
+    async def ingest(self, documents: Sequence[Document]) -> list[Ingested]:
+        """See ``ports.Retriever``; raises InputError for a document without text."""
+        # One document at a time, so that a question need not wait for a whole folder.
+        return [await self._run(lambda d=document: self._ingest(d)) for document in documents]
+
+    async def count(self) -> int:
+        """See ``ports.Retriever``."""
+        return await self._run(lambda: self._client.count(self._collection).count)
+
+    def close(self) -> None:
+        """Release the folder."""
+        self._thread.submit(self._client.close).result()
+        self._thread.shutdown()
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        def translated() -> T:
+            with _translated():
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, translated)
+
+    def _open(self, settings: RetrievalSettings, folder: Path) -> Any:
+        from qdrant_client import QdrantClient, models
+
+        with _translated():
+            if settings.url:
+                key = settings.api_key.get_secret_value() if settings.api_key else None
+                client = QdrantClient(url=settings.url, api_key=key, prefer_grpc=True)
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                client = QdrantClient(path=str(folder))
+            dimensions = self._embedder.dimensions
+            if not client.collection_exists(self._collection):
+                client.create_collection(
+                    self._collection,
+                    vectors_config=models.VectorParams(
+                        size=dimensions, distance=models.Distance.COSINE
+                    ),
+                )
+            vectors = client.get_collection(self._collection).config.params.vectors
+        if not isinstance(vectors, models.VectorParams) or vectors.size != dimensions:
+            raise ConfigError(
+                f"collection {self._collection!r} was not made with {self._embedder.name} "
+                f"({dimensions} dimensions); set retrieval.collection to another name"
+            )
+        return client
+
+    def _search(self, queries: Sequence[Query]) -> list[list[Context]]:
+        from qdrant_client import models
+
+        vectors = self._embedder.embed([query.text for query in queries])
+        replies = self._client.query_batch_points(
+            self._collection,
+            [
+                models.QueryRequest(query=vector.tolist(), limit=query.top_k, with_payload=True)
+                for query, vector in zip(queries, vectors, strict=True)
+            ],
+        )
+        return [
+            [
+                Context(
+                    content=point.payload["content"],
+                    score=point.score,
+                    metadata=point.payload["metadata"],
+                )
+                for point in reply.points
+            ]
+            for reply in replies
+        ]
+
+    def _ingest(self, document: Document) -> Ingested:
+        from qdrant_client import models
+
+        name = document_id(self._collection, document.source)
+        points = self._points(document)
+        known = {
+            record.id
+            for record in self._client.retrieve(
+                self._collection, list(points), with_payload=False, with_vectors=False
+            )
+        }
+        of_document = models.FieldCondition(
+            key="metadata.document_id", match=models.MatchValue(value=str(name))
+        )
+        stored = self._client.count(
+            self._collection, count_filter=models.Filter(must=[of_document])
+        ).count
+        missing = [(key, value) for key, value in points.items() if key not in known]
+        for start in range(0, len(missing), UPSERT):
+            part = missing[start : start + UPSERT]
+            vectors = self._embedder.embed([payload["content"] for _, payload in part])
+            self._client.upsert(
+                self._collection,
+                [
+                    models.PointStruct(id=key, vector=vector.tolist(), payload=payload)
+                    for (key, payload), vector in zip(part, vectors, strict=True)
+                ],
+            )
+        stale = stored - len(known)
+        if stale:
+            keep = models.HasIdCondition(has_id=list(points))
+            self._client.delete(
+                self._collection,
+                models.FilterSelector(filter=models.Filter(must=[of_document], must_not=[keep])),
+            )
+        return Ingested(
+            document_id=name,
+            source=document.source,
+            num_chunks=len(points),
+            changed=bool(missing or stale),
+        )
+
+    def _points(self, document: Document) -> dict[str, dict[str, Any]]:
+        """Point id → payload, for each passage."""
+        try:
+            text = clean_text("the document", document.text)
+        except ValueError as error:
+            raise InputError(f"{document.source}: {error}") from None
+        name = document_id(self._collection, document.source)
+        points: dict[str, dict[str, Any]] = {}
+        for index, chunk in enumerate(self._splitter.create_documents([text])):
+            start = chunk.metadata["start_index"]
+            if text[start : start + len(chunk.page_content)] != chunk.page_content:
+                start = text.find(chunk.page_content)  # the splitter guesses among repeats
+            points[str(chunk_id(name, index, chunk.page_content))] = {
+                "content": chunk.page_content,
+                "metadata": {
+                    "document_id": str(name),
+                    "source": document.source,
+                    "chunk_index": index,
+                    "start": start,
+                },
+            }
+        if not points:
+            raise InputError(f"{document.source} holds no text")
+        return points
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Qdrant's exceptions, as ours."""
+    from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
+
+    try:
+        yield
+    except (ApiException, ResponseHandlingException) as error:
+        raise Unavailable(f"Qdrant: {error}") from None
+    except RuntimeError as error:
+        if "already accessed" in str(error):
+            raise ConfigError(
+                "the local vector store is in use by another process; stop that one first, "
+                "or set retrieval.url to a Qdrant server"
+            ) from None
+        raise

@@ -1,0 +1,93 @@
+"""How the parts become one Serve application, and how that is started and stopped."""
+
+import os
+from typing import Any
+
+import ray
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+
+from rlvr_ray import actors
+from rlvr_ray.errors import ConfigError
+from rlvr_ray.settings import Settings, load
+
+#: Shares of a CPU that Ray sets aside. They only steer placement: two cores must hold everything.
+SHARE = 0.1
+
+
+def app(args: dict[str, Any]) -> Application:
+    """What ``serve run rlvr_ray.app:app key=value`` and a Serve config's ``args`` build."""
+    return build(load(**args))
+
+
+def build(settings: Settings) -> Application:
+    """Generator, Retriever and Verifier, each in a deployment of its own, behind the ingress."""
+
+    def deployment(name: str, ongoing: int) -> Any:
+        return serve.deployment(
+            name=name,
+            num_replicas=1,
+            max_ongoing_requests=ongoing,
+            health_check_period_s=5,
+            graceful_shutdown_timeout_s=10,
+            ray_actor_options={"num_cpus": SHARE},
+        )
+
+    generator = deployment("Generator", 64)(actors.GeneratorReplica).bind(settings)
+    retriever = deployment("Retriever", 64)(actors.RetrieverReplica).bind(settings)
+    verifier = deployment("Verifier", 64)(actors.VerifierReplica).bind(settings, generator)
+
+    def ingress() -> FastAPI:
+        return _ingress(settings)
+
+    class Ask(serve.ingress(ingress)()):  # type: ignore[misc]
+        async def __init__(self, *parts: DeploymentHandle[Any]) -> None:  # type: ignore[misc]
+            """The parts are looked up by name; taking them makes them part of the app."""
+            await super().__init__()
+
+    application: Application = deployment("Ask", 256)(Ask).bind(generator, retriever, verifier)
+    return application
+
+
+def _ingress(settings: Settings) -> FastAPI:
+    """Runs in the ingress replica."""
+    from rlvr_ray.api import Parts, create_api
+
+    def handle(name: str) -> DeploymentHandle[Any]:
+        return serve.get_deployment_handle(name, app_name=actors.APP)
+
+    recorder = actors.RemoteRecorder(actors.start_aggregator(settings))
+    generator = actors.RemoteGenerator(handle("Generator"))
+    retriever = actors.RemoteRetriever(handle("Retriever"))
+    return create_api(
+        settings, Parts(retriever=retriever, generator=generator, recorder=recorder)
+    )
+
+
+def start(settings: Settings) -> str:
+    """Start or join a cluster, deploy the app, wait until it is ready; return its URL."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+    local: dict[str, Any] = {"object_store_memory": 256 * 2**20}
+    try:
+        ray.init(
+            address=settings.ray_address or "local",
+            namespace=actors.NAMESPACE,
+            log_to_driver=False,
+            logging_level="error",
+            **({} if settings.ray_address else local),
+        )
+    except ConnectionError as error:
+        raise ConfigError(f"ray_address {settings.ray_address}: {error}") from None
+    serve.start(http_options={"host": settings.api.host, "port": settings.api.port})
+    serve.run(build(settings), name=actors.APP, route_prefix="/")
+    return f"http://{settings.api.host}:{settings.api.port}"
+
+
+def stop(settings: Settings) -> None:
+    """Finish the files and take the app down; a cluster that was joined stays up."""
+    actors.stop_aggregator()
+    serve.delete(actors.APP) if settings.ray_address else serve.shutdown()
+    ray.shutdown()

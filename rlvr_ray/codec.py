@@ -1,0 +1,29 @@
+"""Records to JSON and back. JSON that is not a valid record is refused."""
+
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def dumps(record: object) -> str:
+    """One line of JSON, UTF-8 as it is."""
+    return _adapter(type(record)).dump_json(record).decode()
+
+
+def loads(kind: type[T], data: str | bytes) -> T:
+    """The record; raises ValueError if the JSON does not describe one."""
+    record: T = _adapter(kind).validate_json(data)
+    return record
+
+
+def plain(record: object) -> Any:
+    """The record as plain JSON data (dicts, lists, strings, numbers)."""
+    return _adapter(type(record)).dump_python(record, mode="json")

@@ -1,0 +1,16 @@
+"""What a document is called: ids from names and content, so that repeats are seen as such."""
+
+from hashlib import sha256
+from uuid import UUID
+
+from rlvr_ray.core import ids
+
+
+def document_id(collection: str, source: str) -> UUID:
+    """The same source in the same collection is the same document."""
+    return ids.derive("document", collection, source)
+
+
+def chunk_id(document: UUID, index: int, content: str) -> UUID:
+    """The same passage at the same place of the same document is the same point."""
+    return ids.derive("chunk", document, index, sha256(content.encode()).hexdigest())

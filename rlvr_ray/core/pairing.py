@@ -1,0 +1,99 @@
+"""The rule that decides whether a batch makes a training pair.
+
+A pure function of the batch, its verifications and the rule: order of arrival, repeats and
+restarts cannot change what it says.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from rlvr_ray.core.records import (
+    Batch,
+    Candidate,
+    FailedVerification,
+    Kind,
+    Outcome,
+    Reason,
+    Verification,
+)
+from rlvr_ray.core.scoring import score
+
+Result = Verification | FailedVerification
+
+#: A chosen answer of fewer words teaches a model little; only the quality filter asks.
+MIN_CHOSEN_WORDS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairingRule:
+    """Thresholds, both inclusive, and what a pair's prompt is. An outcome keeps them all."""
+
+    min_score_diff: float = 0.05
+    min_chosen_score: float = 0.6
+    quality_filter: bool = False
+    prompt: Literal["question", "rag"] = "question"
+
+
+def decide(
+    batch: Batch, results: Mapping[UUID, Result], rule: PairingRule, decided_at: datetime
+) -> Outcome:
+    """Decide a batch whose candidates all have a result, keyed by the answer's event id.
+
+    Raises KeyError while a result is missing.
+    """
+    scored: list[tuple[float, Candidate]] = []
+    failed: list[str] = []
+    for candidate in batch.candidates:
+        result = results[candidate.event_id]
+        if isinstance(result, Verification):
+            scored.append((score(result), candidate))
+        else:
+            failed.append(f"candidate {candidate.index}: {result.reason}")
+
+    verdict: dict[str, Any] = {
+        "batch_id": batch.batch_id,
+        "chosen": None,
+        "rejected": None,
+        "chosen_score": None,
+        "rejected_score": None,
+        "rule": asdict(rule),
+        "decided_at": decided_at,
+    }
+    if batch.kind is Kind.SINGLE:
+        return Outcome(**verdict, reason=Reason.SINGLE_ANSWER, detail="one answer makes no pair")
+    if failed:
+        return Outcome(**verdict, reason=Reason.UNSCORED, detail="; ".join(failed))
+
+    # Equal scores rank by index, so that the order in which results came cannot matter.
+    scored.sort(key=lambda pair: (-pair[0], pair[1].index))
+    (best_score, best), (worst_score, worst) = scored[0], scored[-1]
+    verdict |= {
+        "chosen": best.index,
+        "rejected": worst.index,
+        "chosen_score": best_score,
+        "rejected_score": worst_score,
+    }
+    reason, detail = _objection(best, best_score, worst, worst_score, rule)
+    return Outcome(**verdict, reason=reason, detail=detail)
+
+
+def _objection(
+    best: Candidate, best_score: float, worst: Candidate, worst_score: float, rule: PairingRule
+) -> tuple[Reason | None, str]:
+    diff = round(best_score - worst_score, 6)
+    if best.answer.split() == worst.answer.split():
+        return Reason.IDENTICAL_ANSWERS, "the best and the worst answer are the same text"
+    if diff == 0:
+        return Reason.TIE, f"best and worst both score {best_score:.3f}"
+    if diff < rule.min_score_diff:
+        return Reason.MARGIN_TOO_SMALL, f"margin {diff:.3f} < {rule.min_score_diff}"
+    if best_score < rule.min_chosen_score:
+        return Reason.CHOSEN_TOO_LOW, f"best score {best_score:.3f} < {rule.min_chosen_score}"
+    if rule.quality_filter and best.finish_reason != "stop":
+        return Reason.QUALITY_FILTER, "the best answer was cut by the token limit"
+    if rule.quality_filter and len(best.answer.split()) < MIN_CHOSEN_WORDS:
+        return Reason.QUALITY_FILTER, f"the best answer has fewer than {MIN_CHOSEN_WORDS} words"
+    return None, f"margin {diff:.3f}, best score {best_score:.3f}"

@@ -1,0 +1,222 @@
+"""What the system knows, as immutable values. A record that exists is valid.
+
+Scores are finite numbers in [0, 1], rounded to six places so that files read well and differences
+are exact; times are aware UTC datetimes; texts are valid Unicode without NUL.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from uuid import UUID
+
+from rlvr_ray.core import ids
+
+DIGITS = 6  #: decimal places that a score keeps
+
+
+def unit_interval(name: str, value: float) -> float:
+    """Return the value rounded, or raise ValueError unless it is a number in [0, 1]."""
+    if not math.isfinite(value) or not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} must be a number from 0 to 1, not {value}")
+    return round(value, DIGITS)
+
+
+def clean_text(name: str, text: str) -> str:
+    """Return the text, or raise ValueError if a file, a database or a peer could not hold it."""
+    if "\0" in text:
+        raise ValueError(f"{name} contains a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} is not valid Unicode: {error.reason}") from None
+    return text
+
+
+def utc(name: str, time: datetime) -> datetime:
+    """Return the time in UTC, or raise ValueError if it names no zone."""
+    if time.tzinfo is None:
+        raise ValueError(f"{name} must have a time zone")
+    return time.astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """A retrieved passage: ``score`` is its cosine with the question, in [-1, 1]."""
+
+    content: str
+    score: float
+    metadata: Mapping[str, str | int]  #: document_id, source, chunk_index, start (character offset)
+
+    def __post_init__(self) -> None:
+        clean_text("context", self.content)
+        if not math.isfinite(self.score):
+            raise ValueError(f"a context's score must be a number, not {self.score}")
+        object.__setattr__(self, "score", round(self.score, DIGITS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one sample; ``cached_tokens`` of the prompt were not computed again."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One answer of a batch and how it came about."""
+
+    event_id: UUID
+    index: int
+    answer: str
+    temperature: float
+    seed: int
+    model: str
+    finish_reason: str  #: ``stop``, or ``length`` where the token limit cut it
+    usage: Usage
+
+    def __post_init__(self) -> None:
+        clean_text("answer", self.answer)
+
+
+class Kind(StrEnum):
+    """What a batch is for."""
+
+    PREFERENCE = "preference"  #: several candidates, best against worst
+    SINGLE = "single"  #: one answer, kept as training data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One question, the contexts that the model saw, and its candidates in index order."""
+
+    batch_id: UUID
+    correlation_id: str
+    kind: Kind
+    question: str
+    contexts: tuple[Context, ...]
+    candidates: tuple[Candidate, ...]
+    prompt_version: str
+    created_at: datetime
+
+    def __post_init__(self) -> None:
+        clean_text("question", self.question)
+        clean_text("correlation_id", self.correlation_id)
+        object.__setattr__(self, "created_at", utc("created_at", self.created_at))
+        expected = [ids.answer_event(self.batch_id, i) for i in range(len(self.candidates))]
+        if not expected or [c.event_id for c in self.candidates] != expected:
+            raise ValueError("candidates must be complete, in index order, with derived ids")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One claim of an answer: ``verdict`` 1 is supported by the contexts, 0 is not."""
+
+    text: str
+    verdict: float
+    reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "verdict", unit_interval("verdict", self.verdict))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """What produced a verification."""
+
+    faithfulness: str  #: ``ragas`` (an LLM's verdicts) or ``grounded`` (containment, no LLM)
+    relevancy: str  #: ``ragas``
+    model: str  #: the LLM that wrote verdicts and reverse questions
+    embedder: str
+    version: str  #: hash of the prompts and of the verdict maker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """A candidate's scores, with all that explains them."""
+
+    answer_event_id: UUID
+    faithfulness: float
+    relevancy: float
+    judge: Judge
+    statements: tuple[Statement, ...]
+    reverse_questions: tuple[str, ...]
+    usage: Usage
+    duration_ms: int
+    completed_at: datetime
+
+    def __post_init__(self) -> None:
+        for name in ("faithfulness", "relevancy"):
+            object.__setattr__(self, name, unit_interval(name, getattr(self, name)))
+        object.__setattr__(self, "completed_at", utc("completed_at", self.completed_at))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedVerification:
+    """A candidate that no judge could score. It has a reason, and never a number."""
+
+    answer_event_id: UUID
+    reason: str
+    attempts: int
+    completed_at: datetime
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "completed_at", utc("completed_at", self.completed_at))
+
+
+class Reason(StrEnum):
+    """Why a batch made no pair."""
+
+    UNSCORED = "unscored"  #: a candidate's verification failed
+    IDENTICAL_ANSWERS = "identical_answers"  #: best and worst say the same
+    TIE = "tie"  #: best and worst score the same
+    MARGIN_TOO_SMALL = "margin_too_small"
+    CHOSEN_TOO_LOW = "chosen_too_low"
+    QUALITY_FILTER = "quality_filter"  #: the filter is on and the best answer did not pass it
+    SINGLE_ANSWER = "single_answer"  #: the batch never was to make a pair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a batch ended: a pair (``reason`` is None) or no pair, with the figures that decided.
+
+    ``chosen`` and ``rejected`` are candidate indices; they and the scores are None only where
+    the batch could not be ranked.
+    """
+
+    batch_id: UUID
+    reason: Reason | None
+    chosen: int | None
+    rejected: int | None
+    chosen_score: float | None
+    rejected_score: float | None
+    rule: Mapping[str, float | bool | str]  #: the PairingRule in force
+    decided_at: datetime
+    detail: str = field(default="")  #: one sentence for people
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "decided_at", utc("decided_at", self.decided_at))
+        if self.reason is None and (self.score_diff is None or self.score_diff <= 0):
+            raise ValueError("a pair needs a positive margin")
+
+    @property
+    def month(self) -> str:
+        """The UTC month whose files hold it, YYYYMM."""
+        return f"{self.decided_at:%Y%m}"
+
+    @property
+    def score_diff(self) -> float | None:
+        """Chosen minus rejected, exact to six places; None where the batch was not ranked."""
+        if self.chosen_score is None or self.rejected_score is None:
+            return None
+        return round(self.chosen_score - self.rejected_score, DIGITS)

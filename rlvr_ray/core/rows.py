@@ -1,0 +1,134 @@
+"""The rows of the two datasets, as plain JSON data. Keys and their order are a contract."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from rlvr_ray.core.pairing import Result
+from rlvr_ray.core.prompts import rag_prompt
+from rlvr_ray.core.records import Batch, Candidate, Context, Outcome, Verification
+from rlvr_ray.core.scoring import confidence, score
+
+Row = dict[str, Any]
+
+
+def context(value: Context) -> Row:
+    """A retrieved passage."""
+    return {"content": value.content, "score": value.score, "metadata": dict(value.metadata)}
+
+
+def dpo(batch: Batch, outcome: Outcome, results: Mapping[UUID, Result]) -> Row:
+    """The preference pair of a batch; raises ValueError if the batch made none."""
+    if outcome.reason is not None or outcome.chosen is None or outcome.rejected is None:
+        raise ValueError(f"batch {batch.batch_id} made no pair: {outcome.reason}")
+    prompt = batch.question
+    if outcome.rule["prompt"] == "rag":
+        prompt = rag_prompt(batch.question, batch.contexts)
+    chosen, rejected = batch.candidates[outcome.chosen], batch.candidates[outcome.rejected]
+    return {
+        "prompt": prompt,
+        "chosen": chosen.answer,
+        "rejected": rejected.answer,
+        "score_diff": outcome.score_diff,
+        "chosen_score": outcome.chosen_score,
+        "rejected_score": outcome.rejected_score,
+        "metadata": {
+            "chosen_temp": chosen.temperature,
+            "rejected_temp": rejected.temperature,
+            "created_at": outcome.decided_at.isoformat(),
+            "batch_id": str(batch.batch_id),
+            "correlation_id": batch.correlation_id,
+            "question": batch.question,
+            "prompt_version": batch.prompt_version,
+            "num_candidates": len(batch.candidates),
+            "chosen_provenance": _provenance(chosen, results[chosen.event_id]),
+            "rejected_provenance": _provenance(rejected, results[rejected.event_id]),
+            "rule": dict(outcome.rule),
+            "contexts": [context(c) for c in batch.contexts],
+        },
+    }
+
+
+def training(
+    batch: Batch,
+    candidate: Candidate,
+    result: Result,
+    outcome: Outcome,
+) -> Row:
+    """One answer with its contexts and verification."""
+    return {
+        "question": batch.question,
+        "answer": candidate.answer,
+        "contexts": [context(c) for c in batch.contexts],
+        "verification": verification(result),
+        "metadata": {
+            "event_id": str(candidate.event_id),
+            "batch_id": str(batch.batch_id),
+            "correlation_id": batch.correlation_id,
+            "candidate_index": candidate.index,
+            "num_candidates": len(batch.candidates),
+            "temperature": candidate.temperature,
+            "seed": candidate.seed,
+            "model": candidate.model,
+            "finish_reason": candidate.finish_reason,
+            "prompt_version": batch.prompt_version,
+            "generated_at": batch.created_at.isoformat(),
+            "created_at": outcome.decided_at.isoformat(),
+            "outcome": outcome.reason.value if outcome.reason else "pair",
+            **asdict(candidate.usage),
+        },
+    }
+
+
+def verification(result: Result) -> Row:
+    """Scores and who judged, or the reason why there are none; always the same keys."""
+    if not isinstance(result, Verification):
+        return {
+            "status": "failed",
+            "reason": result.reason,
+            "faithfulness": None,
+            "relevancy": None,
+            "score": None,
+            "confidence": None,
+            "judge": None,
+            "statements": [],
+            "reverse_questions": [],
+        }
+    value = score(result)
+    return {
+        "status": "completed",
+        "reason": None,
+        "faithfulness": result.faithfulness,
+        "relevancy": result.relevancy,
+        "score": value,
+        "confidence": confidence(value),
+        "judge": asdict(result.judge),
+        "statements": [asdict(s) for s in result.statements],
+        "reverse_questions": list(result.reverse_questions),
+    }
+
+
+def of_batch(
+    batch: Batch, results: Mapping[UUID, Result], outcome: Outcome
+) -> dict[str, Sequence[Row]]:
+    """All rows that a decided batch adds, by dataset."""
+    return {
+        "dpo_data": [dpo(batch, outcome, results)] if outcome.reason is None else [],
+        "training_data": [
+            training(batch, c, results[c.event_id], outcome) for c in batch.candidates
+        ],
+    }
+
+
+def _provenance(candidate: Candidate, result: Result) -> Row:
+    assert isinstance(result, Verification), "only scored candidates make a pair"
+    return {
+        "event_id": str(candidate.event_id),
+        "model": candidate.model,
+        "seed": candidate.seed,
+        "finish_reason": candidate.finish_reason,
+        "faithfulness": result.faithfulness,
+        "relevancy": result.relevancy,
+        "judge": asdict(result.judge),
+    }

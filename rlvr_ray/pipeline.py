@@ -1,0 +1,116 @@
+"""A question becomes a recorded batch: search once, generate the candidates, commit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import cycle, islice
+from uuid import UUID
+
+from rlvr_ray.core import ids
+from rlvr_ray.core.prompts import PROMPT_VERSION, rag_messages
+from rlvr_ray.core.records import Batch, Candidate, Context, Kind
+from rlvr_ray.errors import InputError, NoDocuments, Unavailable
+from rlvr_ray.ports import Completion, Generator, Prompt, Query, Recorder, Retriever, Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A validated question. ``seed`` makes the answers repeatable; none derives it from the id."""
+
+    batch_id: UUID
+    correlation_id: str
+    question: str
+    kind: Kind
+    num_candidates: int
+    temperatures: tuple[float, ...]
+    top_k: int
+    repeated: bool = False  #: the id may be recorded already (an idempotency key was given)
+    seed: int | None = None
+
+
+class Pipeline:
+    """The ask, over ports. Nothing is recorded unless every candidate came."""
+
+    def __init__(
+        self, retriever: Retriever, generator: Generator, recorder: Recorder, max_tokens: int
+    ) -> None:
+        self._retriever = retriever
+        self._generator = generator
+        self._recorder = recorder
+        self._max_tokens = max_tokens
+
+    async def ask(self, ask: Ask) -> Batch:
+        """Return the committed batch; a batch id that is recorded already returns as it was.
+
+        Raises InputError where the same id was used for another question, NoDocuments where
+        nothing is ingested, ContextOverflow, Unavailable, Overloaded.
+        """
+        if ask.repeated and (known := await self._recorder.find(ask.batch_id)):
+            return _same_ask(known.batch, ask)
+        (contexts,) = await self._retriever.search([Query(text=ask.question, top_k=ask.top_k)])
+        if not contexts:
+            raise NoDocuments("no documents are ingested yet; add some with: rlvr ingest PATH")
+        samples = _samples(ask)
+        prompt = Prompt(
+            messages=rag_messages(ask.question, contexts),
+            samples=samples,
+            max_tokens=self._max_tokens,
+        )
+        (completions,) = await self._generator.generate([prompt])
+        if isinstance(completions, InputError):
+            raise completions
+        batch = _batch(ask, contexts, samples, completions)
+        (recorded,) = await self._recorder.record([batch])
+        return _same_ask(recorded, ask)
+
+
+def _samples(ask: Ask) -> tuple[Sample, ...]:
+    source = ask.batch_id if ask.seed is None else ask.seed
+    temperatures = islice(cycle(ask.temperatures), ask.num_candidates)
+    return tuple(
+        Sample(temperature=temperature, seed=ids.seed(source, index))
+        for index, temperature in enumerate(temperatures)
+    )
+
+
+def _batch(
+    ask: Ask,
+    contexts: Sequence[Context],
+    samples: Sequence[Sample],
+    completions: Sequence[Completion],
+) -> Batch:
+    try:
+        return Batch(
+            batch_id=ask.batch_id,
+            correlation_id=ask.correlation_id,
+            kind=ask.kind,
+            question=ask.question,
+            contexts=tuple(contexts),
+            candidates=tuple(
+                Candidate(
+                    event_id=ids.answer_event(ask.batch_id, index),
+                    index=index,
+                    answer=completion.text,
+                    temperature=sample.temperature,
+                    seed=sample.seed,
+                    model=completion.model,
+                    finish_reason=completion.finish_reason,
+                    usage=completion.usage,
+                )
+                for index, (sample, completion) in enumerate(
+                    zip(samples, completions, strict=True)
+                )
+            ),
+            prompt_version=PROMPT_VERSION,
+            created_at=datetime.now(UTC),
+        )
+    except ValueError as error:
+        raise Unavailable(f"the model's answers cannot be kept: {error}") from None
+
+
+def _same_ask(batch: Batch, ask: Ask) -> Batch:
+    """The batch, unless it answers something else: then an idempotency key was used twice."""
+    asked = (ask.question, ask.kind, ask.num_candidates)
+    if (batch.question, batch.kind, len(batch.candidates)) != asked:
+        raise InputError("this Idempotency-Key belongs to another question; use a new key")
+    return batch

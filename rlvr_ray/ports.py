@@ -1,0 +1,168 @@
+"""The seams: what the pipeline and the aggregator need from the parts that they do not contain.
+
+Every call takes many items, since a hop between processes costs milliseconds. Where one item can
+fail by itself, its place in the answer holds the error; what the call raises concerns all of them
+(``Unavailable``, ``Overloaded``).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlvr_ray.core.pairing import Result
+from rlvr_ray.core.prompts import Message
+from rlvr_ray.core.records import Batch, Context, Outcome, Usage, Verification
+from rlvr_ray.errors import InputError, JudgeError
+
+
+Vectors = NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Unit vectors for texts, so that a dot product is the cosine."""
+
+    @property
+    def name(self) -> str:
+        """What is recorded as having embedded."""
+        ...
+
+    @property
+    def dimensions(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """float32 of shape (len(texts), dimensions). Blocking, and safe in several threads."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A question and how many passages it wants."""
+
+    text: str
+    top_k: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A text to be searched; ``source`` names it: the same source again replaces it."""
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    """What became of a document."""
+
+    document_id: UUID
+    source: str
+    num_chunks: int
+    changed: bool  #: False where the store held just this already
+
+
+class Retriever(Protocol):
+    """Passages for questions."""
+
+    async def search(self, queries: Sequence[Query]) -> list[list[Context]]:
+        """The best passages of each query, best first; an empty list where there are none."""
+        ...
+
+    async def ingest(self, documents: Sequence[Document]) -> list[Ingested]:
+        """Store documents; ingesting the same again changes nothing."""
+        ...
+
+    async def count(self) -> int:
+        """How many passages are stored."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """How one completion of a prompt is drawn."""
+
+    temperature: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A chat and the samples wanted of it. Its prefill is paid once."""
+
+    messages: tuple[Message, ...]
+    samples: tuple[Sample, ...]
+    max_tokens: int
+    json_schema: Mapping[str, Any] | None = None  #: the engine enforces it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """One sample's text."""
+
+    text: str
+    finish_reason: str  #: ``stop`` or ``length``
+    model: str
+    usage: Usage
+
+
+class Generator(Protocol):
+    """A language model."""
+
+    async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
+        """The samples of each prompt, in order. Cancelling the call stops the engine's work."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A candidate as a judge sees it: no temperature, no index, no rival."""
+
+    answer_event_id: UUID
+    question: str
+    answer: str
+    contexts: tuple[str, ...]
+
+
+class Verifier(Protocol):
+    """Scores answers."""
+
+    async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
+        """One result for each claim, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchState:
+    """All that is known of a batch; ``outcome`` is None while it is being verified."""
+
+    batch: Batch
+    results: Mapping[UUID, Result]
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A Parquet part: the rows of one dataset from the outcomes ``first_seq`` to ``last_seq``."""
+
+    path: str
+    dataset: str
+    first_seq: int
+    last_seq: int
+    rows: int
+
+
+class Recorder(Protocol):
+    """The durable side, as the pipeline sees it."""
+
+    async def record(self, batches: Sequence[Batch]) -> list[Batch]:
+        """Commit batches; return what the ledger holds, which for a known id is the first."""
+        ...
+
+    async def find(self, batch_id: UUID) -> BatchState | None:
+        """A recorded batch, or None."""
+        ...
