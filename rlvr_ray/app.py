@@ -15,6 +15,8 @@ from rlvr_ray.settings import Settings, load
 
 #: Shares of a CPU that Ray sets aside. They only steer placement: two cores must hold everything.
 SHARE = 0.1
+#: Bytes of a local cluster's object store; what travels between the parts is small.
+OBJECT_STORE = 256 * 2**20
 
 
 def app(args: dict[str, Any]) -> Application:
@@ -69,8 +71,9 @@ def _ingress(settings: Settings) -> FastAPI:
 def start(settings: Settings) -> str:
     """Start or join a cluster, deploy the app, wait until it is ready; return its URL."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
-    local: dict[str, Any] = {"object_store_memory": 256 * 2**20}
+    # Nine processes share this machine: glibc must not keep an arena for each of their threads.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+    local: dict[str, Any] = {"object_store_memory": OBJECT_STORE}
     try:
         ray.init(
             address=settings.ray_address or "local",

@@ -39,13 +39,13 @@ class GeneratorSettings(Section):
     """A GGUF file; none means the SmolLM2-135M-Instruct that the installation brings."""
     model_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """Verified before the file at model_path is used."""
-    slots: int = Field(default=6, ge=1, le=64)
+    slots: int = Field(default=4, ge=1, le=64)
     """Completions that decode together."""
     context_tokens: int = Field(default=4096, ge=512)
     """Prompt and answer of one completion; memory grows with slots times this."""
     threads: int = Field(default=min(4, os.cpu_count() or 1), ge=1)
     """CPU threads of the engine."""
-    max_tokens: int = Field(default=160, ge=1)
+    max_tokens: int = Field(default=128, ge=1)
     """Limit of one answer."""
     temperatures: tuple[Temperature, ...] = Field(default=(0.3, 0.7, 0.9), min_length=1)
     """Of the candidates in turn, cycled where more are asked for."""

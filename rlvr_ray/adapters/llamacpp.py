@@ -63,12 +63,13 @@ class LlamaCpp:
         params.n_parallel = settings.slots
         params.n_ctx = settings.slots * settings.context_tokens
         params.kv_unified = False  # slots cannot crowd each other out
-        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
         params.cache_ram_mib = 0
         params.cache_idle_slots = False
         params.ctx_shift = False  # an answer that outgrows its context ends, it does not drift
         params.slot_save_path = f"{self._folder}/"
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
+        # Threads that spin while they wait starve the other processes of a small machine.
+        params.cpuparams.poll = params.cpuparams_batch.poll = 0
         params.n_threads_http = settings.slots + 2
         params.warmup = False
         params.verbosity = -1

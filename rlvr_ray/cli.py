@@ -1,0 +1,233 @@
+"""The command line.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 nobody answers, 130 interrupted.
+"""
+
+import contextlib
+import functools
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+import typer
+import yaml
+from rich.console import Console
+from rich.live import Live
+
+from rlvr_ray import __version__, views
+from rlvr_ray.client import Client
+from rlvr_ray.errors import ConfigError, InputError, RlvrError, Unavailable
+from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    help="Questions over your documents become verified DPO preference pairs, on Ray.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+DataDir = Annotated[Path | None, typer.Option(help="Ledger, datasets, vector store.")]
+Port = Annotated[int | None, typer.Option(help="TCP port.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. generator.max_tokens=64."),
+]
+Url = Annotated[str | None, typer.Option(help="A running server; default: from the settings.")]
+Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+def _exit_codes(command: Callable[P, None]) -> Callable[P, None]:
+    """One line for what went wrong, and the exit code that the module's docstring names."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except RlvrError as error:
+            err.print(f"rlvr: {error}", style="red", markup=False)
+            code = 2 if isinstance(error, ConfigError | InputError) else 1
+            raise typer.Exit(3 if isinstance(error, Unavailable) else code) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+    return wrapped
+
+
+def _settings(data_dir: Path | None, port: int | None, pairs: list[str] | None) -> Settings:
+    arguments: dict[str, Any] = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {pair}: write KEY=VALUE, for example generator.max_tokens=64")
+        *sections, name = key.split(".")
+        functools.reduce(lambda tree, section: tree.setdefault(section, {}), sections, arguments)[
+            name
+        ] = yaml.safe_load(value)
+    if data_dir is not None:
+        arguments["data_dir"] = data_dir
+    if port is not None:
+        arguments.setdefault("api", {})["port"] = port
+    return load(**arguments)
+
+
+def _client(url: str | None) -> Client:
+    api = load().api
+    key = api.key.get_secret_value() if api.key else None
+    return Client(url or f"http://{api.host}:{api.port}", key)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: what has to be finished is finished."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
+def _running(settings: Settings) -> Iterator[str]:
+    """The whole system, for as long as the block runs."""
+    from rlvr_ray import app as application
+
+    with _terminable():
+        with err.status("Starting Ray and loading the models (about 30 s) …"):
+            url = application.start(settings)
+        try:
+            yield url
+        finally:
+            with err.status("Finishing the files …"):
+                application.stop(settings)
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Say the version and end.")] = False,
+) -> None:
+    if version:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+@_exit_codes
+def serve(data_dir: DataDir = None, port: Port = None, set_: Set = None) -> None:
+    """Serve until Ctrl-C: the HTTP API, verification, and the dataset files."""
+    settings = _settings(data_dir, port, set_)
+    with _running(settings) as url:
+        out.print(views.serving(url, settings))
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+@app.command()
+@_exit_codes
+def demo(
+    question: Annotated[
+        list[str] | None, typer.Option(help="Ask this instead; may be repeated.")
+    ] = None,
+    docs: Annotated[
+        Path | None, typer.Option(help="Ingest this folder instead of the packages' READMEs.")
+    ] = None,
+    data_dir: DataDir = None,
+    set_: Set = None,
+) -> None:
+    """Ingest real documents, ask real questions, show which answers became training pairs."""
+    from rlvr_ray import demo as demonstration
+
+    settings = _settings(data_dir, None, set_)
+    documents = demonstration.documents(docs)
+    settings = demonstration.on_free_port(settings)
+    with _running(settings) as url:
+        demonstration.run(Client(url), documents, question, out, err)
+    demonstration.show_next(settings, out)
+
+
+@app.command()
+@_exit_codes
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders with .md and .txt files.")],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Store documents to ask about: in the running server, else straight in the local store."""
+    from rlvr_ray import ingestion
+
+    documents = ingestion.read(paths)
+    client = _client(url)
+    if url is None and not client.is_up():
+        settings = load()
+        where = settings.retrieval.url or settings.data_dir / "qdrant"
+        err.print(f"No server is running: writing to {where} directly.")
+        store = ingestion.local_store(settings)
+    else:
+        store = client.ingest
+    stored = []
+    with err.status("Embedding …") as status:
+        for number, document in enumerate(documents, 1):
+            status.update(f"Embedding {document.source} ({number} of {len(documents)}) …")
+            stored += store([document])
+    if as_json:
+        sys.stdout.write(json.dumps(stored, default=str) + "\n")
+    else:
+        out.print(views.ingested(stored))
+
+
+@app.command()
+@_exit_codes
+def ask(
+    question: str,
+    num_candidates: Annotated[
+        int, typer.Option("--num-candidates", "-n", min=2, max=MAX_CANDIDATES)
+    ] = 3,
+    top_k: Annotated[int | None, typer.Option(min=1, max=MAX_TOP_K)] = None,
+    seed: Annotated[int | None, typer.Option(help="For repeatable answers.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a running server, wait for the verification, show what became of it."""
+    client = _client(url)
+    with err.status("Generating …") as status:
+        batch = client.ask(question, num_candidates=num_candidates, top_k=top_k, seed=seed)
+        status.update("Verifying …")
+        decided = client.wait(batch["batch_id"])
+    if as_json:
+        sys.stdout.write(json.dumps(decided) + "\n")
+    else:
+        out.print(views.batch(decided))
+
+
+@app.command()
+@_exit_codes
+def status(
+    watch: Annotated[bool, typer.Option(help="Keep looking, until Ctrl-C.")] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Batches by state, the latest outcomes, the files."""
+    client = _client(url)
+    if as_json:
+        sys.stdout.write(json.dumps(client.stats()) + "\n")
+    elif not watch:
+        out.print(views.stats(client.stats()))
+    else:
+        with Live(views.stats(client.stats()), console=out, auto_refresh=False) as live:
+            while True:
+                time.sleep(1)
+                live.update(views.stats(client.stats()), refresh=True)
+
+
+if __name__ == "__main__":
+    app()

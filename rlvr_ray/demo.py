@@ -1,0 +1,138 @@
+"""The demonstration: the whole system on documents that every installation has."""
+
+import json
+import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from rlvr_ray import ingestion, views
+from rlvr_ray.client import Client
+from rlvr_ray.ports import Document
+from rlvr_ray.settings import Settings
+
+#: Installed packages whose descriptions are ingested.
+PACKAGES = (
+    "ray",
+    "qdrant-client",
+    "ragas",
+    "aio-pika",
+    "pyarrow",
+    "fastapi",
+    "pydantic",
+    "httpx",
+    "typer",
+    "apsw",
+    "hypothesis",
+    "xllamacpp",
+)
+QUESTIONS = (
+    "What is Ray Serve?",
+    "What is Qdrant?",
+    "What does RAGAS help you to do?",
+    "What is aio-pika?",
+    "What is Apache Arrow?",
+    "What is FastAPI?",
+    "What is Pydantic used for?",
+    "What is HTTPX?",
+    "What is APSW?",
+    "What is Typer?",
+)
+#: Passages for each question: fewer than the default, so that two cores take seconds for them.
+TOP_K = 3
+#: The same answers on every run of the same installation.
+SEED = 1
+#: Questions in flight: one is generated while another is verified.
+AT_ONCE = 2
+
+
+def documents(folder: Path | None) -> list[Document]:
+    """The folder's texts or, with none, the descriptions of the installed packages."""
+    if folder is not None:
+        return ingestion.read([folder])
+    found = []
+    for name in PACKAGES:
+        try:
+            about = metadata(name)
+        except PackageNotFoundError:
+            continue
+        text = about.get("Description") or about.get_payload()
+        if isinstance(text, str) and text.strip():
+            found.append(Document(source=f"{name}.md", text=text))
+    return found
+
+
+def on_free_port(settings: Settings) -> Settings:
+    """The settings, with another port where theirs is taken."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((settings.api.host, settings.api.port))
+            return settings
+        except OSError:
+            probe.bind((settings.api.host, 0))
+        api = settings.api.model_copy(update={"port": probe.getsockname()[1]})
+    return settings.model_copy(update={"api": api})
+
+
+def run(
+    client: Client,
+    texts: Sequence[Document],
+    questions: Sequence[str] | None,
+    out: Console,
+    err: Console,
+) -> None:
+    """Ingest, ask, wait, and show the table."""
+    with err.status("Ingesting …"):
+        stored = client.ingest(texts)
+    passages = sum(document["num_chunks"] for document in stored)
+    out.print(f"Ingested {len(stored)} documents, {passages} passages.")
+    states = []
+    todo = questions or QUESTIONS
+    with ThreadPoolExecutor(AT_ONCE) as pool, err.status("") as status:
+        answers = pool.map(lambda question: _ask(client, question), todo)
+        for number, question in enumerate(todo, 1):
+            status.update(f"Question {number} of {len(todo)}: answering and verifying …")
+            state = next(answers)
+            states.append(state)
+            out.print(Text(f"{number:>2}. {question} → ") + views.outcome(state["outcome"]))
+    out.print(views.batches(states))
+
+
+def show_next(settings: Settings, out: Console) -> None:
+    """The files as they lie there now, one pair from them, and what a user may do next."""
+    files = sorted(
+        path
+        for name in ("dpo_data", "training_data")
+        for path in (settings.data_dir / name).rglob("*")
+        if path.suffix in (".jsonl", ".parquet")
+    )
+    out.print("\nFiles:", *(f"  {path}  {path.stat().st_size:,} bytes" for path in files), sep="\n")
+    pairs = [line for f in files if "dpo_data" in f.name and f.suffix == ".jsonl" for line in f.open()]
+    if pairs:
+        pair = json.loads(pairs[-1])
+        out.print("\nThe last pair:")
+        for key in ("prompt", "chosen", "rejected", "score_diff"):
+            out.print(Text(f"  {key}: {_short(pair[key])}"))
+    out.print(
+        "\nNext:",
+        "  rlvr serve                                  # the same as a server; keep it running",
+        "  rlvr ingest PATH…                           # your own .md and .txt documents",
+        '  rlvr ask "…"                                # your own questions',
+        "  rlvr demo --docs FOLDER --question '…'      # all of it in one go",
+        sep="\n",
+        markup=False,
+    )
+
+
+def _ask(client: Client, question: str) -> dict[str, Any]:
+    return client.wait(client.ask(question, top_k=TOP_K, seed=SEED)["batch_id"])
+
+
+def _short(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 300 else f"{text[:300]} …"

@@ -1,0 +1,95 @@
+"""What the command line shows. Text from models and documents is shown as text, never as markup."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rlvr_ray.settings import Settings
+
+
+def serving(url: str, settings: Settings) -> RenderableType:
+    """What a user needs to know once the server is up."""
+    return Group(
+        Text(f"Serving at {url} (API docs: {url}/docs), data in {settings.data_dir}"),
+        Text("Ctrl-C ends it. In another terminal:"),
+        Text("  rlvr ingest PATH…            add documents"),
+        Text('  rlvr ask "What is Ray?"      ask, and watch the verification'),
+        Text("  rlvr status --watch          what becomes of the questions"),
+    )
+
+
+def ingested(stored: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """One line for each document."""
+    table = Table("document", "passages", "", box=None)
+    for document in stored:
+        state = "stored" if document["changed"] else "unchanged"
+        table.add_row(Text(document["source"]), str(document["num_chunks"]), state)
+    return table
+
+
+def batch(state: Mapping[str, Any]) -> RenderableType:
+    """Candidates with their scores, and the outcome."""
+    table = Table("temp", "score", "faithful", "relevant", "answer", title=Text(state["question"]))
+    for candidate in state["candidates"]:
+        judged = candidate["verification"]
+        scores = [_number(judged[k]) for k in ("score", "faithfulness", "relevancy")]
+        table.add_row(
+            f"{candidate['metadata']['temperature']:g}", *scores, Text(candidate["answer"])
+        )
+    return Group(table, outcome(state["outcome"]), Text(f"batch {state['batch_id']}"))
+
+
+def outcome(value: Mapping[str, Any]) -> Text:
+    """Pair or reason, with the figures."""
+    if value["pair"]:
+        return Text(f"pair: {value['detail']}", style="green")
+    return Text(f"no pair, {value['reason']}: {value['detail']}", style="yellow")
+
+
+def batches(states: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """One row for each question: scores by temperature, and the outcome."""
+    columns = max(len(state["candidates"]) for state in states)
+    table = Table("question", *[f"answer {i + 1}" for i in range(columns)], "outcome")
+    for state in states:
+        cells = [
+            f"{_number(c['verification']['score'])} @ {c['metadata']['temperature']:g}"
+            for c in state["candidates"]
+        ]
+        cells += [""] * (columns - len(cells))
+        table.add_row(Text(state["question"]), *cells, outcome(state["outcome"]))
+    return Group(table, Text("A cell is an answer's score @ its temperature."))
+
+
+def stats(value: Mapping[str, Any]) -> RenderableType:
+    """Counts, latest outcomes, files."""
+    counts = Table("state", "batches", box=None)
+    for state, count in value["batches"].items():
+        counts.add_row(state, str(count))
+    latest = Table("decided", "question", "outcome", box=None)
+    for entry in value["recent"]:
+        text = f"{entry['outcome']}: {entry['detail']}"
+        latest.add_row(entry["decided_at"][:19], Text(entry["question"][:60]), Text(text))
+    parts: list[RenderableType] = [
+        Text(f"{value['passages']} passages to search"),
+        counts,
+        latest,
+        files(value["data_dir"], value["files"], value["parts"]),
+    ]
+    if value["last_error"]:
+        parts.append(Text(f"last error: {value['last_error']}", style="red"))
+    return Group(*parts)
+
+
+def files(data_dir: str, jsonl: Mapping[str, int], parts: Sequence[str]) -> RenderableType:
+    """Paths and sizes."""
+    lines = [f"{Path(data_dir, path)}  {size:,} bytes" for path, size in jsonl.items()]
+    lines += [str(Path(data_dir, path)) for path in parts]
+    return Text("\n".join(lines))
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
