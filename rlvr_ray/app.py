@@ -1,5 +1,6 @@
 """How the parts become one Serve application, and how that is started and stopped."""
 
+import logging
 import os
 from typing import Any
 
@@ -84,6 +85,7 @@ def start(settings: Settings) -> str:
         )
     except ConnectionError as error:
         raise ConfigError(f"ray_address {settings.ray_address}: {error}") from None
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(http_options={"host": settings.api.host, "port": settings.api.port})
     serve.run(build(settings), name=actors.APP, route_prefix="/")
     return f"http://{settings.api.host}:{settings.api.port}"
@@ -92,5 +94,5 @@ def start(settings: Settings) -> str:
 def stop(settings: Settings) -> None:
     """Finish the files and take the app down; a cluster that was joined stays up."""
     actors.stop_aggregator()
-    serve.delete(actors.APP) if settings.ray_address else serve.shutdown()
+    serve.delete(actors.APP)
     ray.shutdown()

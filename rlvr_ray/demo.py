@@ -24,7 +24,6 @@ PACKAGES = (
     "aio-pika",
     "pyarrow",
     "fastapi",
-    "pydantic",
     "httpx",
     "typer",
     "apsw",
@@ -33,15 +32,15 @@ PACKAGES = (
 )
 QUESTIONS = (
     "What is Ray Serve?",
-    "What is Qdrant?",
-    "What does RAGAS help you to do?",
-    "What is aio-pika?",
-    "What is Apache Arrow?",
     "What is FastAPI?",
-    "What is Pydantic used for?",
-    "What is HTTPX?",
-    "What is APSW?",
-    "What is Typer?",
+    "What is Qdrant?",
+    "What is the Ray Dashboard?",
+    "What does Ragas evaluate?",
+    "What does HTTPX support?",
+    "What is Apache Arrow?",
+    "What is Hypothesis?",
+    "Which message broker does aio-pika work with?",
+    "What is xllamacpp?",
 )
 #: Passages for each question: fewer than the default, so that two cores take seconds for them.
 TOP_K = 3
@@ -61,9 +60,9 @@ def documents(folder: Path | None) -> list[Document]:
             about = metadata(name)
         except PackageNotFoundError:
             continue
-        text = about.get("Description") or about.get_payload()
-        if isinstance(text, str) and text.strip():
-            found.append(Document(source=f"{name}.md", text=text))
+        description = about.get("Description") or about.get_payload()
+        text = f"# {name}\n\n{about.get('Summary', '')}\n\n{description}"
+        found.append(Document(source=f"{name}.md", text=text))
     return found
 
 
@@ -99,7 +98,8 @@ def run(
             status.update(f"Question {number} of {len(todo)}: answering and verifying …")
             state = next(answers)
             states.append(state)
-            out.print(Text(f"{number:>2}. {question} → ") + views.outcome(state["outcome"]))
+            line = Text(f"{number:>2}. {question} → ") + views.outcome(state["outcome"])
+            out.print(line, soft_wrap=True)
     out.print(views.batches(states))
 
 
@@ -111,13 +111,15 @@ def show_next(settings: Settings, out: Console) -> None:
         for path in (settings.data_dir / name).rglob("*")
         if path.suffix in (".jsonl", ".parquet")
     )
-    out.print("\nFiles:", *(f"  {path}  {path.stat().st_size:,} bytes" for path in files), sep="\n")
+    out.print("\nFiles:")
+    for path in files:
+        out.print(Text(f"  {path}  {path.stat().st_size:,} bytes"), soft_wrap=True)
     pairs = [line for f in files if "dpo_data" in f.name and f.suffix == ".jsonl" for line in f.open()]
     if pairs:
         pair = json.loads(pairs[-1])
         out.print("\nThe last pair:")
         for key in ("prompt", "chosen", "rejected", "score_diff"):
-            out.print(Text(f"  {key}: {_short(pair[key])}"))
+            out.print(Text(f"  {key}: {_short(pair[key])}"), soft_wrap=True)
     out.print(
         "\nNext:",
         "  rlvr serve                                  # the same as a server; keep it running",
@@ -126,6 +128,7 @@ def show_next(settings: Settings, out: Console) -> None:
         "  rlvr demo --docs FOLDER --question '…'      # all of it in one go",
         sep="\n",
         markup=False,
+        soft_wrap=True,
     )
 
 

@@ -60,7 +60,9 @@ def batches(states: Sequence[Mapping[str, Any]]) -> RenderableType:
             for c in state["candidates"]
         ]
         cells += [""] * (columns - len(cells))
-        table.add_row(Text(state["question"]), *cells, outcome(state["outcome"]))
+        decided = state["outcome"]
+        end = Text("pair", "green") if decided["pair"] else Text(decided["reason"], "yellow")
+        table.add_row(Text(state["question"]), *cells, end)
     return Group(table, Text("A cell is an answer's score @ its temperature."))
 
 

@@ -12,6 +12,8 @@ import asyncio
 import hashlib
 import inspect
 import os
+import re
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -41,7 +43,7 @@ Model = TypeVar("Model", bound=BaseModel)
 #: Reverse questions of one answer, RAGAS's default.
 STRICTNESS = 3
 #: They must differ to be worth averaging; verdicts must not.
-QUESTION_TEMPERATURE, VERDICT_TEMPERATURE = 0.7, 0.0
+QUESTION_TEMPERATURE, VERDICT_TEMPERATURE = 0.4, 0.0
 #: Characters of a reverse question: small models do not know when to stop.
 QUESTION_CHARS = 200
 #: A judge that wrote something unusable is asked once more, with another seed.
@@ -81,9 +83,10 @@ class RagasVerifier:
             ids.seed(claim.answer_event_id, "judge", attempt),
             self._settings.max_tokens,
         )
-        (faithfulness, statements), relevancy = await asyncio.gather(
+        both: list[Any] = await gather(
             self._faithfulness(claim, llm), self._relevancy(claim, llm)
         )
+        (faithfulness, statements), relevancy = both
         return Verification(
             answer_event_id=claim.answer_event_id,
             faithfulness=faithfulness,
@@ -128,8 +131,11 @@ class RagasVerifier:
         return matrix
 
     async def _relevancy(self, claim: Claim, llm: "_JudgeLLM") -> float:
+        answer = _without(claim.question, claim.answer)
+        if not answer:
+            return 0.0  # it repeats the question and says nothing
         metric = AnswerRelevancy(llm, _Embeddings(self._embedder), strictness=STRICTNESS)
-        result = await metric.ascore(claim.question, claim.answer)
+        result = await metric.ascore(claim.question, answer)
         if not llm.questions:
             raise JudgeError("the judge wrote no question for the answer")
         # A cosine can be negative: that far from the question is as irrelevant as can be.
@@ -238,6 +244,12 @@ class _Embeddings(BaseRagasEmbedding):  # type: ignore[misc]  # ragas is untyped
         return await asyncio.to_thread(self.embed_text, text)
 
 
+def _without(question: str, answer: str) -> str:
+    """The answer without copies of the question: the judge would only hand them back."""
+    words = r"\s+".join(re.escape(word) for word in question.split())
+    return re.sub(words, " ", answer, flags=re.IGNORECASE).strip()
+
+
 def _score(name: str, value: float) -> float:
     """A score in [0, 1], or JudgeError: NaN is RAGAS's way to say that it does not know."""
     if not np.isfinite(value):
@@ -291,6 +303,7 @@ def _version(verdicts: str) -> str:
     from ragas.metrics.collections.answer_relevancy import util as relevancy
     from ragas.metrics.collections.faithfulness import util as faithfulness
 
-    parts = [inspect.getsource(relevancy)]
-    parts.append(inspect.getsource(grounding if verdicts == "grounded" else faithfulness))
+    verdict_maker = grounding if verdicts == "grounded" else faithfulness
+    modules = (sys.modules[__name__], relevancy, verdict_maker)
+    parts = [inspect.getsource(module) for module in modules]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
