@@ -11,7 +11,6 @@ from uuid import UUID
 
 import ray
 from ray import exceptions as ray_errors
-from ray.actor import ActorHandle
 from ray.serve import exceptions as serve_errors
 from ray.serve.handle import DeploymentHandle
 
@@ -74,9 +73,7 @@ class VerifierReplica:
     def __init__(self, settings: Settings, generator: DeploymentHandle[Any]) -> None:
         from rlvr_ray.adapters.ragas import RagasVerifier
 
-        self._verifier = RagasVerifier(
-            RemoteGenerator(generator), MiniLM(), settings.verification
-        )
+        self._verifier = RagasVerifier(RemoteGenerator(generator), MiniLM(), settings.verification)
 
     async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
         return await self._verifier.verify(claims)
@@ -122,7 +119,7 @@ class AggregatorActor:
         await self._aggregator.close()
 
 
-def start_aggregator(settings: Settings) -> "ActorHandle[AggregatorActor]":
+def start_aggregator(settings: Settings) -> Any:
     """The running aggregator, or a new one where none runs or an old one does."""
     actor = ray.remote(AggregatorActor).options(
         name=AGGREGATOR,
@@ -134,7 +131,7 @@ def start_aggregator(settings: Settings) -> "ActorHandle[AggregatorActor]":
         max_concurrency=1000,
         num_cpus=0,
     )
-    handle: ActorHandle[AggregatorActor] = actor.remote(settings)
+    handle: Any = actor.remote(settings)
     if ray.get(handle.serves.remote()) != (__version__, settings):
         stop_aggregator()
         handle = actor.remote(settings)
@@ -206,20 +203,23 @@ class RemoteVerifier:
 class RemoteRecorder:
     """A Recorder that is the aggregator."""
 
-    def __init__(self, handle: "ActorHandle[AggregatorActor]") -> None:
+    def __init__(self, handle: Any) -> None:
         self._handle = handle
 
     async def record(self, batches: Sequence[Batch]) -> list[Batch]:
         with _boundary("the aggregator"):
-            return await self._handle.record.remote(batches)
+            result: list[Batch] = await self._handle.record.remote(batches)
+            return result
 
     async def find(self, batch_id: UUID) -> BatchState | None:
         with _boundary("the aggregator"):
-            return await self._handle.find.remote(batch_id)
+            result: BatchState | None = await self._handle.find.remote(batch_id)
+            return result
 
     async def stats(self) -> dict[str, Any]:
         with _boundary("the aggregator"):
-            return await self._handle.stats.remote()
+            result: dict[str, Any] = await self._handle.stats.remote()
+            return result
 
 
 @contextlib.contextmanager

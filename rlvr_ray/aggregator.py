@@ -10,6 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -44,7 +46,7 @@ class Aggregator:
         self._verifier = verifier
         self._settings = settings
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self._waiting: list[tuple["Operation", asyncio.Future[Any]]] = []
+        self._waiting: list[tuple[Operation, asyncio.Future[Any]]] = []
         self._committing: asyncio.Task[None] | None = None
         self._recorded = asyncio.Event()
         self._decided = asyncio.Event()
@@ -76,14 +78,14 @@ class Aggregator:
     async def record(self, batches: Sequence[Batch]) -> list[Batch]:
         """See ``ports.Recorder``. When this returns, the batches are on disk."""
         recorded = await asyncio.gather(
-            *(self._commit(lambda ledger, b=batch: ledger.record(b)) for batch in batches)
+            *(self._commit(methodcaller("record", batch)) for batch in batches)
         )
         self._recorded.set()
         return recorded
 
     async def find(self, batch_id: UUID) -> BatchState | None:
         """See ``ports.Recorder``."""
-        return await self._in_thread(lambda: self._ledger.find(batch_id))
+        return await self._in_thread(partial(self._ledger.find, batch_id))
 
     async def stats(self) -> dict[str, Any]:
         """Counts by state, the latest outcomes, the files, and the last error of a part."""
@@ -128,7 +130,7 @@ class Aggregator:
     async def _commit_group(self, group: list[tuple["Operation", asyncio.Future[Any]]]) -> None:
         operations = [operation for operation, _ in group]
         try:
-            results = await self._in_thread(lambda: self._ledger.commit(operations))
+            results = await self._in_thread(partial(self._ledger.commit, operations))
         except Exception as error:
             if len(group) == 1:
                 _settle(group[0][1], error=error)
@@ -152,8 +154,7 @@ class Aggregator:
             while True:
                 await free.acquire()
                 self._recorded.clear()
-                after = seq
-                found = await self._in_thread(lambda: self._ledger.open_batches(after, 1))
+                found = await self._in_thread(partial(self._ledger.open_batches, seq, 1))
                 if not found:
                     free.release()
                     await self._recorded.wait()
@@ -177,7 +178,7 @@ class Aggregator:
         results = await self._scored(claims)
         rule = self._settings.dpo.rule()
         outcome = decide(batch, results, rule, datetime.now(UTC))
-        await self._persist(lambda ledger: ledger.decide(results, outcome))
+        await self._persist(methodcaller("decide", results, outcome))
         self._decided.set()
         log.info("batch %s: %s (%s)", batch.batch_id, outcome.reason or "pair", outcome.detail)
 

@@ -35,7 +35,6 @@ from rlvr_ray.errors import (
 from rlvr_ray.pipeline import Ask, Pipeline
 from rlvr_ray.ports import BatchState, Document, Generator, Recorder, Retriever
 from rlvr_ray.settings import (
-    LOOPBACK,
     MAX_CANDIDATES,
     MAX_QUESTION_CHARS,
     MAX_TOP_K,
@@ -164,9 +163,7 @@ def create_api(settings: Settings, parts: Parts) -> FastAPI:
     @api.post("/ask/multi-candidate", dependencies=[guard])
     async def ask_multi_candidate(body: MultiCandidateBody, key: Key = None) -> dict[str, Any]:
         """Several answers to one question. They are verified next, and may become a pair."""
-        batch = await ask(
-            body, key, Kind.PREFERENCE, body.num_candidates, body.temperatures
-        )
+        batch = await ask(body, key, Kind.PREFERENCE, body.num_candidates, body.temperatures)
         return {
             **_head(batch),
             "candidates": [_candidate(candidate) for candidate in batch.candidates],
@@ -364,4 +361,3 @@ class _BodyLimit:
             return message
 
         await self._app(scope, limited, send)
-

@@ -64,9 +64,7 @@ def _ingress(settings: Settings) -> FastAPI:
     recorder = actors.RemoteRecorder(actors.start_aggregator(settings))
     generator = actors.RemoteGenerator(handle("Generator"))
     retriever = actors.RemoteRetriever(handle("Retriever"))
-    return create_api(
-        settings, Parts(retriever=retriever, generator=generator, recorder=recorder)
-    )
+    return create_api(settings, Parts(retriever=retriever, generator=generator, recorder=recorder))
 
 
 def start(settings: Settings) -> str:
@@ -80,7 +78,7 @@ def start(settings: Settings) -> str:
             address=settings.ray_address or "local",
             namespace=actors.NAMESPACE,
             log_to_driver=False,
-            logging_level="error",
+            logging_level=logging.ERROR,
             **({} if settings.ray_address else local),
         )
     except ConnectionError as error:

@@ -116,6 +116,7 @@ def _running(settings: Settings) -> Iterator[str]:
 def main(
     version: Annotated[bool, typer.Option("--version", help="Say the version and end.")] = False,
 ) -> None:
+    """Say what can be done."""
     if version:
         out.print(__version__)
         raise typer.Exit

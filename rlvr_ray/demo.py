@@ -57,11 +57,10 @@ def documents(folder: Path | None) -> list[Document]:
     found = []
     for name in PACKAGES:
         try:
-            about = metadata(name)
+            about = metadata(name).json
         except PackageNotFoundError:
             continue
-        description = about.get("Description") or about.get_payload()
-        text = f"# {name}\n\n{about.get('Summary', '')}\n\n{description}"
+        text = f"# {name}\n\n{about.get('summary', '')}\n\n{about.get('description', '')}"
         found.append(Document(source=f"{name}.md", text=text))
     return found
 
@@ -114,7 +113,9 @@ def show_next(settings: Settings, out: Console) -> None:
     out.print("\nFiles:")
     for path in files:
         out.print(Text(f"  {path}  {path.stat().st_size:,} bytes"), soft_wrap=True)
-    pairs = [line for f in files if "dpo_data" in f.name and f.suffix == ".jsonl" for line in f.open()]
+    pairs = [
+        line for f in files if "dpo_data" in f.name and f.suffix == ".jsonl" for line in f.open()
+    ]
     if pairs:
         pair = json.loads(pairs[-1])
         out.print("\nThe last pair:")

@@ -62,4 +62,6 @@ def _read(file: Path) -> Document:
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8: {error.reason} at byte {error.start}") from None
     relative = os.path.relpath(file)
-    return Document(source=str(file.absolute()) if relative.startswith("..") else relative, text=text)
+    return Document(
+        source=str(file.absolute()) if relative.startswith("..") else relative, text=text
+    )

@@ -97,9 +97,7 @@ def _batch(
                     finish_reason=completion.finish_reason,
                     usage=completion.usage,
                 )
-                for index, (sample, completion) in enumerate(
-                    zip(samples, completions, strict=True)
-                )
+                for index, (sample, completion) in enumerate(zip(samples, completions, strict=True))
             ),
             prompt_version=PROMPT_VERSION,
             created_at=datetime.now(UTC),

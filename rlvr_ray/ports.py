@@ -18,7 +18,6 @@ from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import Batch, Context, Outcome, Usage, Verification
 from rlvr_ray.errors import InputError, JudgeError
 
-
 Vectors = NDArray[np.float32]
 
 

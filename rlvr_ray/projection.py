@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from itertools import groupby
+from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from rlvr_ray.core import rows
@@ -40,10 +41,10 @@ class Projector:
         """Cut torn tails; what is missing is written again."""
         if not all(self._dataset.cut(path, size) for path, size in self._ledger.files().items()):
             log.warning("a dataset file is missing or too short: writing all of them again")
-            self._ledger.commit([lambda ledger: ledger.forget_files()])
+            self._ledger.commit([methodcaller("forget_files")])
         for path in self._ledger.sealed_paths():
             if not self._dataset.holds(path):
-                self._ledger.commit([lambda ledger, p=path: ledger.seal_part(p, None)])
+                self._ledger.commit([methodcaller("seal_part", path, None)])
         self._write_planned()
 
     def project(self) -> None:
@@ -59,8 +60,7 @@ class Projector:
             for path, new in by_file.items():
                 if new:
                     sizes[path] = self._dataset.append(path, new, sizes.get(path, 0))
-            last = states[-1][0]
-            self._ledger.commit([lambda ledger, n=last, s=sizes: ledger.advance(n, s)])
+            self._ledger.commit([methodcaller("advance", states[-1][0], sizes)])
 
     def seal_due(self) -> None:
         """Seal datasets that have rows enough for a part, or whose last part is old enough."""
@@ -100,7 +100,7 @@ class Projector:
                 count = 0
             self._pending[name] = count
         if parts:
-            self._ledger.commit([lambda ledger, p=part: ledger.plan_part(p) for part in parts])
+            self._ledger.commit([methodcaller("plan_part", part) for part in parts])
 
     def _part(self, name: str, month: str, covered: Sequence[int], count: int) -> Part:
         return Part(
@@ -116,7 +116,7 @@ class Projector:
             states = self._ledger.decided(part.first_seq - 1, part.last_seq - part.first_seq + 1)
             new = [row for _, state in states for row in _rows(state)[part.dataset]]
             digest = self._dataset.write_part(part.dataset, part.path, new)
-            self._ledger.commit([lambda ledger, p=part, d=digest: ledger.seal_part(p.path, d)])
+            self._ledger.commit([methodcaller("seal_part", part.path, digest)])
 
 
 def _rows(state: BatchState) -> dict[str, Sequence[rows.Row]]:

@@ -92,9 +92,7 @@ _TRAINING = pa.schema(
                 "confidence": pa.string(),
                 "judge": _JUDGE,
                 "statements": pa.list_(
-                    pa.struct(
-                        {"text": pa.string(), "verdict": pa.float64(), "reason": pa.string()}
-                    )
+                    pa.struct({"text": pa.string(), "verdict": pa.float64(), "reason": pa.string()})
                 ),
                 "reverse_questions": pa.list_(pa.string()),
             }

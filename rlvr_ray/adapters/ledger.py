@@ -139,7 +139,8 @@ class Ledger:
         """Note that the JSONL files hold every outcome up to ``seq`` and are this long."""
         self._db.execute("UPDATE projected SET seq = ?", (seq,))
         self._db.executemany(
-            "INSERT INTO file VALUES (?, ?) ON CONFLICT (path) DO UPDATE SET bytes = excluded.bytes",
+            "INSERT INTO file VALUES (?, ?) "
+            "ON CONFLICT (path) DO UPDATE SET bytes = excluded.bytes",
             list(sizes.items()),
         )
 
@@ -180,7 +181,7 @@ class Ledger:
 
     def decided(self, after: int, limit: int) -> list[tuple[int, BatchState]]:
         """Decided batches in the order of decision, with their sequence numbers."""
-        rows = self._db.execute(
+        rows: list[Any] = self._db.execute(
             "SELECT outcome.seq, batch.record, outcome.record FROM outcome JOIN batch "
             "USING (batch_id) WHERE outcome.seq > ? ORDER BY outcome.seq LIMIT ?",
             (after, limit),
@@ -217,7 +218,8 @@ class Ledger:
             "AND seq > (SELECT coalesce(max(last_seq), 0) FROM part WHERE dataset = ?) "
             "ORDER BY seq"
         )
-        return self._db.execute(query, (dataset,)).fetchall()
+        unplanned: list[Any] = self._db.execute(query, (dataset,)).fetchall()
+        return unplanned
 
     def counts(self) -> dict[str, int]:
         """Batches by state: ``open``, ``pair``, and one entry for each reason seen."""
@@ -229,7 +231,7 @@ class Ledger:
 
     def recent(self, limit: int) -> list[BatchState]:
         """The latest decided batches, latest first."""
-        rows = self._db.execute(
+        rows: list[Any] = self._db.execute(
             "SELECT batch.record, outcome.record FROM outcome JOIN batch USING (batch_id) "
             "ORDER BY outcome.seq DESC LIMIT ?",
             (limit,),

@@ -11,7 +11,6 @@ request ever reads a state that another one wrote; the server's own prompt cache
 
 import asyncio
 import contextlib
-import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -186,7 +185,7 @@ class LlamaCpp:
         """Wait for idle slots: first the one that knows most of the text, then the oldest."""
         async with self._returned:
             await self._returned.wait_for(lambda: len(self._idle) >= count)
-            best = max(self._idle, key=lambda slot: len(os.path.commonprefix([slot.text, text])))
+            best = max(self._idle, key=lambda slot: _common(slot.text, text))
             self._idle.remove(best)
             slots = [best, *self._idle[: count - 1]]
             del self._idle[: count - 1]
@@ -215,3 +214,11 @@ class LlamaCpp:
             raise Unavailable(f"llama.cpp refused {path}: {reply.text[:500]}")
         result: dict[str, Any] = reply.json()
         return result
+
+
+def _common(one: str, two: str) -> int:
+    """How many characters both start with."""
+    return next(
+        (i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b),
+        min(len(one), len(two)),
+    )

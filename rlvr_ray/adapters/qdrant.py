@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,12 +43,12 @@ class QdrantRetriever:
 
     async def search(self, queries: Sequence[Query]) -> list[list[Context]]:
         """See ``ports.Retriever``."""
-        return await self._run(lambda: self._search(queries))
+        return await self._run(partial(self._search, queries))
 
     async def ingest(self, documents: Sequence[Document]) -> list[Ingested]:
         """See ``ports.Retriever``; raises InputError for a document without text."""
         # One document at a time, so that a question need not wait for a whole folder.
-        return [await self._run(lambda d=document: self._ingest(d)) for document in documents]
+        return [await self._run(partial(self._ingest, document)) for document in documents]
 
     async def count(self) -> int:
         """See ``ports.Retriever``."""

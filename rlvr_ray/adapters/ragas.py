@@ -83,9 +83,7 @@ class RagasVerifier:
             ids.seed(claim.answer_event_id, "judge", attempt),
             self._settings.max_tokens,
         )
-        both: list[Any] = await gather(
-            self._faithfulness(claim, llm), self._relevancy(claim, llm)
-        )
+        both: list[Any] = await gather(self._faithfulness(claim, llm), self._relevancy(claim, llm))
         (faithfulness, statements), relevancy = both
         return Verification(
             answer_event_id=claim.answer_event_id,
@@ -115,9 +113,7 @@ class RagasVerifier:
         return _score("faithfulness", result.value), metric.statements
 
     def _grounded(self, claim: Claim) -> tuple[float, tuple[Statement, ...]]:
-        supports = grounding.ground(
-            claim.question, claim.answer, claim.contexts, self._similarity
-        )
+        supports = grounding.ground(claim.question, claim.answer, claim.contexts, self._similarity)
         if not supports:
             raise JudgeError("the answer makes no statement")
         statements = tuple(
@@ -142,7 +138,7 @@ class RagasVerifier:
         return _score("relevancy", max(0.0, result.value))
 
 
-class _BoundFaithfulness(Faithfulness):  # type: ignore[misc]  # ragas is untyped
+class _BoundFaithfulness(Faithfulness):
     """RAGAS divides by the verdicts that came back; here they must be those that were asked for."""
 
     def __init__(self, llm: "_JudgeLLM") -> None:
@@ -168,7 +164,7 @@ class _BoundFaithfulness(Faithfulness):  # type: ignore[misc]  # ragas is untype
         return output
 
 
-class _JudgeLLM(InstructorBaseRagasLLM):  # type: ignore[misc]  # ragas is untyped
+class _JudgeLLM(InstructorBaseRagasLLM):
     """RAGAS's view of a Generator, for one answer; keeps what the judge wrote and what it cost."""
 
     def __init__(self, generator: Generator, seed: int, max_tokens: int) -> None:
@@ -229,7 +225,7 @@ class _JudgeLLM(InstructorBaseRagasLLM):  # type: ignore[misc]  # ragas is untyp
         return answers
 
 
-class _Embeddings(BaseRagasEmbedding):  # type: ignore[misc]  # ragas is untyped
+class _Embeddings(BaseRagasEmbedding):
     """RAGAS's view of an Embedder."""
 
     def __init__(self, embedder: Embedder) -> None:

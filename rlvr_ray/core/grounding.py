@@ -8,20 +8,28 @@ similarity fills in a little. This measures containment, not truth.
 
 import heapq
 import math
-import re
 import textwrap
-import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+
+from rlvr_ray.core.text import (
+    SELF,
+    YES_NO_WORDS,
+    Sentence,
+    Token,
+    keys,
+    normalise,
+    parse,
+    scopes,
+    split_statements,
+    stem,
+    unglued,
+)
 
 Similarity = Callable[[Sequence[str], Sequence[str]], Sequence[Sequence[float]]]
 """Cosines: one row a statement, one column a context sentence."""
-
-_Kind = Literal["word", "name", "number"]
 
 # What repeats the question says little: what the answer adds is what has to be found.
 _ASKED = 0.5
@@ -31,8 +39,6 @@ _SCATTERED = 0.5
 _NEIGHBOUR = 0.95
 # Share of the lexical support that hangs on word order: paraphrases reorder, so not most of it.
 _ORDER = 0.3
-# Content words this far apart still stand in order: room for an apposition.
-_REACH = 4
 # Share of the similarity: it knows paraphrase from chance overlap but is blind to details.
 _SIMILARITY = 0.1
 # Exponent of the coverage: one word that is not there can make the whole sentence another claim.
@@ -53,70 +59,10 @@ _RELEVANCE = 0.2
 _YES_NO = 0.5
 # Places compared for a statement: the one with the most of its words is rarely beaten.
 _PLACES = 3
-# How many content words a negation governs: later ones mostly stand outside its clause.
-_SCOPE = 3
 # For reasons only: below this lexical support the words do not stand together; what is cited.
 _TOGETHER, _NAMED, _QUOTED = 0.8, 5, 100
 # Among places with the same words of the claim, one about the question is the better one.
 _TIE_BREAK = 0.01
-# No abbreviation is longer, and a bound keeps texts full of them from costing their square.
-_LONGEST = 40
-
-
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
-_NEGATIONS = frozenset(
-    _words(
-        "not no never cannot cant dont doesnt didnt isnt wasnt arent werent wont without neither nor "
-        "none nobody nothing nowhere hardly barely scarcely"
-    )
-)
-# Words too common to be evidence, pronouns, and what fills a spoken answer.
-_FUNCTION = _NEGATIONS | frozenset(
-    _words(
-        "a an the this that these those there here it its he him his she her hers they them their "
-        "theirs we us our ours you your yours one and or but so if then than as of at by for from in "
-        "into on onto to with about during per via is are was were be been being am has have had "
-        "having do does did doing can could may might must shall should will would which who whom "
-        "whose what when where why how whether while because since also too very just such some any "
-        "each both other another own same yes yeah yea yep nope ok okay well sure oh hi hello indeed "
-        "however therefore thus hence although though even still quite rather really absolutely "
-        "definitely certainly actually let lets eg ie etc s t re ve ll d m n"
-    )
-)
-_SELF = frozenset(_words("i im my me myself"))
-_ORDINAL = frozenset(_words("st nd rd th s"))  # 19th, 1930s: the number says it
-_PLAIN = str.maketrans("\u2018\u2019\u201c\u201d\u2212", "''\"\"-")
-_YES_NO_WORDS = {"yes": True, "yeah": True, "yep": True, "no": False, "nope": False}
-_ONES = _words("two three four five six seven eight nine ten eleven twelve thirteen fourteen")
-_ONES += _words("fifteen sixteen seventeen eighteen nineteen")
-_TENS = _words("twenty thirty forty fifty sixty seventy eighty ninety")
-_NUMBER_WORDS = {"zero": 0} | {word: value for value, word in enumerate(_ONES, start=2)}
-_NUMBER_WORDS |= {word: 10 * value for value, word in enumerate(_TENS, start=2)}
-_MULTIPLIERS = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_ABBREVIATIONS = frozenset(
-    _words(
-        "mr mrs ms dr prof st jr sr vs cf al fig figs nos vol pp ca approx inc ltd co corp dept est "
-        "gen gov sen rep rev hon col capt lt sgt jan feb mar apr jun jul aug sep sept oct nov dec phd"
-    )
-)
-
-# Possessive quantifiers (++, *+) give nothing back, so no input makes these backtrack.
-_TOKEN = re.compile(
-    r"(?:v(?=\d))?(?P<number>(?:(?<!\S)-)?(?:\d{1,3}(?:,\d{3})++|\d++)(?:\.\d++)?(?:e[+-]?\d{1,3}+)?)"
-    r"(?:(?P<unit>[^\W\d_]{1,3})\b|(?!\w|\.\d))"
-    r"|(?P<dotted>(?:[^\W\d_]\.){2,}+(?:[^\W\d_]\b)?)"
-    r"|(?P<cjk>[\u3040-\u30ff\u3400-\u9fff])"
-    r"|(?P<word>\w++(?:['.]\w++)*+)"
-    r"|(?P<sign>[%.,;:!?()])",
-    re.IGNORECASE,
-)
-_END = re.compile(r"[.!?]++[\"')\]*`\u201d]*+(?=\s|$)|[\u3002\uff01\uff1f]")
-_BULLET = re.compile(r"^\s*+(?:[-*+\u2022\u2013>]++|#++|\(?\d{1,2}[.)])\s++(?=\S)")
-_GLUED = re.compile(r"(?<=[a-z\d)\"\]][.!?])(?=[A-Z\"])")
-_SUFFIXES = re.compile(r"(?:at(?:ions?|ing|ed|es?)|ings?|ions?|ed|ly|es|s)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,36 +75,15 @@ class Support:
 
 
 @dataclass(frozen=True, slots=True)
-class _Token:
-    key: str
-    text: str
-    kind: _Kind
-    doubtful: bool = False  # a capitalised first word, or "I"
-    negation: int = -1  # which negation of the sentence governs it; -1: none
-
-
-@dataclass(frozen=True, slots=True)
-class _Sentence:
-    text: str
-    tokens: tuple[_Token, ...]
-    affirmed: frozenset[str]
-    negated: frozenset[str]
-    pairs: frozenset[tuple[str, str]]
-
-    def has(self, key: str) -> bool:
-        return key in self.affirmed or key in self.negated
-
-
-@dataclass(frozen=True, slots=True)
 class _Index:
     """The sentences of all contexts, their neighbours, and where each key occurs."""
 
-    sentences: list[_Sentence]
+    sentences: list[Sentence]
     neighbours: list[list[int]]
     where: dict[str, list[int]]
     spelled: set[str]
 
-    def lacks(self, token: _Token) -> bool:
+    def lacks(self, token: Token) -> bool:
         """Whether it occurs nowhere; a name has to be spelled alike, but for a plural."""
         text = token.text.casefold()
         spellings = (text, text + "s", text.removesuffix("s"))
@@ -169,29 +94,11 @@ class _Index:
 @dataclass(frozen=True, slots=True)
 class _Claim:
     text: str
-    tokens: tuple[_Token, ...]  # of a bare "yes" or "no": those of the question
+    tokens: tuple[Token, ...]  # of a bare "yes" or "no": those of the question
     weights: dict[str, float]  # of its distinct keys
     around: tuple[str, ...]  # the other keys of the question
     short: bool
     affirms: bool | None  # what a bare "yes" or "no" says to the question
-
-
-def split_statements(text: str) -> list[str]:
-    """Cut a text into sentences, at line ends and bullets too; never returns an empty one.
-
-    A line that starts in lower case continues the line before it. Abbreviations, initials,
-    decimals, versions, URLs and identifiers hold together.
-    """
-    statements: list[str] = []
-    for block in _blocks(text):
-        start = 0
-        for end in _END.finditer(block):
-            before = block[max(start, end.start() - _LONGEST) : end.start()]
-            if not _continues(before, end.group(), block[end.end() : end.end() + 2]):
-                statements.append(block[start : end.end()].strip())
-                start = end.end()
-        statements.append(block[start:].strip())
-    return [statement for statement in statements if statement]
 
 
 def ground(
@@ -204,7 +111,7 @@ def ground(
     ("Sure!", questions, a bare "Yes." before an explanation) are left out, unless the answer has
     no others. The order of the contexts does not matter. A blank answer gives an empty list.
     """
-    asked = _parse(_normalise(question)).tokens
+    asked = parse(normalise(question)).tokens
     index = _index(contexts)
     unique: dict[str, str] = {}
     for text in split_statements(answer):
@@ -230,161 +137,14 @@ def faithfulness(supports: Sequence[Support]) -> float:
     return math.fsum(support.support for support in supports) / len(supports)
 
 
-# --- Text to tokens -----------------------------------------------------------------------------
-
-
-def _normalise(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).translate(_PLAIN)
-
-
-def _blocks(text: str) -> list[str]:
-    blocks: list[str] = []
-    joins = False
-    for line in text.splitlines():
-        content = _BULLET.sub("", line, count=1).strip()
-        if joins and content[:1].islower() and content == line.strip():
-            blocks[-1] += " " + content
-        elif content:
-            blocks.append(content)
-        joins = bool(content)
-    return blocks
-
-
-def _continues(before: str, mark: str, after: str) -> bool:
-    """Whether a full stop is one of an abbreviation, of an initial, or of a trailing-off."""
-    if not mark.startswith("."):
-        return False
-    lower_next = after.strip()[:1].islower()
-    if mark.startswith(".."):
-        return lower_next
-    last = before.rsplit(maxsplit=1)[-1].lstrip("(\"'[").casefold() if before.strip() else ""
-    if last in ("no", "etc"):
-        return after.strip()[:1].isdigit() if last == "no" else lower_next
-    letters = last.split(".")
-    initials = all(len(letter) == 1 and letter.isalpha() for letter in letters) and last != "i"
-    return initials or last.replace(".", "") in _ABBREVIATIONS
-
-
-def _tokens(text: str) -> Iterator[tuple[str, _Kind | None]]:
-    """Raw pieces and their kinds, in order; punctuation has None. Capitals are judged later."""
-    for match in _TOKEN.finditer(text):
-        group, piece = match.lastgroup, match.group()
-        if group in ("number", "unit"):
-            yield match["number"], "number"
-            if match["unit"] and match["unit"].casefold() not in _ORDINAL:
-                yield match["unit"], "word"
-        elif group == "dotted":
-            yield piece.replace(".", ""), "name" if piece.isupper() else "word"
-        elif piece == "%":
-            yield "percent", "word"
-        elif group == "sign":
-            yield piece, None
-        elif any(part.isdecimal() for part in piece.split(".")):
-            yield piece, "name"  # a version, an address
-        else:
-            for part in piece.split("."):
-                yield from _word(part.strip("_"), dotted="." in piece)
-
-
-def _word(text: str, *, dotted: bool) -> Iterator[tuple[str, _Kind | None]]:
-    base, _, rest = text.partition("'")
-    if text.casefold().endswith("n't"):
-        yield "not", "word"  # what carries it is an auxiliary
-    elif base:
-        odd = any(char.isupper() or not char.isalpha() for char in base[1:])
-        name = odd or (dotted and base.casefold() not in _FUNCTION)
-        ending = rest in ("s", "m", "re", "ve", "ll", "d")
-        yield base if ending else base + rest, "name" if name else "word"
-
-
-def _parse(text: str) -> _Sentence:
-    """The content words of a normalised sentence, with kinds and negations."""
-    raw = list(_tokens(text))
-    shouting = text.isupper() and len(raw) > _SHORT
-    tokens: list[_Token] = []
-    negation, reach, first, skip = -1, 0, True, False
-    for at, (piece, kind) in enumerate(raw):
-        lower = piece.casefold()
-        following = raw[at + 1][0] if at + 1 < len(raw) else ""
-        if skip:
-            skip = False
-            continue
-        if kind is None or lower == "but":
-            if reach == _SCOPE and tokens:  # "is not," governs what stands before it
-                tokens[-1] = replace(tokens[-1], negation=negation)
-            reach = 0
-            continue
-        if lower in _NEGATIONS:  # "not only" denies no more than the "only"
-            negation, reach = negation + 1, 1 if following.casefold() == "only" else _SCOPE
-        if kind == "number" or lower in _NUMBER_WORDS:
-            key, skip = _number(lower, following.casefold())
-            kind = "number"
-        elif lower in _FUNCTION and kind == "word":
-            first = False
-            continue
-        else:
-            key = _stem(lower)
-        capital = piece[:1].isupper() and lower not in _SELF and not shouting
-        alone = not following[:1].isupper() or following.casefold() in _FUNCTION
-        if kind == "word" and capital and not (first and alone):
-            kind = "name"
-        elif shouting and kind == "name" and piece.isalpha():
-            kind = "word"
-        opens = first and capital and kind == "word" and not lower.endswith("ly")
-        doubtful = opens or lower in _SELF
-        tokens.append(_Token(key, piece, kind, doubtful, negation if reach else -1))
-        first, reach = False, max(reach - 1, 0)
-    return _Sentence(text, tuple(tokens), _keys(tokens, False), _keys(tokens, True), _pairs(tokens))
-
-
-def _keys(tokens: Sequence[_Token], negated: bool) -> frozenset[str]:
-    return frozenset(token.key for token in tokens if (token.negation >= 0) is negated)
-
-
-def _pairs(tokens: Sequence[_Token]) -> frozenset[tuple[str, str]]:
-    return frozenset(
-        (token.key, later.key)
-        for at, token in enumerate(tokens)
-        for later in tokens[at + 1 : at + 1 + _REACH]
-    )
-
-
-def _number(text: str, following: str) -> tuple[str, bool]:
-    """The value as a key, exact and without trailing zeros; whether the next word belongs to it."""
-    if text in _NUMBER_WORDS:
-        value = _NUMBER_WORDS[text]
-        joins = value >= 20 and 0 < _NUMBER_WORDS.get(following, 0) < 10
-        text = str(value + _NUMBER_WORDS[following] if joins else value)
-    else:
-        joins = False
-        text = text.lstrip("v").replace(",", "")
-    sign, digits, exponent = Decimal(text).as_tuple()
-    shift = int(exponent) + (0 if joins else _MULTIPLIERS.get(following, 0))
-    plain = "".join(map(str, digits)).lstrip("0")
-    kept = plain.rstrip("0")
-    shift = shift + len(plain) - len(kept) if kept else 0
-    return f"#{'-' * sign if kept else ''}{kept}e{shift}", joins or following in _MULTIPLIERS
-
-
-def _stem(word: str) -> str:
-    suffix = _SUFFIXES.search(word, 3)
-    if suffix and not word.endswith("eed"):
-        word = word[: suffix.start()]
-    if len(word) > 3 and word.endswith("e"):
-        word = word[:-1]
-    if len(word) > 3 and word[-1] == word[-2]:
-        word = word[:-1]
-    return word[:-1] + "i" if len(word) > 2 and word.endswith("y") else word
-
-
 def _index(contexts: Sequence[str]) -> _Index:
     """Index the contexts in an order of its own, so that theirs cannot matter."""
     index = _Index([], [], defaultdict(list), set())
-    for context in sorted({_normalise(context) for context in contexts}):
-        texts = split_statements(_GLUED.sub(" ", context))
+    for context in sorted({normalise(context) for context in contexts}):
+        texts = split_statements(unglued(context))
         low, high = len(index.sentences), len(index.sentences) + len(texts)
         for at, text in enumerate(texts, start=low):
-            sentence = _parse(text)
+            sentence = parse(text)
             index.sentences.append(sentence)
             index.spelled.update(token.text.casefold() for token in sentence.tokens)
             index.neighbours.append([near for near in (at - 1, at + 1) if low <= near < high])
@@ -393,16 +153,13 @@ def _index(contexts: Sequence[str]) -> _Index:
     return index
 
 
-# --- Statements against places --------------------------------------------------------------------
-
-
-def _claim(text: str, asked: tuple[_Token, ...]) -> _Claim:
-    sentence = _parse(_normalise(text))
+def _claim(text: str, asked: tuple[Token, ...]) -> _Claim:
+    sentence = parse(normalise(text))
     affirms: bool | None = None
-    if text.rstrip().endswith("?") or all(token.key in _SELF for token in sentence.tokens):
-        sentence = _parse("")
+    if text.rstrip().endswith("?") or all(token.key in SELF for token in sentence.tokens):
+        sentence = parse("")
     if not sentence.tokens:
-        affirms = _YES_NO_WORDS.get(text.casefold().strip(" .!,"))
+        affirms = YES_NO_WORDS.get(text.casefold().strip(" .!,"))
     tokens = sentence.tokens if affirms is None else asked
     weights: dict[str, float] = {}
     repeated = {token.key for token in asked} if affirms is None else set()
@@ -505,10 +262,10 @@ def _lexical(claim: _Claim, index: _Index, at: int) -> float:
 def _astray(claim: _Claim, index: _Index, at: int) -> list[str]:
     """Numbers that no sentence of the place has together with a word beside them in the claim."""
     near = [index.sentences[other] for other in (at, *index.neighbours[at])]
-    keys = [token.key for token in claim.tokens]
+    order = [token.key for token in claim.tokens]
     astray: list[str] = []
     for place, token in enumerate(claim.tokens):
-        beside = {*keys[max(0, place - 1) : place + 2]} & index.where.keys() - {token.key}
+        beside = {*order[max(0, place - 1) : place + 2]} & index.where.keys() - {token.key}
         together = any(
             sentence.has(token.key) and sentence.has(key) for sentence in near for key in beside
         )
@@ -530,27 +287,18 @@ def _one_sided(claim: _Claim, index: _Index, at: int) -> bool:
     """Whether the claim or the sentence negates words that the other one affirms."""
     sentence = index.sentences[at]
     near = [sentence, *(index.sentences[other] for other in index.neighbours[at])]
-    for scope in _scopes(claim.tokens):
+    for scope in scopes(claim.tokens):
         met = next(((key, other) for key in scope for other in near if other.has(key)), None)
-        denied = met[0] in met[1].negated if met else sentence.negated or scope == [_stem("only")]
+        denied = met[0] in met[1].negated if met else sentence.negated or scope == [stem("only")]
         if not denied:
             return True
-    affirmed, negated = _keys(claim.tokens, False), _keys(claim.tokens, True)
+    affirmed, negated = keys(claim.tokens, negated=False), keys(claim.tokens, negated=True)
     return any(
         scope[0] in affirmed
         and scope[0] not in sentence.affirmed
         and not any(key in negated for key in scope)
-        for scope in _scopes(sentence.tokens)
+        for scope in scopes(sentence.tokens)
     )
-
-
-def _scopes(tokens: Sequence[_Token]) -> list[list[str]]:
-    """The keys that each negation governs, nearest first."""
-    scopes: dict[int, list[str]] = defaultdict(list)
-    for token in tokens:
-        if token.negation >= 0:
-            scopes[token.negation].append(token.key)
-    return list(scopes.values())
 
 
 def _quote(text: str) -> str:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlvr_ray.core.grounding import faithfulness, ground, split_statements
+from rlvr_ray.core.grounding import faithfulness, ground
+from rlvr_ray.core.text import split_statements
 
 EDISON = (
     "Thomas Edison was born in Milan, Ohio, on February 11, 1847. He opened a laboratory in Menlo "

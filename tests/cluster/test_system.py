@@ -1,0 +1,214 @@
+"""The main job on real parts, and what must hold when it is disturbed. Order matters: the first
+test wants an empty store, the last one stops the server."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import metadata
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from rlvr_ray.errors import InputError
+from tests.cluster.conftest import System
+
+QUESTION = "What is Ray Serve?"
+GIB = 2**30
+
+
+def ask(system: System, question: str = QUESTION, **fields: object) -> dict:
+    return system.client.ask(question, top_k=2, **fields)
+
+
+def test_nothing_to_search_is_said(system: System) -> None:
+    reply = system.http.post("/ask/multi-candidate", json={"question": QUESTION})
+    assert reply.status_code == 409
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert "rlvr ingest" in reply.json()["detail"]
+
+
+def test_documents_are_ingested_once(system: System, tmp_path: Path) -> None:
+    for name in ("ray", "qdrant-client", "fastapi"):
+        (tmp_path / f"{name}.md").write_text(metadata(name).json["description"], "utf-8")
+    first = json.loads(system.rlvr("ingest", str(tmp_path), "--url", system.url, "--json"))
+    before = system.client.stats()["passages"]
+    again = json.loads(system.rlvr("ingest", str(tmp_path), "--url", system.url, "--json"))
+    assert [d["changed"] for d in first] == [True] * 3
+    assert [d["changed"] for d in again] == [False] * 3
+    assert system.client.stats()["passages"] == before == sum(d["num_chunks"] for d in first)
+
+
+def test_a_question_becomes_rows(system: System) -> None:
+    reply = system.http.post(
+        "/ask/multi-candidate",
+        json={"question": QUESTION, "num_candidates": 3, "correlation_id": "trace-1"},
+    )
+    assert reply.status_code == 200, reply.text
+    asked = reply.json()
+    assert asked["num_candidates"] == len(asked["candidates"]) == 3
+    assert asked["correlation_id"] == "trace-1"
+    assert len(asked["contexts"]) == 5
+    metas = [candidate["metadata"] for candidate in asked["candidates"]]
+    assert [meta["temperature"] for meta in metas] == [0.3, 0.7, 0.9]
+    assert len({meta["seed"] for meta in metas}) == 3
+    # One prefill: what the first sample computed, the others took over.
+    usages = [meta["usage"] for meta in metas]
+    for usage in usages[1:]:
+        assert usage["cached_tokens"] >= usage["prompt_tokens"] - 1, usages
+
+    decided = system.client.wait(asked["batch_id"])
+    answers = [candidate["answer"] for candidate in asked["candidates"]]
+    assert [candidate["answer"] for candidate in decided["candidates"]] == answers
+    for candidate in decided["candidates"]:
+        verification = candidate["verification"]
+        assert verification["status"] == "completed", verification
+        assert verification["judge"]["faithfulness"] == "grounded"
+        mean = (verification["faithfulness"] + verification["relevancy"]) / 2
+        assert verification["score"] == pytest.approx(mean, abs=1e-6)
+    rows = system.await_rows("training_data", asked["batch_id"], 3)
+    assert [row["answer"] for row in rows] == answers
+    assert {row["metadata"]["correlation_id"] for row in rows} == {"trace-1"}
+
+
+def test_ten_questions_make_pairs_and_reasons(system: System) -> None:
+    questions = [
+        "What is FastAPI?",
+        "What is the Ray Dashboard?",
+        "How do I install FastAPI?",
+        "What are the key features of FastAPI?",
+        "What is Qdrant?",
+        "Why should I use Ray?",
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        batches = list(pool.map(lambda q: ask(system, q, seed=1), questions))
+    states = [system.client.wait(batch["batch_id"]) for batch in batches]
+    for state in states:
+        outcome = state["outcome"]
+        assert outcome["pair"] is (outcome["reason"] is None)
+        if not outcome["pair"]:
+            continue
+        (row,) = system.await_rows("dpo_data", state["batch_id"], 1)
+        assert row["prompt"] == state["question"]
+        assert row["chosen"] == state["candidates"][outcome["chosen"]]["answer"]
+        assert row["rejected"] == state["candidates"][outcome["rejected"]]["answer"]
+        assert row["chosen"] != row["rejected"]
+        assert row["score_diff"] >= 0.05
+        assert row["chosen_score"] >= 0.6
+        assert row["metadata"]["contexts"] == state["contexts"]
+    assert any(state["outcome"]["pair"] for state in states), "no question made a pair"
+
+
+def test_one_answer_is_kept_and_makes_no_pair(system: System) -> None:
+    reply = system.http.post("/ask", json={"question": QUESTION, "top_k": 1})
+    assert reply.status_code == 200, reply.text
+    state = system.client.wait(reply.json()["batch_id"])
+    assert state["outcome"]["reason"] == "single_answer"
+    system.await_rows("training_data", reply.json()["batch_id"], 1)
+
+
+def test_an_idempotency_key_names_one_batch(system: System) -> None:
+    body = {"question": QUESTION, "top_k": 1, "num_candidates": 2}
+    headers = {"Idempotency-Key": "the-same"}
+    one = system.http.post("/ask/multi-candidate", json=body, headers=headers).json()
+    two = system.http.post("/ask/multi-candidate", json=body, headers=headers).json()
+    assert one == two
+    other = system.http.post(
+        "/ask/multi-candidate", json=body | {"question": "Another?"}, headers=headers
+    )
+    assert other.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"question": "   "}',
+        b'{"question": "x", "num_candidates": 1}',
+        b'{"question": "x", "num_candidates": 9}',
+        b'{"question": "' + b"x" * 8001 + b'"}',
+        b'{"question": "a\\u0000b"}',
+        b'{"question": "a\\ud800b"}',
+        b'{"question": NaN}',
+    ],
+)
+def test_bad_questions_are_refused(system: System, body: bytes) -> None:
+    reply = system.http.post(
+        "/ask/multi-candidate", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert reply.status_code == 422, reply.text
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.json()["errors"][0]["field"] in {"question", "num_candidates"}
+
+
+def test_killing_the_aggregator_loses_nothing(system: System) -> None:
+    batch = ask(system)
+    system.kill("ray::AggregatorActor")
+    state = system.client.wait(batch["batch_id"])
+    assert state["outcome"] is not None
+    rows = system.await_rows("training_data", batch["batch_id"], 3)
+    assert [row["answer"] for row in rows] == [c["answer"] for c in batch["candidates"]]
+    pairs = [r for r in system.jsonl("dpo_data") if r["metadata"]["batch_id"] == batch["batch_id"]]
+    assert len(pairs) == int(state["outcome"]["pair"])
+
+
+@pytest.mark.parametrize("replica", ["rlvr:Verifier", "rlvr:Generator"])
+def test_a_killed_replica_delays_and_loses_nothing(system: System, replica: str) -> None:
+    batch = ask(system)
+    system.kill(f"ray::ServeReplica:{replica}")
+    state = system.client.wait(batch["batch_id"])
+    assert [c["verification"]["status"] for c in state["candidates"]] == ["completed"] * 3
+    system.await_rows("training_data", batch["batch_id"], 3)
+    deadline = time.monotonic() + 60
+    while system.http.get("/readyz").status_code != 200:
+        assert time.monotonic() < deadline, system.http.get("/readyz").text
+        time.sleep(0.2)
+
+
+def test_the_command_line_asks_and_tells(system: System) -> None:
+    state = json.loads(system.rlvr("ask", QUESTION, "-n", "2", "--url", system.url, "--json"))
+    assert len(state["candidates"]) == 2
+    assert QUESTION in system.rlvr("ask", QUESTION, "-n", "2", "--url", system.url)
+    stats = json.loads(system.rlvr("status", "--url", system.url, "--json"))
+    assert stats["batches"]["open"] == 0
+    assert stats["last_error"] is None or "verif" in stats["last_error"]
+    system.rlvr("status", "--url", "http://127.0.0.1:9", code=3)
+    system.rlvr("ingest", "/nowhere", "--url", system.url, code=2)
+
+
+def test_a_second_server_is_refused(system: System) -> None:
+    with pytest.raises(InputError):
+        system.client.batch("not-an-id")
+    from rlvr_ray.adapters.ledger import Ledger
+    from rlvr_ray.errors import LedgerError
+
+    with pytest.raises(LedgerError, match="in use"):
+        Ledger(system.data_dir)
+
+
+def test_memory_stays_under_three_gib(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {}
+    for process in system.family():
+        try:
+            sizes[process.pid] = process.memory_full_info().pss
+        except psutil.Error:
+            continue
+    total = sum(sizes.values())
+    with capsys.disabled():
+        print(f"\nmemory: {len(sizes)} processes, sum of PSS {total / GIB:.2f} GiB")
+    assert total < 3 * GIB
+
+
+def test_stopping_seals_the_files_and_leaves_nothing(system: System) -> None:
+    family = system.family()
+    training = system.jsonl("training_data")
+    pairs = system.jsonl("dpo_data")
+    system.stop()
+    assert system.process.returncode == 0, system.log.read_text()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive, [" ".join(p.cmdline()) for p in alive]
+    for dataset, rows in (("training_data", training), ("dpo_data", pairs)):
+        parts = sorted((system.data_dir / dataset / "parquet").glob("*.parquet"))
+        sealed = [row for part in parts for row in pq.read_table(part).to_pylist()]
+        assert sealed == rows, dataset
+        assert not list(system.data_dir.rglob("*.tmp"))
