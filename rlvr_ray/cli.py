@@ -102,9 +102,9 @@ def _running(settings: Settings) -> Iterator[str]:
     """The whole system, for as long as the block runs."""
     from rlvr_ray import app as application
 
-    with _terminable():
-        with err.status("Starting Ray and loading the models (about 30 s) …"):
-            url = application.start(settings)
+    with err.status("Starting Ray and loading the models (about 30 s) …"):
+        url = application.start(settings)
+    with _terminable():  # only now: Ray takes SIGTERM for itself while it starts
         try:
             yield url
         finally:

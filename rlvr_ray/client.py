@@ -26,6 +26,18 @@ class Client:
         self._url = url
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
 
+    def __enter__(self) -> "Client":
+        """Close the connections at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
     def ask(self, question: str, **options: Any) -> dict[str, Any]:
         """Ask for several candidates; options are the other fields of the request."""
         body = {"question": question} | {k: v for k, v in options.items() if v is not None}

@@ -18,7 +18,7 @@ def dumps(record: object) -> str:
 
 def loads(kind: type[T], data: str | bytes) -> T:
     """The record; raises ValueError if the JSON does not describe one."""
-    record: T = _adapter(kind).validate_json(data)
+    record: T = _adapter(kind).validate_json(data, strict=True, extra="forbid")
     return record
 
 

@@ -114,7 +114,11 @@ def show_next(settings: Settings, out: Console) -> None:
     for path in files:
         out.print(Text(f"  {path}  {path.stat().st_size:,} bytes"), soft_wrap=True)
     pairs = [
-        line for f in files if "dpo_data" in f.name and f.suffix == ".jsonl" for line in f.open()
+        line
+        for path in files
+        if path.suffix == ".jsonl" and path.parent.name == "dpo_data"
+        for line in path.read_text("utf-8").split("\n")
+        if line
     ]
     if pairs:
         pair = json.loads(pairs[-1])

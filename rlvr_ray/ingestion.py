@@ -1,13 +1,13 @@
 """Reading documents from a disk, and storing them where no server runs."""
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rlvr_ray import codec
 from rlvr_ray.api import MAX_UPLOAD, TEXT_SUFFIXES
+from rlvr_ray.core.records import clean_text
 from rlvr_ray.errors import InputError
 from rlvr_ray.ports import Document
 from rlvr_ray.settings import Settings
@@ -61,7 +61,14 @@ def _read(file: Path) -> Document:
         text = file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8: {error.reason} at byte {error.start}") from None
-    relative = os.path.relpath(file)
-    return Document(
-        source=str(file.absolute()) if relative.startswith("..") else relative, text=text
-    )
+    return Document(source=_name(file), text=text)
+
+
+def _name(file: Path) -> str:
+    """The path below the current folder or, elsewhere, the whole path."""
+    path, here = file.resolve(), Path.cwd().resolve()
+    name = str(path.relative_to(here) if path.is_relative_to(here) else path)
+    try:
+        return clean_text("the name", name)
+    except ValueError:
+        raise InputError(f"{name!r}: the file's name is not UTF-8; rename it") from None

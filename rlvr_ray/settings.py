@@ -82,8 +82,8 @@ class VerificationSettings(Section):
     """Batches verified at once."""
     max_tokens: int = Field(default=512, ge=16)
     """Limit of one judge completion."""
-    timeout_s: float = Field(default=180, gt=0)
-    """Of one batch's verification; past it the attempt counts as failed."""
+    timeout_s: float = Field(default=600, gt=0)
+    """Of one batch's verification, waiting included; past it the attempt counts as failed."""
     max_attempts: int = Field(default=3, ge=1)
     """Attempts before a verification that times out is recorded as failed."""
 
@@ -109,9 +109,9 @@ class DpoSettings(Section):
 
 class DatasetSettings(Section):
     seal_rows: int = Field(default=1000, ge=1)
-    """A Parquet part is sealed at this many rows,"""
+    """Rows at which a Parquet part is sealed."""
     seal_seconds: float = Field(default=600, gt=0)
-    """or when its oldest row is this old, or at shutdown."""
+    """Seconds after which it is sealed all the same; shutdown seals too."""
 
 
 class ApiSettings(Section):
@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     """Ledger, datasets and the local vector store; one running system a folder."""
     ray_address: str | None = None
-    """A Ray cluster to join (``auto`` or ``ray://…``); none starts one here."""
+    """A Ray cluster to join (`auto`, or `ray://…`); none starts one here."""
     generator: GeneratorSettings = GeneratorSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     verification: VerificationSettings = VerificationSettings()

@@ -88,9 +88,7 @@ def verification(
             embedder="test-embedder",
             version="test-version",
         ),
-        "statements": (
-            Statement(text=candidate.answer, verdict=faithfulness, reason="as the test wants it"),
-        ),
+        "statements": (Statement(text=candidate.answer, verdict=1.0, reason="it is there"),),
         "reverse_questions": ("What is Ray?", "What does Ray do?"),
         "usage": Usage(prompt_tokens=200, completion_tokens=20),
         "duration_ms": 1234,

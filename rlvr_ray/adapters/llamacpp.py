@@ -11,6 +11,7 @@ request ever reads a state that another one wrote; the server's own prompt cache
 
 import asyncio
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -51,10 +52,7 @@ class LlamaCpp:
                 verify(path, settings.model_sha256, "download the model again")
 
         self._settings = settings
-        memory = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, readable by us alone
-        self._folder = Path(
-            tempfile.mkdtemp(prefix="rlvr-llama-", dir=memory if memory.is_dir() else None)
-        )
+        self._folder = _private_folder()
         socket = self._folder / "server.sock"
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
@@ -85,7 +83,8 @@ class LlamaCpp:
         )
         self._errors = httpx.HTTPError
         self._idle = [_Slot(number) for number in range(settings.slots)]
-        self._returned = asyncio.Condition()
+        self._turn = asyncio.Lock()
+        self._returned = asyncio.Event()
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
         """See ``ports.Generator``. Raises Unavailable past the time limit or if llama.cpp fails."""
@@ -183,8 +182,10 @@ class LlamaCpp:
     @contextlib.asynccontextmanager
     async def _lease(self, text: str, count: int) -> AsyncIterator[list[_Slot]]:
         """Wait for idle slots: first the one that knows most of the text, then the oldest."""
-        async with self._returned:
-            await self._returned.wait_for(lambda: len(self._idle) >= count)
+        async with self._turn:  # in order of arrival: who wants many is not overtaken for ever
+            while len(self._idle) < count:
+                self._returned.clear()
+                await self._returned.wait()
             best = max(self._idle, key=lambda slot: _common(slot.text, text))
             self._idle.remove(best)
             slots = [best, *self._idle[: count - 1]]
@@ -192,13 +193,8 @@ class LlamaCpp:
         try:
             yield slots
         finally:
-            # Shielded: a cancelled request must give its slots back all the same.
-            await asyncio.shield(self._release(slots))
-
-    async def _release(self, slots: Sequence[_Slot]) -> None:
-        async with self._returned:
             self._idle += slots
-            self._returned.notify_all()
+            self._returned.set()
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         return await self._request("POST", path, body)
@@ -214,6 +210,19 @@ class LlamaCpp:
             raise Unavailable(f"llama.cpp refused {path}: {reply.text[:500]}")
         result: dict[str, Any] = reply.json()
         return result
+
+
+def _private_folder() -> Path:
+    """A folder in memory, where there is some, that only we can read.
+
+    What a killed process left there is removed: it may hold many megabytes of memory.
+    """
+    shared = Path("/dev/shm")  # noqa: S108
+    memory = shared if shared.is_dir() else Path(tempfile.gettempdir())
+    for old in memory.glob("rlvr-llama-*"):
+        if not Path("/proc", old.name.split("-")[2]).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"rlvr-llama-{os.getpid()}-", dir=memory))
 
 
 def _common(one: str, two: str) -> int:

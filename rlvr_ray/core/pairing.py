@@ -87,13 +87,13 @@ def _objection(
     if best.answer.split() == worst.answer.split():
         return Reason.IDENTICAL_ANSWERS, "the best and the worst answer are the same text"
     if diff == 0:
-        return Reason.TIE, f"best and worst both score {best_score:.3f}"
+        return Reason.TIE, f"best and worst both score {best_score:g}"
     if diff < rule.min_score_diff:
-        return Reason.MARGIN_TOO_SMALL, f"margin {diff:.3f} < {rule.min_score_diff}"
+        return Reason.MARGIN_TOO_SMALL, f"margin {diff:g} < {rule.min_score_diff}"
     if best_score < rule.min_chosen_score:
-        return Reason.CHOSEN_TOO_LOW, f"best score {best_score:.3f} < {rule.min_chosen_score}"
+        return Reason.CHOSEN_TOO_LOW, f"best score {best_score:g} < {rule.min_chosen_score}"
     if rule.quality_filter and best.finish_reason != "stop":
         return Reason.QUALITY_FILTER, "the best answer was cut by the token limit"
     if rule.quality_filter and len(best.answer.split()) < MIN_CHOSEN_WORDS:
         return Reason.QUALITY_FILTER, f"the best answer has fewer than {MIN_CHOSEN_WORDS} words"
-    return None, f"margin {diff:.3f}, best score {best_score:.3f}"
+    return None, f"margin {diff:g}, best score {best_score:g}"

@@ -14,13 +14,14 @@ from uuid import UUID
 from rlvr_ray.core import ids
 
 DIGITS = 6  #: decimal places that a score keeps
+COSINE_ERROR = 1e-5  #: by which a cosine of float32 unit vectors may exceed 1
 
 
 def unit_interval(name: str, value: float) -> float:
     """Return the value rounded, or raise ValueError unless it is a number in [0, 1]."""
     if not math.isfinite(value) or not 0.0 <= value <= 1.0:
         raise ValueError(f"{name} must be a number from 0 to 1, not {value}")
-    return round(value, DIGITS)
+    return round(float(value), DIGITS) + 0.0  # without the sign of a negative zero
 
 
 def clean_text(name: str, text: str) -> str:
@@ -38,7 +39,10 @@ def utc(name: str, time: datetime) -> datetime:
     """Return the time in UTC, or raise ValueError if it names no zone."""
     if time.tzinfo is None:
         raise ValueError(f"{name} must have a time zone")
-    return time.astimezone(UTC)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{name} is beyond the calendar") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +55,12 @@ class Context:
 
     def __post_init__(self) -> None:
         clean_text("context", self.content)
-        if not math.isfinite(self.score):
-            raise ValueError(f"a context's score must be a number, not {self.score}")
-        object.__setattr__(self, "score", round(self.score, DIGITS))
+        for key, value in self.metadata.items():
+            clean_text(f"a context's {key}", str(value))
+        if not abs(self.score) <= 1 + COSINE_ERROR:
+            raise ValueError(f"a context's score must be a cosine, not {self.score}")
+        cosine = min(max(float(self.score), -1.0), 1.0)
+        object.__setattr__(self, "score", round(cosine, DIGITS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +93,10 @@ class Candidate:
     usage: Usage
 
     def __post_init__(self) -> None:
-        clean_text("answer", self.answer)
+        for name in ("answer", "model", "finish_reason"):
+            clean_text(name, getattr(self, name))
+        if not math.isfinite(self.temperature):
+            raise ValueError(f"temperature must be a number, not {self.temperature}")
 
 
 class Kind(StrEnum):
@@ -113,8 +123,8 @@ class Batch:
         clean_text("question", self.question)
         clean_text("correlation_id", self.correlation_id)
         object.__setattr__(self, "created_at", utc("created_at", self.created_at))
-        expected = [ids.answer_event(self.batch_id, i) for i in range(len(self.candidates))]
-        if not expected or [c.event_id for c in self.candidates] != expected:
+        expected = [(i, ids.answer_event(self.batch_id, i)) for i in range(len(self.candidates))]
+        if not expected or [(c.index, c.event_id) for c in self.candidates] != expected:
             raise ValueError("candidates must be complete, in index order, with derived ids")
 
 
@@ -127,6 +137,8 @@ class Statement:
     reason: str
 
     def __post_init__(self) -> None:
+        clean_text("statement", self.text)
+        clean_text("reason", self.reason)
         object.__setattr__(self, "verdict", unit_interval("verdict", self.verdict))
 
 
@@ -156,6 +168,8 @@ class Verification:
     completed_at: datetime
 
     def __post_init__(self) -> None:
+        for question in self.reverse_questions:
+            clean_text("reverse question", question)
         for name in ("faithfulness", "relevancy"):
             object.__setattr__(self, name, unit_interval(name, getattr(self, name)))
         object.__setattr__(self, "completed_at", utc("completed_at", self.completed_at))
@@ -171,6 +185,7 @@ class FailedVerification:
     completed_at: datetime
 
     def __post_init__(self) -> None:
+        clean_text("reason", self.reason)
         object.__setattr__(self, "completed_at", utc("completed_at", self.completed_at))
 
 
@@ -206,8 +221,16 @@ class Outcome:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "decided_at", utc("decided_at", self.decided_at))
-        if self.reason is None and (self.score_diff is None or self.score_diff <= 0):
+        clean_text("detail", self.detail)
+        for name in ("chosen_score", "rejected_score"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, unit_interval(name, value))
+        if self.reason is not None:
+            return
+        if self.score_diff is None or self.score_diff <= 0:
             raise ValueError("a pair needs a positive margin")
+        if self.chosen is None or self.rejected is None or self.chosen == self.rejected:
+            raise ValueError("a pair needs two candidates")
 
     @property
     def month(self) -> str:

@@ -32,14 +32,8 @@ class System:
     data_dir: Path
     process: subprocess.Popen[bytes]
     log: Path
-
-    @property
-    def client(self) -> Client:
-        return Client(self.url)
-
-    @property
-    def http(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=120)
+    client: Client
+    http: httpx.Client
 
     def rlvr(self, *arguments: str, code: int = 0) -> str:
         """Run a command against this server; return what it printed on stdout."""
@@ -75,7 +69,8 @@ class System:
     def jsonl(self, dataset: str) -> list[dict[str, Any]]:
         """All rows of a dataset's JSONL files; every line must parse."""
         files = sorted((self.data_dir / dataset).glob("*.jsonl"))
-        return [json.loads(line) for file in files for line in file.open(encoding="utf-8")]
+        lines = [line for file in files for line in file.read_text("utf-8").split("\n") if line]
+        return [json.loads(line) for line in lines]
 
     def await_rows(self, dataset: str, batch_id: str, count: int) -> list[dict[str, Any]]:
         """The rows of a batch, once there are so many: files follow the ledger."""
@@ -113,7 +108,14 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    running = System(f"http://127.0.0.1:{port}", folder / "data", process, log)
+    url = f"http://127.0.0.1:{port}"
+    with Client(url) as client, httpx.Client(base_url=url, timeout=120) as http:
+        yield from serving(System(url, folder / "data", process, log, client, http))
+
+
+def serving(running: System) -> Iterator[System]:
+    """Hand out the system once it is ready; end it afterwards, whatever happened."""
+    process, log = running.process, running.log
     try:
         deadline = time.monotonic() + START_S
         while not running.client.is_up():

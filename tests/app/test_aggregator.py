@@ -1,0 +1,508 @@
+"""The aggregator over a real ledger and real files; only the verifier is a fake."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pyarrow.parquet as pq
+import pytest
+
+from rlvr_ray import aggregator as module
+from rlvr_ray.adapters.dataset import Dataset
+from rlvr_ray.adapters.ledger import Ledger, Operation
+from rlvr_ray.aggregator import Aggregator
+from rlvr_ray.core.records import Batch, FailedVerification, Kind, Reason, Verification
+from rlvr_ray.errors import LedgerError, Overloaded, Unavailable
+from rlvr_ray.ports import BatchState, Claim
+from rlvr_ray.settings import Settings
+from tests.builders import batch
+from tests.fakes import PATIENCE, FakeVerifier, verified
+
+T = TypeVar("T")
+SCORES: dict[str, float | str] = {"a": 0.9, "b": 0.7, "c": 0.5}
+
+
+class WatchedLedger(Ledger):
+    """A Ledger that counts its transactions, tells when one is over, and can be made to fail."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.commits = 0
+        self.poisoned: set[UUID] = set()
+        self.full = 0  # so many commits to come find the disk full
+        self.changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def commit(self, operations: Sequence[Operation]) -> list[Any]:
+        self.commits += 1
+        try:
+            if self.full:
+                self.full -= 1
+                raise Overloaded("no room left")
+            return super().commit(operations)
+        finally:
+            self._loop.call_soon_threadsafe(self.changed.set)
+
+    def record(self, batch: Batch) -> Batch:
+        if batch.batch_id in self.poisoned:
+            raise LedgerError(f"{batch.batch_id} is poison")
+        return super().record(batch)
+
+
+class System:
+    """A running aggregator on a folder, and what a test asks of it."""
+
+    def __init__(self, folder: Path, verifier: FakeVerifier, **sections: Any) -> None:
+        self.folder = folder
+        self.ledger = WatchedLedger(folder)
+        settings = Settings(data_dir=folder, **sections)
+        self.aggregator = Aggregator(self.ledger, Dataset(folder), verifier, settings)
+
+    async def state(self, batch_id: UUID) -> BatchState:
+        state = await self.aggregator.find(batch_id)
+        assert state is not None, f"the ledger holds no batch {batch_id}"
+        return state
+
+    async def decided(self, *batches: Batch) -> list[BatchState]:
+        """The batches once all of them have an outcome."""
+
+        async def look() -> list[BatchState]:
+            return [await self.state(batch.batch_id) for batch in batches]
+
+        return await self._until(look, lambda states: all(s.outcome for s in states))
+
+    async def projected(self, count: int) -> None:
+        """Wait until the JSONL files hold so many outcomes."""
+
+        async def look() -> int:
+            return await self.aggregator._in_thread(self.ledger.projected)
+
+        await self._until(look, lambda seq: seq >= count)
+
+    async def _until(self, look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
+        found: T | None = None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    self.ledger.changed.clear()
+                    if enough(found := await look()):
+                        return found
+                    await self.ledger.changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"after {PATIENCE:g} s it still is: {found}") from None
+
+    def lines(self, dataset: str) -> list[dict[str, Any]]:
+        files = sorted(self.folder.glob(f"{dataset}/*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+    def parts(self, dataset: str) -> list[dict[str, Any]]:
+        files = sorted(self.folder.glob(f"{dataset}/parquet/*.parquet"))
+        return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, verifier: FakeVerifier, **sections: Any) -> AsyncIterator[System]:
+    system = System(folder, verifier, **sections)
+    async with asyncio.timeout(60):
+        await system.aggregator.start()
+        try:
+            yield system
+        finally:
+            await system.aggregator.close()
+
+
+async def crash(system: System) -> None:
+    """End a system as a crash does: nothing is sealed, and the folder's lock goes."""
+    for task in system.aggregator._tasks:
+        task.cancel()
+    await asyncio.gather(*system.aggregator._tasks, return_exceptions=True)
+    await system.aggregator._in_thread(system.ledger.close)
+    system.aggregator._thread.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BACKOFF", 0.05)
+    monkeypatch.setattr(module, "RESTART_PAUSE", 0.05)
+
+
+async def test_a_recorded_batch_becomes_a_pair_in_the_files(tmp_path: Path) -> None:
+    asked = batch(("a", "b", "c"))
+    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+        assert await system.aggregator.record([asked]) == [asked]
+        (state,) = await system.decided(asked)
+        await system.projected(1)
+        live = system.lines("dpo_data"), system.lines("training_data")
+
+    outcome = state.outcome
+    assert outcome is not None
+    assert (outcome.reason, outcome.chosen, outcome.rejected) == (None, 0, 2)
+    assert (outcome.chosen_score, outcome.rejected_score, outcome.score_diff) == (0.9, 0.5, 0.4)
+    assert set(state.results) == {c.event_id for c in asked.candidates}
+    (pair,), answers = live
+    assert (pair["prompt"], pair["chosen"], pair["rejected"]) == ("What is Ray?", "a", "c")
+    assert pair["metadata"]["batch_id"] == str(asked.batch_id)
+    assert [row["answer"] for row in answers] == ["a", "b", "c"]
+    assert [row["verification"]["score"] for row in answers] == [0.9, 0.7, 0.5]
+    assert [row["metadata"]["outcome"] for row in answers] == ["pair"] * 3
+    assert system.parts("dpo_data") == live[0], "close() seals what the JSONL holds"
+    assert system.parts("training_data") == live[1]
+
+
+async def test_the_verifier_sees_all_candidates_of_a_batch_in_one_call(tmp_path: Path) -> None:
+    verifier = FakeVerifier(SCORES)
+    asked = batch(("a", "b", "c"))
+    async with running(tmp_path, verifier) as system:
+        await system.aggregator.record([asked])
+        await system.decided(asked)
+    assert verifier.calls == 1
+    assert verifier.claims == [
+        [
+            Claim(
+                answer_event_id=c.event_id,
+                question=asked.question,
+                answer=c.answer,
+                contexts=tuple(context.content for context in asked.contexts),
+            )
+            for c in asked.candidates
+        ]
+    ]
+
+
+async def test_a_single_answer_is_kept_as_training_data_and_makes_no_pair(tmp_path: Path) -> None:
+    asked = batch(("a",), kind=Kind.SINGLE)
+    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+        await system.aggregator.record([asked])
+        (state,) = await system.decided(asked)
+    assert state.outcome is not None and state.outcome.reason is Reason.SINGLE_ANSWER
+    (row,) = system.lines("training_data")
+    assert (row["verification"]["status"], row["verification"]["score"]) == ("completed", 0.9)
+    assert system.lines("dpo_data") == []
+
+
+async def test_unfinished_batches_are_resumed_after_a_crash(tmp_path: Path) -> None:
+    asked = [batch(question=f"Question {n}?") for n in range(5)]
+    stuck = FakeVerifier(SCORES)
+    stuck.hang()
+    system = System(tmp_path, stuck)
+    await system.aggregator.start()
+    await system.aggregator.record(asked)
+    await stuck.until(lambda: stuck.running == 2)
+    await crash(system)
+    assert system.lines("training_data") == []
+
+    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+        states = await system.decided(*asked)
+    assert [s.outcome.reason for s in states if s.outcome] == [None] * 5
+    asked_ids = [str(b.batch_id) for b in asked]
+    assert sorted(r["metadata"]["batch_id"] for r in system.lines("dpo_data")) == sorted(asked_ids)
+    assert len(system.lines("training_data")) == 15
+
+
+async def test_unfinished_batches_are_resumed_after_an_orderly_close(tmp_path: Path) -> None:
+    asked = batch()
+    stuck = FakeVerifier(SCORES)
+    stuck.hang()
+    async with running(tmp_path, stuck) as system:
+        await system.aggregator.record([asked])
+        await stuck.until(lambda: stuck.running == 1)
+    assert stuck.cancelled == 1, "close() stops the verifier's work"
+    assert stuck.running == 0
+
+    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+        (state,) = await system.decided(asked)
+    assert state.outcome is not None and state.outcome.reason is None
+
+
+async def test_one_failed_verification_leaves_the_batch_unscored(tmp_path: Path) -> None:
+    asked = batch(("a", "b", "c"))
+    verifier = FakeVerifier({**SCORES, "b": "the judge gave 7 as verdict"})
+    async with running(tmp_path, verifier) as system:
+        await system.aggregator.record([asked])
+        (state,) = await system.decided(asked)
+    assert state.outcome is not None and state.outcome.reason is Reason.UNSCORED
+    assert "the judge gave 7 as verdict" in state.outcome.detail
+    assert system.lines("dpo_data") == []
+    assert system.parts("dpo_data") == []
+    rows = [row["verification"] for row in system.lines("training_data")]
+    assert [row["status"] for row in rows] == ["completed", "failed", "completed"]
+    assert rows[1]["reason"] == "the judge gave 7 as verdict"
+    assert [rows[1][key] for key in ("faithfulness", "relevancy", "score")] == [None] * 3
+    assert [row["score"] for row in rows] == [0.9, None, 0.5]
+    assert verifier.calls == 1, "a judge that answered is not asked again"
+
+
+async def test_a_verifier_that_hangs_fails_after_max_attempts(tmp_path: Path) -> None:
+    asked = batch()
+    verifier = FakeVerifier(SCORES)
+    verifier.hang()
+    limits = {"timeout_s": 0.05, "max_attempts": 2}
+    async with running(tmp_path, verifier, verification=limits) as system:
+        await system.aggregator.record([asked])
+        (state,) = await system.decided(asked)
+        assert system.aggregator.last_error is not None
+        assert "did not finish within 0.05 s" in system.aggregator.last_error
+    assert verifier.calls == 2
+    assert verifier.cancelled == 2, "a verification that is given up is stopped"
+    assert state.outcome is not None and state.outcome.reason is Reason.UNSCORED
+    for result in state.results.values():
+        assert isinstance(result, FailedVerification)
+        assert result.reason == "the judge did not finish within 0.05 s"
+        assert result.attempts == 2
+
+
+async def test_a_part_that_is_down_is_waited_for(tmp_path: Path) -> None:
+    asked = batch()
+    verifier = FakeVerifier(SCORES)
+    verifier.failures = [Unavailable("no judge"), Overloaded("busy"), Unavailable("no judge")] * 2
+    async with running(tmp_path, verifier, verification={"max_attempts": 1}) as system:
+        await system.aggregator.record([asked])
+        (state,) = await system.decided(asked)
+        stats = await system.aggregator.stats()
+    assert verifier.calls == 7
+    assert all(isinstance(result, Verification) for result in state.results.values())
+    assert state.outcome is not None and state.outcome.reason is None
+    assert stats["last_error"] == "verify: no judge"
+
+
+async def test_a_defect_fails_its_batch_and_no_other(tmp_path: Path) -> None:
+    def result(claim: Claim) -> Verification:
+        if claim.question == "Broken?":
+            raise ZeroDivisionError("a defect")
+        return verified(claim, float(SCORES[claim.answer]), float(SCORES[claim.answer]))
+
+    broken = batch(question="Broken?")
+    others = [batch(question=f"Question {n}?") for n in range(4)]
+    async with running(
+        tmp_path, FakeVerifier(result=result), verification={"max_attempts": 1}
+    ) as system:
+        await system.aggregator.record([broken, *others])
+        state, *fine = await system.decided(broken, *others)
+    assert state.outcome is not None and state.outcome.reason is Reason.UNSCORED
+    for failed in state.results.values():
+        assert isinstance(failed, FailedVerification)
+        assert failed.reason == "internal error: ZeroDivisionError('a defect')"
+    assert [s.outcome.reason for s in fine if s.outcome] == [None] * 4
+
+
+async def test_too_few_results_fail_the_batch(tmp_path: Path) -> None:
+    class Forgetful(FakeVerifier):
+        async def verify(self, claims: Sequence[Claim]) -> list[Any]:
+            return (await super().verify(claims))[:-1]
+
+    asked = batch()
+    async with running(tmp_path, Forgetful(SCORES), verification={"max_attempts": 1}) as system:
+        await system.aggregator.record([asked])
+        (state,) = await system.decided(asked)
+    assert state.outcome is not None and state.outcome.reason is Reason.UNSCORED
+    assert len(state.results) == 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1.1])
+async def test_what_is_no_score_cannot_get_in(tmp_path: Path, value: float) -> None:
+    asked = batch()
+    verifier = FakeVerifier(result=lambda claim: verified(claim, value, 0.8))
+    async with running(tmp_path, verifier, verification={"max_attempts": 1}) as system:
+        await system.aggregator.record([asked])
+        (state,) = await system.decided(asked)
+    assert state.outcome is not None and state.outcome.reason is Reason.UNSCORED
+    assert all(isinstance(result, FailedVerification) for result in state.results.values())
+    assert [row["verification"]["score"] for row in system.lines("training_data")] == [None] * 3
+    assert system.lines("dpo_data") == []
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+async def test_verifications_at_once_are_bounded(tmp_path: Path, limit: int) -> None:
+    asked = [batch(question=f"Question {n}?") for n in range(8)]
+    verifier = FakeVerifier(SCORES)
+    verifier.hang()
+    async with running(tmp_path, verifier, verification={"batches": limit}) as system:
+        await system.aggregator.record(asked)
+        await verifier.until(lambda: verifier.running == limit)
+        verifier.release()
+        await system.decided(*asked)
+    assert verifier.most_running == limit
+    assert verifier.calls == 8
+
+
+async def test_a_slow_batch_does_not_stop_the_others(tmp_path: Path) -> None:
+    slow = batch(question="Slow?")
+    others = [batch(question=f"Question {n}?") for n in range(4)]
+
+    class OneHangs(FakeVerifier):
+        async def verify(self, claims: Sequence[Claim]) -> list[Any]:
+            if claims[0].question == "Slow?":
+                await asyncio.Event().wait()
+            return await super().verify(claims)
+
+    async with running(tmp_path, OneHangs(SCORES), verification={"batches": 2}) as system:
+        await system.aggregator.record([slow, *others])
+        await system.decided(*others)
+        assert (await system.state(slow.batch_id)).outcome is None
+
+
+async def test_concurrent_records_share_transactions(tmp_path: Path) -> None:
+    asked = [batch(question=f"Question {n}?") for n in range(200)]
+    verifier = FakeVerifier(SCORES)
+    verifier.hang()
+    async with running(tmp_path, verifier) as system:
+        before = system.ledger.commits
+        recorded = await asyncio.gather(*(system.aggregator.record([b]) for b in asked))
+        commits = system.ledger.commits - before
+        assert [found for (found,) in recorded] == asked
+        states = [await system.state(b.batch_id) for b in asked]
+        assert [s.batch for s in states] == asked
+    assert 1 <= commits <= 20, f"200 records took {commits} transactions"
+
+
+async def test_record_returns_only_after_the_commit(tmp_path: Path) -> None:
+    asked = batch()
+    verifier = FakeVerifier()
+    verifier.hang()
+    async with running(tmp_path, verifier) as system:
+        held = []
+        commit = Ledger.commit
+
+        def committing(ledger: Ledger, operations: Sequence[Operation]) -> list[Any]:
+            held.append(recording.done())
+            return commit(ledger, operations)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Ledger, "commit", committing)
+            recording = asyncio.create_task(system.aggregator.record([asked]))
+            await recording
+        assert held == [False]
+
+
+async def test_a_failing_operation_does_not_fail_its_neighbours(tmp_path: Path) -> None:
+    asked = [batch(question=f"Question {n}?") for n in range(10)]
+    bad = asked[4]
+    verifier = FakeVerifier(SCORES)
+    async with running(tmp_path, verifier) as system:
+        system.ledger.poisoned.add(bad.batch_id)
+        results = await asyncio.gather(
+            *(system.aggregator.record([b]) for b in asked), return_exceptions=True
+        )
+        fine = [b for b in asked if b is not bad]
+        assert isinstance(results[4], LedgerError)
+        assert [r for r in results if r is not results[4]] == [[b] for b in fine]
+        assert await system.aggregator.find(bad.batch_id) is None
+        await system.decided(*fine)
+
+
+async def test_a_full_disk_refuses_new_batches_and_delays_outcomes(tmp_path: Path) -> None:
+    asked = batch()
+    verifier = FakeVerifier(SCORES)
+    verifier.hang()
+    async with running(tmp_path, verifier) as system:
+        await system.aggregator.record([asked])
+        await verifier.until(lambda: verifier.running == 1)
+        system.ledger.full = 1
+        with pytest.raises(Overloaded):
+            await system.aggregator.record([batch(question="Refused?")])
+        system.ledger.full = 3
+        verifier.release()
+        (state,) = await system.decided(asked)
+        assert system.ledger.full == 0
+        assert state.outcome is not None and state.outcome.reason is None
+    assert verifier.calls == 1, "what was verified is not verified again"
+    assert len(system.lines("dpo_data")) == 1
+
+
+async def test_a_loop_that_fails_starts_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = batch()
+    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+        append = Dataset.append
+        failures = [OSError(28, "No space left on device")] * 2
+
+        def failing(*arguments: Any) -> int:
+            if failures:
+                raise failures.pop()
+            return append(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Dataset, "append", failing)
+            await system.aggregator.record([asked])
+            # Nothing else happens to this system: the loop has to start over by itself.
+            await system.projected(1)
+        assert "No space left" in (system.aggregator.last_error or "")
+    assert any(r.levelno == logging.ERROR for r in caplog.records)
+    assert len(system.lines("dpo_data")) == 1
+    assert len(system.lines("training_data")) == 3
+
+
+async def test_close_seals_and_lets_the_next_one_in_at_once(tmp_path: Path) -> None:
+    asked = batch()
+    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+        await system.aggregator.record([asked])
+        await system.decided(asked)
+        with pytest.raises(LedgerError):
+            Ledger(tmp_path)
+    parts = sorted(p.name for p in tmp_path.rglob("*.parquet"))
+    assert len(parts) == 2, parts
+    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+        (state,) = await system.decided(asked)
+        assert state.batch == asked
+    assert sorted(p.name for p in tmp_path.rglob("*.parquet")) == parts
+
+
+async def test_a_batch_recorded_twice_has_one_outcome(tmp_path: Path) -> None:
+    asked = batch()
+    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+        await asyncio.gather(*(system.aggregator.record([asked, asked]) for _ in range(3)))
+        (first,) = await system.decided(asked)
+        assert await system.aggregator.record([asked]) == [asked]
+        await system.projected(1)
+        stats = await system.aggregator.stats()
+        (again,) = await system.decided(asked)
+    assert stats["batches"] == {"open": 0, "pair": 1}
+    assert again == first
+    assert len(system.lines("dpo_data")) == 1
+    assert len(system.lines("training_data")) == 3
+
+
+async def test_the_outcome_does_not_depend_on_the_order_of_arrival(tmp_path: Path) -> None:
+    asked = [batch(question=f"Question {n}?") for n in range(6)]
+    found = []
+    for folder, order in (("one", asked), ("two", asked[::-1])):
+        async with running(tmp_path / folder, FakeVerifier(SCORES)) as system:
+            for b in order:
+                await system.aggregator.record([b])
+            states = await system.decided(*asked)
+        found.append(
+            [(o.reason, o.chosen, o.rejected, o.score_diff) for s in states if (o := s.outcome)]
+        )
+    assert found[0] == found[1]
+    assert len(found[0]) == 6
+
+
+async def test_stats_tell_what_happened(tmp_path: Path) -> None:
+    pair = batch(("a", "b", "c"))
+    tie = batch(("x", "y"), question="A tie?")
+    waiting = batch(question="Waiting?")
+    async with running(
+        tmp_path, verifier := FakeVerifier(SCORES), verification={"batches": 1}
+    ) as system:
+        await system.aggregator.record([pair])
+        await system.aggregator.record([tie])
+        await system.decided(pair, tie)
+        verifier.hang()
+        await system.aggregator.record([waiting])
+        await system.projected(2)
+        stats = await system.aggregator.stats()
+    assert stats["batches"] == {"open": 1, "pair": 1, "tie": 1}
+    assert [r["batch_id"] for r in stats["recent"]] == [str(tie.batch_id), str(pair.batch_id)]
+    assert [r["outcome"] for r in stats["recent"]] == ["tie", "pair"]
+    assert stats["recent"][1]["score_diff"] == 0.4
+    assert stats["last_error"] is None
+    sizes = {path: (tmp_path / path).stat().st_size for path in stats["files"]}
+    assert stats["files"] == sizes
+    assert len(sizes) == 2
+    assert json.loads(json.dumps(stats)) == stats, "stats are plain JSON data"

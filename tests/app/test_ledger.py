@@ -1,0 +1,511 @@
+"""The ledger: what it acknowledged is there, whatever happens next."""
+
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from rlvr_ray.adapters import ledger as module
+from rlvr_ray.adapters.ledger import Ledger, Operation
+from rlvr_ray.core import ids
+from rlvr_ray.core.pairing import PairingRule, Result, decide
+from rlvr_ray.core.records import Batch, Judge, Kind, Outcome, Statement, Usage
+from rlvr_ray.errors import LedgerError, Overloaded
+from rlvr_ray.ports import Part
+from tests.builders import CREATED, DECIDED, batch, candidate, context, failed, verification
+from tests.fakes import PATIENCE
+
+ROOT = Path(__file__).parents[2]
+ODD = (
+    'U+2028 \u2028 NEL \x85 CRLF \r\n \v\f\x1b "quotes" \\ \\u0041 🦆 e\u0301 \u202e \ufeff \uffff'
+)
+
+
+def results_of(asked: Batch, *scores: float | str) -> dict[Any, Result]:
+    return {
+        c.event_id: failed(c, s) if isinstance(s, str) else verification(c, s, s)
+        for c, s in zip(asked.candidates, scores, strict=True)
+    }
+
+
+def outcome_of(asked: Batch, results: dict[Any, Result]) -> Outcome:
+    return decide(asked, results, PairingRule(), DECIDED)
+
+
+def recording(asked: Batch) -> Operation:
+    return lambda ledger: ledger.record(asked)
+
+
+def keep(ledger: Ledger, asked: Batch, *scores: float | str) -> Outcome:
+    """Record and decide a batch."""
+    results = results_of(asked, *scores)
+    outcome = outcome_of(asked, results)
+    ledger.commit([recording(asked), lambda it: it.decide(results, outcome)])
+    return outcome
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path)
+    yield opened
+    opened.close()
+
+
+class TestRecord:
+    def test_the_first_batch_of_an_id_wins(self, ledger: Ledger) -> None:
+        first = batch(("a", "b"), batch_id=ids.derive("one"))
+        second = batch(("x", "y", "z"), question="Another?", batch_id=first.batch_id)
+        assert ledger.commit([recording(first)]) == [first]
+        assert ledger.commit([recording(second)]) == [first]
+        state = ledger.find(first.batch_id)
+        assert state is not None
+        assert state.batch == first
+        assert ledger.counts() == {"open": 1}
+
+    def test_the_first_wins_within_one_commit_too(self, ledger: Ledger) -> None:
+        first = batch(("a", "b"), batch_id=ids.derive("one"))
+        second = batch(("x", "y"), question="Another?", batch_id=first.batch_id)
+        operations = [recording(first), recording(second)]
+        assert ledger.commit(operations) == [first, first]
+
+    def test_an_unknown_batch_is_none(self, ledger: Ledger) -> None:
+        assert ledger.find(ids.derive("nobody")) is None
+
+    def test_recording_a_decided_batch_again_does_not_open_it(self, ledger: Ledger) -> None:
+        asked = batch()
+        keep(ledger, asked, 0.9, 0.7, 0.5)
+        assert ledger.commit([recording(asked)]) == [asked]
+        assert ledger.open_batches(0, 10) == []
+        assert ledger.counts() == {"open": 0, "pair": 1}
+
+
+class TestDecide:
+    def test_the_first_decision_stays(self, ledger: Ledger) -> None:
+        asked = batch()
+        first = keep(ledger, asked, 0.9, 0.7, 0.5)
+        other = results_of(asked, 0.1, "silent", 0.95)
+        ledger.commit([lambda it: it.decide(other, outcome_of(asked, other))])
+        state = ledger.find(asked.batch_id)
+        assert state is not None
+        assert state.outcome == first
+        assert state.results == results_of(asked, 0.9, 0.7, 0.5)
+        assert ledger.counts() == {"open": 0, "pair": 1}
+        assert [seq for seq, _ in ledger.decided(0, 10)] == [1]
+
+    def test_a_batch_that_is_not_recorded_cannot_be_decided(self, ledger: Ledger) -> None:
+        asked = batch()
+        results = results_of(asked, 0.9, 0.7, 0.5)
+        with pytest.raises(LedgerError, match="FOREIGN KEY"):
+            ledger.commit([lambda it: it.decide(results, outcome_of(asked, results))])
+        assert ledger.decided(0, 10) == []
+
+
+class TestCommit:
+    def test_one_failing_operation_rolls_all_back(self, ledger: Ledger) -> None:
+        kept = batch(question="Kept?")
+        ledger.commit([recording(kept)])
+        asked = batch()
+
+        def failing(_: Ledger) -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            ledger.commit([recording(asked), lambda it: it.advance(7, {"f": 1}), failing])
+        assert ledger.find(asked.batch_id) is None
+        assert (ledger.projected(), ledger.files()) == (0, {})
+        assert ledger.find(kept.batch_id) is not None
+        assert ledger.commit([recording(asked)]) == [asked], "it goes on"
+
+    def test_a_failing_statement_rolls_all_back(self, ledger: Ledger) -> None:
+        asked = batch()
+        with pytest.raises(LedgerError, match=r"ledger\.db.*no such table"):
+            ledger.commit([recording(asked), lambda it: it._db.execute("SELECT * FROM x")])
+        assert ledger.find(asked.batch_id) is None
+        assert ledger.commit([recording(asked)]) == [asked]
+
+    def test_results_come_in_order(self, ledger: Ledger) -> None:
+        asked = [batch(question=f"Question {n}?") for n in range(5)]
+        assert ledger.commit([recording(b) for b in asked]) == asked
+        assert ledger.commit([]) == []
+
+    def test_nothing_of_an_unfinished_commit_survives(self, tmp_path: Path) -> None:
+        ledger = Ledger(tmp_path)
+        ledger._db.execute("BEGIN IMMEDIATE")
+        ledger.record(batch())
+        ledger.close()
+        ledger = Ledger(tmp_path)
+        assert ledger.counts() == {"open": 0}
+        ledger.close()
+
+    def test_every_commit_is_synced(self, ledger: Ledger) -> None:
+        """Loss of power cannot be had in a test; the setting that survives it can."""
+        assert ledger._db.pragma("journal_mode") == "wal"
+        assert ledger._db.pragma("synchronous") == 2, "FULL"
+
+
+class TestRoundTrip:
+    def test_every_field_and_odd_text_survives_reopening(self, tmp_path: Path) -> None:
+        batch_id = ids.derive("odd")
+        passage = context(ODD, -1.0, source=f"{ODD}.md", chunk_index=2**40, start=0)
+        asked = batch(
+            question=ODD,
+            batch_id=batch_id,
+            correlation_id=ODD,
+            contexts=(passage, context("", 0.123457)),
+            prompt_version=ODD,
+            created_at=CREATED + timedelta(microseconds=123456),
+            candidates=(
+                candidate(
+                    batch_id,
+                    0,
+                    ODD,
+                    temperature=0.1 + 0.2,
+                    seed=2**31 - 1,
+                    model=ODD,
+                    finish_reason="length",
+                    usage=Usage(prompt_tokens=2**33, completion_tokens=0, cached_tokens=1),
+                ),
+                candidate(batch_id, 1, ""),
+                candidate(batch_id, 2, " \t\n"),
+            ),
+        )
+        first, second, third = asked.candidates
+        results: dict[Any, Result] = {
+            first.event_id: verification(
+                first,
+                0.123456,
+                1.0,
+                judge=Judge(
+                    faithfulness="ragas",
+                    relevancy="ragas",
+                    model=ODD,
+                    embedder=ODD,
+                    version=ODD,
+                ),
+                statements=(Statement(text=ODD, verdict=0.333333, reason=ODD),) * 2,
+                reverse_questions=(ODD, "", "?"),
+                usage=Usage(prompt_tokens=3, completion_tokens=4, cached_tokens=5),
+                duration_ms=0,
+            ),
+            second.event_id: failed(second, ODD),
+            third.event_id: verification(third, 0.0, 0.0, statements=(), reverse_questions=()),
+        }
+        outcome = decide(asked, results, PairingRule(prompt="rag", quality_filter=True), DECIDED)
+        with_ledger = Ledger(tmp_path)
+        with_ledger.commit([recording(asked), lambda it: it.decide(results, outcome)])
+        with_ledger.close()
+
+        again = Ledger(tmp_path)
+        state = again.find(batch_id)
+        again.close()
+        assert state is not None
+        assert state.batch == asked
+        assert state.results == results
+        assert state.outcome == outcome
+
+    def test_every_field_of_a_pair_survives(self, ledger: Ledger) -> None:
+        asked = batch()
+        outcome = keep(ledger, asked, 0.9, 0.7, 0.5)
+        state = ledger.find(asked.batch_id)
+        assert state is not None
+        assert (state.batch, state.outcome) == (asked, outcome)
+        assert state.outcome is not None and state.outcome.score_diff == 0.4
+
+    def test_files_and_parts_survive(self, tmp_path: Path) -> None:
+        part = Part(path=f"{ODD}.parquet", dataset="dpo_data", first_seq=1, last_seq=2, rows=2)
+        other = Part(path="b.parquet", dataset="dpo_data", first_seq=3, last_seq=3, rows=1)
+        ledger = Ledger(tmp_path)
+        ledger.commit(
+            [
+                lambda it: it.advance(3, {"a.jsonl": 10, ODD: 2**40}),
+                lambda it: it.advance(4, {"a.jsonl": 11}),
+                lambda it: it.plan_part(part),
+                lambda it: it.plan_part(other),
+                lambda it: it.seal_part("b.parquet", "00" * 32),
+            ]
+        )
+        ledger.close()
+        ledger = Ledger(tmp_path)
+        assert ledger.projected() == 4
+        assert ledger.files() == {"a.jsonl": 11, ODD: 2**40}
+        assert ledger.unsealed_parts() == [part]
+        assert ledger.sealed_paths() == ["b.parquet"]
+        ledger.commit([lambda it: it.seal_part("b.parquet", None)])
+        assert ledger.unsealed_parts() == [part, other]
+        ledger.commit([lambda it: it.forget_files()])
+        assert (ledger.projected(), ledger.files()) == (0, {})
+        ledger.close()
+
+
+class TestReading:
+    def test_open_batches_in_the_order_of_recording(self, ledger: Ledger) -> None:
+        asked = [batch(question=f"Question {n}?") for n in range(6)]
+        random.Random(5).shuffle(asked)
+        for one in asked:
+            ledger.commit([recording(one)])
+        keep(ledger, asked[2], 0.9, 0.7, 0.5)
+        left = [b for b in asked if b is not asked[2]]
+        found = ledger.open_batches(0, 100)
+        assert [b for _, b in found] == left
+        assert [seq for seq, _ in found] == sorted({seq for seq, _ in found})
+
+        cursor, paged = 0, []
+        while page := ledger.open_batches(cursor, 2):
+            assert len(page) <= 2
+            paged += page
+            cursor = page[-1][0]
+        assert paged == found
+
+    def test_decided_in_the_order_of_decision(self, ledger: Ledger) -> None:
+        asked = [batch(question=f"Question {n}?") for n in range(5)]
+        ledger.commit([recording(b) for b in asked])
+        order = [asked[n] for n in (3, 0, 4, 1)]
+        for one in order:
+            keep(ledger, one, 0.9, 0.7, 0.5)
+        found = ledger.decided(0, 100)
+        assert [state.batch for _, state in found] == order
+        assert [seq for seq, _ in found] == [1, 2, 3, 4]
+        assert ledger.decided(2, 1) == found[2:3]
+        assert [state.batch for state in ledger.recent(2)] == [order[3], order[2]]
+
+    def test_counts(self, ledger: Ledger) -> None:
+        assert ledger.counts() == {"open": 0}
+        keep(ledger, batch(question="1"), 0.9, 0.7, 0.5)
+        keep(ledger, batch(question="2"), 0.9, 0.7, 0.5)
+        keep(ledger, batch(question="3"), 0.9, "silent", 0.5)
+        keep(ledger, batch(("a", "b"), question="4"), 0.8, 0.8)
+        keep(ledger, batch(("a",), question="5", kind=Kind.SINGLE), 0.8)
+        ledger.commit([recording(batch(question="6"))])
+        assert ledger.counts() == {
+            "open": 1,
+            "pair": 2,
+            "unscored": 1,
+            "tie": 1,
+            "single_answer": 1,
+        }
+
+    def test_unplanned_counts_the_rows_of_each_dataset(self, ledger: Ledger) -> None:
+        keep(ledger, batch(question="1"), 0.9, 0.7, 0.5)
+        keep(ledger, batch(("a", "b"), question="2"), 0.8, 0.8)
+        keep(ledger, batch(question="3"), 0.9, 0.7, 0.5)
+        assert ledger.unplanned("training_data") == [], "nothing is projected yet"
+        ledger.commit([lambda it: it.advance(2, {})])
+        assert ledger.unplanned("training_data") == [(1, "202603", 3), (2, "202603", 2)]
+        assert ledger.unplanned("dpo_data") == [(1, "202603", 1), (2, "202603", 0)]
+        part = Part(path="p", dataset="dpo_data", first_seq=1, last_seq=1, rows=1)
+        ledger.commit([lambda it: it.advance(3, {}), lambda it: it.plan_part(part)])
+        assert ledger.unplanned("dpo_data") == [(2, "202603", 0), (3, "202603", 1)]
+        assert len(ledger.unplanned("training_data")) == 3
+
+
+def script(body: str, folder: Path) -> "subprocess.Popen[str]":
+    """Another process with a ledger on a folder; it prints a line when the ledger is open."""
+    opening = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from rlvr_ray.adapters.ledger import Ledger\n"
+        "from tests.builders import batch\n"
+        "ledger = Ledger(Path(sys.argv[1]))\n"
+        "print('open', flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", opening + body, str(folder)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
+    first = process.stdout.readline() if ready else "nothing"
+    if first != "open\n":
+        process.kill()
+        raise AssertionError(f"the other process said {first!r}, {process.communicate()[1]}")
+    return process
+
+
+class TestLock:
+    def test_a_second_one_in_this_process_is_refused(self, ledger: Ledger, tmp_path: Path) -> None:
+        with pytest.raises(LedgerError, match="is in use by another rlvr_ray") as caught:
+            Ledger(tmp_path)
+        assert str(tmp_path) in str(caught.value)
+        assert "data_dir" in str(caught.value)
+        assert ledger.commit([recording(batch())]) == [batch()], "the first goes on"
+
+    def test_a_second_one_in_another_process_is_refused(
+        self, ledger: Ledger, tmp_path: Path
+    ) -> None:
+        with pytest.raises(AssertionError, match=r"LedgerError.*is in use by another rlvr_ray"):
+            script("", tmp_path)
+
+    def test_close_lets_the_next_one_in(self, tmp_path: Path) -> None:
+        for n in range(3):
+            ledger = Ledger(tmp_path)
+            assert ledger.counts() == {"open": n}
+            ledger.commit([recording(batch(question=f"Question {n}?"))])
+            ledger.close()
+
+    def test_a_killed_holder_lets_the_next_one_in(self, tmp_path: Path) -> None:
+        holder = script("time.sleep(60)", tmp_path)
+        with pytest.raises(LedgerError, match="is in use"):
+            Ledger(tmp_path)
+        holder.kill()
+        holder.communicate(timeout=PATIENCE)
+        Ledger(tmp_path).close()
+
+    def test_a_child_process_does_not_keep_the_lock(self, tmp_path: Path) -> None:
+        """What an application starts lives on when the application is killed."""
+        body = "import subprocess; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True)"
+        holder = script(f"{body}; time.sleep(60)", tmp_path)
+        assert holder.stdout is not None
+        child = int(holder.stdout.readline())
+        try:
+            os.kill(holder.pid, signal.SIGKILL)
+            holder.wait(PATIENCE)
+            Ledger(tmp_path).close()
+        finally:
+            os.kill(child, signal.SIGKILL)
+            holder.communicate(timeout=PATIENCE)
+
+    def test_a_refused_ledger_leaves_the_folder_free(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever mends what was wrong can go on in the same process."""
+        monkeypatch.setattr(module, "SCHEMA", "CREATE nonsense")
+        with pytest.raises(LedgerError, match="syntax error"):
+            Ledger(tmp_path)
+        monkeypatch.undo()
+        Ledger(tmp_path).close()
+
+
+class TestVersions:
+    def test_a_newer_schema_is_refused_and_left_alone(self, tmp_path: Path) -> None:
+        Ledger(tmp_path).close()
+        db = apsw.Connection(str(tmp_path / "ledger.db"))
+        db.pragma("user_version", module.SCHEMA_VERSION + 1)
+        db.close()
+        before = (tmp_path / "ledger.db").read_bytes()
+        with pytest.raises(LedgerError, match="written by a newer rlvr_ray"):
+            Ledger(tmp_path)
+        assert (tmp_path / "ledger.db").read_bytes() == before
+
+    def test_an_empty_file_is_a_new_ledger(self, tmp_path: Path) -> None:
+        (tmp_path / "ledger.db").touch()
+        ledger = Ledger(tmp_path)
+        assert ledger.counts() == {"open": 0}
+        ledger.close()
+
+    def test_what_is_no_database_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "ledger.db").write_bytes(b"not a database " * 1000)
+        with pytest.raises(LedgerError, match=r"ledger\.db.*not a database"):
+            Ledger(tmp_path)
+        assert (tmp_path / "ledger.db").read_bytes() == b"not a database " * 1000
+
+    def test_a_half_made_schema_is_made_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The first start was cut off: no table may be there without its version."""
+        monkeypatch.setattr(module, "SCHEMA", f"{module.SCHEMA}; CREATE nonsense")
+        with pytest.raises(LedgerError):
+            Ledger(tmp_path)
+        db = apsw.Connection(str(tmp_path / "ledger.db"))
+        assert db.execute("SELECT name FROM sqlite_schema").fetchall() == []
+        assert db.pragma("user_version") == 0
+        db.close()
+
+
+@pytest.mark.parametrize("round_", range(4))
+def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path, round_: int) -> None:
+    """Batches are written in groups of three; a line is printed after each commit."""
+    chance = random.Random(f"kill {round_}")
+    writer = script(
+        "n = 0\n"
+        "while True:\n"
+        "    group = [batch(question=f'Question {n + i}?') for i in range(3)]\n"
+        "    ledger.commit([lambda it, b=b: it.record(b) for b in group])\n"
+        "    n += 3\n"
+        "    print(n, flush=True)\n",
+        tmp_path,
+    )
+    assert writer.stdout is not None
+    acknowledged = 0
+    for _ in range(chance.randrange(1, 60)):
+        acknowledged = int(writer.stdout.readline())
+    try:
+        writer.wait(chance.random() * 0.02)
+    except subprocess.TimeoutExpired:
+        writer.kill()
+    rest, problems = writer.communicate(timeout=PATIENCE)
+    assert writer.returncode == -signal.SIGKILL, problems
+    for line in rest.split("\n")[:-1]:
+        acknowledged = int(line)
+
+    ledger = Ledger(tmp_path)
+    found = ledger.open_batches(0, 100_000)
+    state = ledger._db.pragma("integrity_check")
+    ledger.close()
+    assert state == "ok"
+    assert len(found) >= acknowledged
+    assert len(found) % 3 == 0, "half a group was kept"
+    assert [b.question for _, b in found] == [f"Question {n}?" for n in range(len(found))]
+
+
+@pytest.mark.parametrize("keep_share", [0.0, 0.3, 0.999])
+def test_a_torn_wal_keeps_whole_commits_in_order(tmp_path: Path, keep_share: float) -> None:
+    """What a loss of power may leave of the last writes."""
+    writer = script(
+        "for n in range(40):\n"
+        "    ledger.commit([lambda it, n=n: it.record(batch(question=f'Question {n}?'))])\n"
+        "print('done', flush=True)\n"
+        "time.sleep(60)\n",
+        tmp_path,
+    )
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    writer.kill()
+    writer.communicate(timeout=PATIENCE)
+    wal = tmp_path / "ledger.db-wal"
+    whole = wal.stat().st_size
+    assert whole > 40 * 4096, "nothing was checkpointed yet"
+    # The commit that made the schema is at the front; what is torn lies behind it.
+    front = 120_000
+    os.truncate(wal, front + int((whole - front) * keep_share))
+    with wal.open("ab") as stream:
+        stream.write(random.Random(1).randbytes(5000))
+
+    ledger = Ledger(tmp_path)
+    found = [b.question for _, b in ledger.open_batches(0, 1000)]
+    ledger.close()
+    assert len(found) < 40
+    assert found == [f"Question {n}?" for n in range(len(found))]
+    if keep_share > 0.9:
+        assert len(found) >= 35
+
+
+def test_a_full_disk_is_overload_and_nothing_is_lost(ledger: Ledger) -> None:
+    kept = batch(question="Kept?")
+    ledger.commit([recording(kept)])
+    pages = ledger._db.pragma("page_count")
+    ledger._db.pragma("max_page_count", pages)
+    large = batch(("x" * 100_000, "y"), question="Large?")
+    with pytest.raises(Overloaded, match="no room left"):
+        ledger.commit([recording(batch(question="Small?")), recording(large)])
+    assert [b for _, b in ledger.open_batches(0, 10)] == [kept]
+
+    ledger._db.pragma("max_page_count", 1_000_000)
+    assert ledger.commit([recording(large)]) == [large]
+    assert ledger.counts() == {"open": 2}
+
+
+def test_a_folder_that_does_not_exist_is_made(tmp_path: Path) -> None:
+    Ledger(tmp_path / "a" / "b").close()
+    assert (tmp_path / "a" / "b" / "ledger.db").is_file()

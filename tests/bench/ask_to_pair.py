@@ -1,0 +1,69 @@
+"""How long it takes from a question to its row on disk, and what memory that needs.
+
+    make bench        (or: python tests/bench/ask_to_pair.py --questions 10)
+
+Starts the embedded system in a folder of its own, ingests the demo's documents, asks the demo's
+questions one after another with the default number of passages, and prints seconds.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from rlvr_ray import app, demo
+from rlvr_ray.client import Client
+from rlvr_ray.settings import load
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--questions", type=int, default=10)
+    parser.add_argument("--top-k", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = demo.on_free_port(load(data_dir=Path(folder)))
+        started = time.perf_counter()
+        url = app.start(settings)
+        print(f"start: {time.perf_counter() - started:.1f} s")
+        try:
+            with Client(url) as client:
+                measure(client, settings.data_dir, options.questions, options.top_k)
+        finally:
+            app.stop(settings)
+
+
+def measure(client: Client, data_dir: Path, questions: int, top_k: int) -> None:
+    client.ingest(demo.documents(None))
+    client.wait(client.ask("Is it warm?", top_k=1)["batch_id"])
+    answered, written = [], []
+    for number in range(questions):
+        started = time.perf_counter()
+        batch = client.ask(demo.QUESTIONS[number % len(demo.QUESTIONS)], top_k=top_k, seed=number)
+        answered.append(time.perf_counter() - started)
+        while batch["batch_id"] not in rows(data_dir):
+            time.sleep(0.05)
+        written.append(time.perf_counter() - started)
+    for name, seconds in (("answer", answered), ("row on disk", written)):
+        print(
+            f"ask to {name}: p50 {statistics.median(seconds):.1f} s, "
+            f"least {min(seconds):.1f}, most {max(seconds):.1f} over {questions} questions"
+        )
+    print(json.dumps(client.stats()["batches"]))
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    total = sum(process.memory_full_info().pss for process in processes)
+    print(f"memory: {total / 2**30:.2f} GiB (sum of PSS of {len(processes)} processes)")
+
+
+def rows(data_dir: Path) -> set[str]:
+    files = (data_dir / "training_data").glob("*.jsonl")
+    lines = [line for file in files for line in file.read_text("utf-8").split("\n") if line]
+    return {json.loads(line)["metadata"]["batch_id"] for line in lines}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""Stand-ins for the parts behind ``rlvr_ray.ports``, for faults and latency only.
+
+Each can fail a number of times, hang until let go, and tell what it was asked. What is not about
+faults or latency is tested with the real parts.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlvr_ray.core import ids
+from rlvr_ray.core.records import Batch, Context, Usage, Verification
+from rlvr_ray.errors import InputError, JudgeError
+from rlvr_ray.ports import (
+    BatchState,
+    Claim,
+    Completion,
+    Document,
+    Ingested,
+    Prompt,
+    Query,
+    Sample,
+)
+from tests.builders import candidate, context, verification
+
+#: Longest wait for something that a test expects, in seconds.
+PATIENCE = 10.0
+
+
+class Faulty:
+    """What all fakes share.
+
+    ``failures`` are raised by the next calls, one each; ``hang`` holds every call until
+    ``release``; ``calls``, ``running``, ``most_running`` and ``cancelled`` count.
+    """
+
+    def __init__(self) -> None:
+        self.failures: list[BaseException] = []
+        self.calls = 0
+        self.running = 0
+        self.most_running = 0
+        self.cancelled = 0
+        self._go = asyncio.Event()
+        self._go.set()
+        self._changed = asyncio.Event()
+
+    def hang(self) -> None:
+        """Hold all calls, those to come included."""
+        self._go.clear()
+
+    def release(self) -> None:
+        """Let all calls go on."""
+        self._go.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition over the counters holds; AssertionError if it never does."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not condition():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            counts = f"{self.calls} calls, {self.running} running, {self.cancelled} cancelled"
+            raise AssertionError(f"after {PATIENCE:g} s it still has {counts}") from None
+
+    @contextlib.asynccontextmanager
+    async def _call(self) -> AsyncIterator[None]:
+        self.calls += 1
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        self._changed.set()
+        try:
+            if self.failures:
+                raise self.failures.pop(0)
+            await self._go.wait()
+            await asyncio.sleep(0)  # others get their turn, as with a real part
+            yield
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
+            self._changed.set()
+
+
+Reply = Completion | str
+Script = Callable[[Prompt], Sequence[Reply] | InputError]
+
+
+def completion(text: str, finish_reason: str = "stop", **usage: int) -> Completion:
+    tokens = {"prompt_tokens": 50, "completion_tokens": 7, "cached_tokens": 0} | usage
+    return Completion(
+        text=text, finish_reason=finish_reason, model="fake-model", usage=Usage(**tokens)
+    )
+
+
+def _numbered(prompt: Prompt) -> list[Reply]:
+    return [f"answer {n} with seed {s.seed}" for n, s in enumerate(prompt.samples)]
+
+
+class FakeGenerator(Faulty):
+    """A Generator: ``script`` says what it writes to a prompt, one text for each sample."""
+
+    def __init__(self, script: Script = _numbered) -> None:
+        super().__init__()
+        self.script = script
+        self.prompts: list[Prompt] = []
+        self.down: Exception | None = None  #: what ``check`` raises
+
+    @property
+    def samples(self) -> list[Sample]:
+        """All samples asked for so far."""
+        return [sample for prompt in self.prompts for sample in prompt.samples]
+
+    async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
+        self.prompts += prompts
+        async with self._call():
+            return [self._answer(prompt) for prompt in prompts]
+
+    async def check(self) -> str:
+        if self.down is not None:
+            raise self.down
+        await self._go.wait()
+        return "fake-model"
+
+    def _answer(self, prompt: Prompt) -> list[Completion] | InputError:
+        replies = self.script(prompt)
+        if isinstance(replies, InputError):
+            return replies
+        assert len(replies) == len(prompt.samples), f"the script gave {replies} for {prompt}"
+        return [completion(r) if isinstance(r, str) else r for r in replies]
+
+
+Verdict = Verification | JudgeError
+
+
+class FakeVerifier(Faulty):
+    """A Verifier: ``scores`` maps an answer to its score, or to the reason of its failure.
+
+    A score is that of both metrics; answers that are not named get 0.8. ``result``, if given,
+    decides instead.
+    """
+
+    def __init__(
+        self,
+        scores: Mapping[str, float | str] | None = None,
+        result: Callable[[Claim], Verdict] | None = None,
+    ) -> None:
+        super().__init__()
+        self._scores = scores or {}
+        self._result = result or self._scored
+        self.claims: list[Sequence[Claim]] = []
+
+    async def verify(self, claims: Sequence[Claim]) -> list[Verdict]:
+        self.claims.append(claims)
+        async with self._call():
+            return [self._result(claim) for claim in claims]
+
+    def _scored(self, claim: Claim) -> Verdict:
+        score = self._scores.get(claim.answer, 0.8)
+        return JudgeError(score) if isinstance(score, str) else verified(claim, score, score)
+
+
+def verified(claim: Claim, faithfulness: float, relevancy: float) -> Verification:
+    subject = candidate(uuid4(), 0, claim.answer, event_id=claim.answer_event_id)
+    return verification(subject, faithfulness, relevancy)
+
+
+class FakeRetriever(Faulty):
+    """A Retriever over fixed passages; ingesting only notes what it was given."""
+
+    def __init__(self, passages: Sequence[Context] | None = None) -> None:
+        super().__init__()
+        self.passages = [context()] if passages is None else list(passages)
+        self.queries: list[Query] = []
+        self.documents: dict[str, str] = {}
+
+    async def search(self, queries: Sequence[Query]) -> list[list[Context]]:
+        self.queries += queries
+        async with self._call():
+            return [self.passages[: query.top_k] for query in queries]
+
+    async def ingest(self, documents: Sequence[Document]) -> list[Ingested]:
+        async with self._call():
+            return [self._ingest(document) for document in documents]
+
+    async def count(self) -> int:
+        async with self._call():
+            return len(self.passages)
+
+    def _ingest(self, document: Document) -> Ingested:
+        changed = self.documents.get(document.source) != document.text
+        self.documents[document.source] = document.text
+        return Ingested(
+            document_id=ids.derive("document", document.source),
+            source=document.source,
+            num_chunks=1,
+            changed=changed,
+        )
+
+
+class FakeRecorder(Faulty):
+    """A Recorder in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states: dict[UUID, BatchState] = {}
+
+    async def record(self, batches: Sequence[Batch]) -> list[Batch]:
+        async with self._call():
+            return [
+                self.states.setdefault(
+                    batch.batch_id, BatchState(batch=batch, results={}, outcome=None)
+                ).batch
+                for batch in batches
+            ]
+
+    async def find(self, batch_id: UUID) -> BatchState | None:
+        return self.states.get(batch_id)
+
+    async def stats(self) -> dict[str, Any]:
+        async with self._call():
+            return {"batches": {"open": len(self.states)}, "last_error": None}
+
+
+class FakeEmbedder:
+    """An Embedder of words: the same words give the same vector, other words another one.
+
+    ``vectors`` fixes those of single texts, which then need not be of unit length, nor numbers.
+    """
+
+    name = "fake-embedder"
+
+    def __init__(
+        self, vectors: Mapping[str, Sequence[float]] | None = None, dimensions: int = 32
+    ) -> None:
+        self.vectors = dict(vectors or {})
+        self.dimensions = dimensions
+        self.texts: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.texts += texts
+        return np.array([self._vector(text) for text in texts], dtype=np.float32).reshape(
+            len(texts), self.dimensions
+        )
+
+    def _vector(self, text: str) -> NDArray[np.float64]:
+        if text in self.vectors:
+            fixed = np.zeros(self.dimensions)
+            fixed[: len(self.vectors[text])] = self.vectors[text]
+            return fixed
+        total = np.zeros(self.dimensions)
+        for word in text.casefold().split() or [""]:
+            digest = hashlib.sha256(word.encode()).digest()
+            total += np.random.default_rng(int.from_bytes(digest[:8])).standard_normal(
+                self.dimensions
+            )
+        return total / np.linalg.norm(total)

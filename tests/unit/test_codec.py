@@ -1,0 +1,215 @@
+"""The codec: every record survives the ledger, and nothing else comes out of it."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlvr_ray import codec
+from rlvr_ray.core.pairing import PairingRule, decide
+from rlvr_ray.core.records import Batch, FailedVerification, Outcome, Verification
+from tests.builders import DECIDED, batch, context, failed, verification
+from tests.unit.strategies import records
+
+BATCH = batch()
+FIRST = BATCH.candidates[0]
+PAIR = decide(
+    BATCH,
+    {c.event_id: verification(c, (0.9, 0.5, 0.7)[c.index]) for c in BATCH.candidates},
+    PairingRule(),
+    DECIDED,
+)
+RECORDS = (BATCH, verification(FIRST), failed(FIRST), PAIR, context())
+each_record = pytest.mark.parametrize("record", RECORDS, ids=lambda r: type(r).__name__)
+
+
+def changed(record: Any, path: tuple[str | int, ...], value: object) -> str:
+    """The record's JSON with one value replaced."""
+    data = json.loads(codec.dumps(record))
+    place = data
+    for step in path[:-1]:
+        place = place[step]
+    assert path[-1] in place if isinstance(place, dict) else True, f"{path} is no field"
+    place[path[-1]] = value
+    return json.dumps(data)
+
+
+@settings(max_examples=200)
+@given(records)
+def test_records_survive_a_round_trip(record: Any) -> None:
+    text = codec.dumps(record)
+    read = codec.loads(type(record), text)
+    assert read == record
+    assert codec.dumps(read) == text
+    assert codec.loads(type(record), text.encode()) == record
+
+
+@settings(max_examples=50)
+@given(records)
+def test_records_are_one_line_of_strict_json(record: Any) -> None:
+    text = codec.dumps(record)
+    assert "\n" not in text
+    assert "\0" not in text
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    assert json.loads(text, parse_constant=refuse) == codec.plain(record)
+
+
+def test_a_record_reads_well() -> None:
+    assert codec.dumps(context("Größe \N{SNOWMAN}", 0.25)) == (
+        '{"content":"Größe \N{SNOWMAN}","score":0.25,"metadata":{"document_id":'
+        '"bc3471a6-5355-552c-bb32-ff7c671fdd09","source":"ray.md","chunk_index":0,"start":0}}'
+    )
+
+
+def test_metadata_keeps_the_types_of_its_values() -> None:
+    read = codec.loads(type(context()), codec.dumps(context(page="12", start=12)))
+    assert read.metadata["page"] == "12"
+    assert read.metadata["start"] == 12
+
+
+def test_a_rule_keeps_the_types_of_its_values() -> None:
+    rule = codec.loads(Outcome, codec.dumps(PAIR)).rule
+    assert rule == PAIR.rule
+    assert {name: type(value) for name, value in rule.items()} == {
+        "min_score_diff": float,
+        "min_chosen_score": float,
+        "quality_filter": bool,
+        "prompt": str,
+    }
+
+
+@each_record
+@pytest.mark.parametrize(
+    "data",
+    ["", " ", "null", "[]", "{}", "1", '"text"', "NaN", "{", "\0", b"\xff\xfe", b"\x80", "{}{}"],
+    ids=repr,
+)
+def test_what_is_no_record_is_refused(record: Any, data: str | bytes) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        codec.loads(type(record), data)
+
+
+@each_record
+def test_torn_and_doubled_records_are_refused(record: Any) -> None:
+    text = codec.dumps(record)
+    for end in range(0, len(text), 7):
+        with pytest.raises(ValueError, match="validation error"):
+            codec.loads(type(record), text[:end])
+    with pytest.raises(ValueError, match="validation error"):
+        codec.loads(type(record), text + text)
+
+
+@each_record
+def test_no_field_may_be_missing(record: Any) -> None:
+    optional = {"detail"}  # has a default
+    for name in json.loads(codec.dumps(record)):
+        data = json.loads(codec.dumps(record))
+        del data[name]
+        if name not in optional:
+            with pytest.raises(ValueError, match=name):
+                codec.loads(type(record), json.dumps(data))
+
+
+@pytest.mark.parametrize("kind", [Batch, Verification, FailedVerification, Outcome])
+def test_a_record_of_another_kind_is_refused(kind: type) -> None:
+    for record in RECORDS:
+        if not isinstance(record, kind):
+            with pytest.raises(ValueError, match="validation error"):
+                codec.loads(kind, codec.dumps(record))
+
+
+FLOATS: list[tuple[Any, tuple[str | int, ...]]] = [
+    (BATCH, ("contexts", 0, "score")),
+    (BATCH, ("candidates", 1, "temperature")),
+    (verification(FIRST), ("faithfulness",)),
+    (verification(FIRST), ("relevancy",)),
+    (verification(FIRST), ("statements", 0, "verdict")),
+    (PAIR, ("chosen_score",)),
+    (PAIR, ("rejected_score",)),
+]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("record", "path"), FLOATS, ids=[str(path[-1]) for _, path in FLOATS])
+def test_nan_and_infinities_are_refused(
+    record: Any, path: tuple[str | int, ...], value: float
+) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        codec.loads(type(record), changed(record, path, value))
+
+
+@pytest.mark.parametrize(
+    ("record", "path", "value"),
+    [
+        pytest.param(BATCH, ("question",), "a\0", id="NUL"),
+        pytest.param(BATCH, ("candidates", 0, "answer"), "\ud800", id="surrogate"),
+        pytest.param(BATCH, ("created_at",), "2026-03-14T09:26:53", id="naive time"),
+        pytest.param(BATCH, ("created_at",), "0001-01-01T00:00:00+05:00", id="before all time"),
+        pytest.param(BATCH, ("created_at",), "yesterday", id="no time"),
+        pytest.param(BATCH, ("kind",), "triple", id="unknown kind"),
+        pytest.param(BATCH, ("batch_id",), "42", id="no id"),
+        pytest.param(BATCH, ("candidates",), [], id="no candidates"),
+        pytest.param(BATCH, ("candidates", 0, "index"), "first", id="no index"),
+        pytest.param(BATCH, ("candidates", 0, "usage"), None, id="no usage"),
+        pytest.param(BATCH, ("contexts", 0, "metadata"), {"a": [1]}, id="deep metadata"),
+        pytest.param(verification(FIRST), ("faithfulness",), 1.1, id="score above 1"),
+        pytest.param(verification(FIRST), ("relevancy",), None, id="no score"),
+        pytest.param(PAIR, ("chosen_score",), PAIR.rejected_score, id="pair without margin"),
+        pytest.param(PAIR, ("reason",), "mood", id="unknown reason"),
+    ],
+)
+def test_json_that_breaks_a_records_rules_is_refused(
+    record: Any, path: tuple[str | int, ...], value: object
+) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        codec.loads(type(record), changed(record, path, value))
+
+
+@each_record
+def test_unknown_fields_are_refused(record: Any) -> None:
+    """A ledger of a newer version must not lose on the way what this one does not know."""
+    data = json.loads(codec.dumps(record)) | {"surprise": 1}
+    with pytest.raises(ValueError, match="surprise"):
+        codec.loads(type(record), json.dumps(data))
+
+
+def test_unknown_fields_deep_inside_are_refused() -> None:
+    text = changed(BATCH, ("candidates", 0, "usage"), {"prompt_tokens": 1, "completion_tokens": 1})
+    assert codec.loads(Batch, text)
+    with pytest.raises(ValueError, match="surprise"):
+        codec.loads(Batch, text.replace('"prompt_tokens": 1', '"prompt_tokens": 1, "surprise": 1'))
+
+
+@pytest.mark.parametrize(
+    ("record", "path", "value"),
+    [
+        pytest.param(verification(FIRST), ("faithfulness",), "0.5", id="score as text"),
+        pytest.param(verification(FIRST), ("relevancy",), True, id="score as truth"),
+        pytest.param(verification(FIRST), ("duration_ms",), "12", id="count as text"),
+        pytest.param(BATCH, ("created_at",), 1_773_480_413, id="time as number"),
+    ],
+)
+def test_values_of_another_type_are_refused(
+    record: Any, path: tuple[str | int, ...], value: object
+) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        codec.loads(type(record), changed(record, path, value))
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(RECORDS), st.data())
+def test_damage_is_refused_or_harmless(record: Any, data: st.DataObject) -> None:
+    """Whatever a disk does to a byte, the answer is a record or a ValueError."""
+    raw = bytearray(codec.dumps(record).encode())
+    raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        read = codec.loads(type(record), bytes(raw))
+    except ValueError:
+        return
+    assert isinstance(read, type(record))

@@ -1,0 +1,405 @@
+"""Settings: where they come from, which one wins, what is refused."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from rlvr_ray.core.pairing import PairingRule
+from rlvr_ray.errors import ConfigError
+from rlvr_ray.settings import ApiSettings, Section, Settings, load
+
+SECRET = "correct-horse-battery"
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the tester's own settings, and an empty folder to stand in."""
+    for name in os.environ:
+        if name.upper().startswith("RLVR_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Writes the file that RLVR_CONFIG names."""
+
+    def write(content: str | bytes) -> None:
+        file = tmp_path / "config.yaml"
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        monkeypatch.setenv("RLVR_CONFIG", str(file))
+
+    return write
+
+
+def refusal(**arguments: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(**arguments)
+    return str(caught.value)
+
+
+def sections(model: type[BaseModel]) -> list[type[BaseModel]]:
+    found = [model]
+    for field in model.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += sections(field.annotation)
+    return found
+
+
+# Defaults.
+
+
+def test_the_defaults_are_valid_and_need_nothing() -> None:
+    settings = load()
+    assert settings.ray_address is None
+    assert settings.retrieval.url is None
+    assert settings.generator.model_path is None
+    assert settings.verification.faithfulness == "grounded"
+    assert settings.api.host == "127.0.0.1"
+    assert settings.api.key is None
+    assert Settings.model_validate(settings.model_dump()) == settings, "pydantic trusts defaults"
+
+
+def test_the_documented_defaults() -> None:
+    settings = load()
+    assert settings.generator.temperatures == (0.3, 0.7, 0.9)
+    assert settings.retrieval.top_k == 5
+    assert settings.dpo.rule() == PairingRule(
+        min_score_diff=0.05, min_chosen_score=0.6, quality_filter=False, prompt="question"
+    )
+
+
+def test_the_rule_is_the_one_that_is_set() -> None:
+    fields = {
+        "min_score_diff": 0.2,
+        "min_chosen_score": 0.3,
+        "quality_filter": True,
+        "prompt": "rag",
+    }
+    assert load(dpo=fields).dpo.rule() == PairingRule(**fields)  # type: ignore[arg-type]
+
+
+def test_the_data_folder_is_fixed_where_settings_are_read(tmp_path: Path) -> None:
+    """Ray's workers stand in other folders."""
+    assert load().data_dir == tmp_path / "data"
+    assert load(data_dir="here/there").data_dir == tmp_path / "here/there"
+    assert load(data_dir="/var/lib/rlvr").data_dir == Path("/var/lib/rlvr")
+
+
+@pytest.mark.parametrize("section", sections(Settings), ids=lambda section: section.__name__)
+def test_every_setting_is_documented_and_every_section_closed(section: type[BaseModel]) -> None:
+    assert section.model_config.get("extra") == "forbid"
+    assert section.model_config.get("frozen") is True
+    for name, field in section.model_fields.items():
+        is_section = isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        assert is_section or field.description, f"{section.__name__}.{name}"
+
+
+# Precedence.
+
+
+def test_arguments_over_environment_over_file_over_defaults(
+    yaml: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load().dpo.min_score_diff == 0.05
+    yaml("dpo:\n  min_score_diff: 0.1\n")
+    assert load().dpo.min_score_diff == 0.1
+    monkeypatch.setenv("RLVR_DPO__MIN_SCORE_DIFF", "0.2")
+    assert load().dpo.min_score_diff == 0.2
+    assert load(dpo={"min_score_diff": 0.3}).dpo.min_score_diff == 0.3
+
+
+def test_sources_complete_each_other_inside_a_section(
+    yaml: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yaml("dpo:\n  min_score_diff: 0.1\n  prompt: rag\ndata_dir: /from/file\n")
+    monkeypatch.setenv("RLVR_DPO__MIN_CHOSEN_SCORE", "0.2")
+    settings = load(dpo={"quality_filter": True})
+    assert settings.dpo.rule() == PairingRule(
+        min_score_diff=0.1, min_chosen_score=0.2, quality_filter=True, prompt="rag"
+    )
+    assert settings.data_dir == Path("/from/file")
+
+
+def test_a_better_source_mends_a_worse_one(yaml: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    yaml("dpo:\n  prompt: poem\n")
+    assert "dpo.prompt" in refusal()
+    monkeypatch.setenv("RLVR_DPO__PROMPT", "rag")
+    assert load().dpo.prompt == "rag"
+
+
+def test_lists_and_paths_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLVR_GENERATOR__TEMPERATURES", "[0.1, 1.5]")
+    monkeypatch.setenv("RLVR_GENERATOR__MODEL_PATH", "/models/own.gguf")
+    monkeypatch.setenv("RLVR_RAY_ADDRESS", "auto")
+    settings = load()
+    assert settings.generator.temperatures == (0.1, 1.5)
+    assert settings.generator.model_path == Path("/models/own.gguf")
+    assert settings.ray_address == "auto"
+
+
+def test_no_dotenv_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("RLVR_DPO__MIN_SCORE_DIFF=0.4\n")
+    assert load().dpo.min_score_diff == 0.05
+
+
+def test_an_empty_file_changes_nothing(yaml: Any) -> None:
+    yaml("# nothing yet\n")
+    assert load().dpo == Settings().dpo
+
+
+# Unknown keys.
+
+
+def test_unknown_arguments_are_refused() -> None:
+    assert "bogus" in refusal(bogus=1)
+    assert "dpo.bogus" in refusal(dpo={"bogus": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("RLVR_BOGUS", "RLVR_BOGUS"),
+        ("RLVR_DPO__BOGUS", "dpo.bogus"),
+        ("RLVR_BOGUS__PROMPT", "RLVR_BOGUS__PROMPT"),
+        ("RLVR_DPO_PROMPT", "RLVR_DPO_PROMPT"),  # one underscore too few
+        ("RLVR_DATADIR", "RLVR_DATADIR"),
+        ("RLVR_DPO__PROMPT__DEEP", "dpo.prompt"),
+        ("RLVR_", "RLVR_"),
+    ],
+)
+def test_unknown_variables_are_refused(
+    name: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert key in refusal()
+
+
+@pytest.mark.parametrize("name", ["rlvr_bogus", "Rlvr_Bogus"])
+def test_unknown_variables_are_refused_in_any_case(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``rlvr_dpo__prompt`` is read, so ``rlvr_bogus`` must be refused."""
+    monkeypatch.setenv("rlvr_dpo__prompt", "rag")
+    assert load().dpo.prompt == "rag"
+    monkeypatch.setenv(name, "1")
+    assert name in refusal()
+
+
+@pytest.mark.parametrize("name", ["RLVRX", "RLVR", "XRLVR_BOGUS", "NOT_RLVR_BOGUS"])
+def test_variables_of_others_are_left_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "1")
+    assert load() == load()
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ("bogus: 1\n", "bogus"),
+        ("dpo:\n  bogus: 1\n", "dpo.bogus"),
+        ("dpo:\n  prompt:\n    deep: 1\n", "dpo.prompt"),
+    ],
+)
+def test_unknown_keys_of_the_file_are_refused(yaml: Any, content: str, key: str) -> None:
+    yaml(content)
+    assert key in refusal()
+
+
+def test_every_wrong_key_is_named_at_once() -> None:
+    message = refusal(dpo={"bogus": 1, "prompt": "poem"}, api={"port": 70_000})
+    for key in ("dpo.bogus", "dpo.prompt", "api.port"):
+        assert key in message
+
+
+# Sources that cannot be read.
+
+
+def test_a_file_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLVR_CONFIG", "/nowhere/config.yaml")
+    assert "RLVR_CONFIG names /nowhere/config.yaml, which does not exist" in refusal()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["dpo: [", "- dpo\n- api\n", "just words\n", "1: 2\n", b"\xff\xfe\x00", "a: b: c\n", "\t- x"],
+    ids=repr,
+)
+def test_a_file_that_is_no_mapping_is_refused_by_its_name(yaml: Any, content: str | bytes) -> None:
+    yaml(content)
+    assert "config.yaml" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RLVR_GENERATOR__TEMPERATURES", "0.3,0.7"),
+        ("RLVR_GENERATOR__TEMPERATURES", ""),
+        ("RLVR_DPO", "rag"),
+    ],
+)
+def test_a_variable_that_is_no_json_is_refused_by_its_name(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert name.split("__", maxsplit=1)[0].removeprefix("RLVR_") in refusal().upper()
+
+
+# Values.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        ({"dpo": {"min_score_diff": 0}}, "dpo.min_score_diff"),
+        ({"dpo": {"min_score_diff": 1.01}}, "dpo.min_score_diff"),
+        ({"dpo": {"min_score_diff": "nan"}}, "dpo.min_score_diff"),
+        ({"dpo": {"min_chosen_score": -0.1}}, "dpo.min_chosen_score"),
+        ({"dpo": {"min_chosen_score": "nan"}}, "dpo.min_chosen_score"),
+        ({"dpo": {"prompt": "poem"}}, "dpo.prompt"),
+        ({"generator": {"temperatures": []}}, "generator.temperatures"),
+        ({"generator": {"temperatures": [0.3, -0.1]}}, "generator.temperatures.1"),
+        ({"generator": {"temperatures": [2.1]}}, "generator.temperatures.0"),
+        ({"generator": {"temperatures": ["nan"]}}, "generator.temperatures.0"),
+        ({"generator": {"slots": 0}}, "generator.slots"),
+        ({"generator": {"timeout_s": 0}}, "generator.timeout_s"),
+        ({"generator": {"timeout_s": "nan"}}, "generator.timeout_s"),
+        ({"generator": {"model_sha256": "ABC"}}, "generator.model_sha256"),
+        ({"retrieval": {"top_k": 21}}, "retrieval.top_k"),
+        ({"retrieval": {"top_k": 0}}, "retrieval.top_k"),
+        ({"retrieval": {"collection": "../x"}}, "retrieval.collection"),
+        ({"retrieval": {"collection": ""}}, "retrieval.collection"),
+        ({"verification": {"faithfulness": "vibes"}}, "verification.faithfulness"),
+        ({"verification": {"max_attempts": 0}}, "verification.max_attempts"),
+        ({"dataset": {"seal_rows": 0}}, "dataset.seal_rows"),
+        ({"dataset": {"seal_seconds": 0}}, "dataset.seal_seconds"),
+        ({"api": {"port": -1}}, "api.port"),
+        ({"api": {"port": 65_536}}, "api.port"),
+        ({"api": {"max_asks": 0}}, "api.max_asks"),
+        ({"dpo": None}, "dpo"),
+    ],
+    ids=str,
+)
+def test_values_out_of_range_are_refused_with_their_key(
+    arguments: dict[str, Any], key: str
+) -> None:
+    assert f"{key}: " in refusal(**arguments)
+
+
+@pytest.mark.parametrize(("chars", "overlap"), [(200, 200), (200, 201), (150, None)])
+def test_an_overlap_as_long_as_a_chunk_is_refused(chars: int, overlap: int | None) -> None:
+    retrieval = {"chunk_chars": chars} | ({} if overlap is None else {"chunk_overlap": overlap})
+    message = refusal(retrieval=retrieval)
+    assert "retrieval: " in message
+    assert "chunk_overlap must be smaller than chunk_chars" in message
+
+
+def test_an_overlap_of_one_less_is_fine() -> None:
+    assert load(retrieval={"chunk_chars": 200, "chunk_overlap": 199}).retrieval.chunk_overlap == 199
+
+
+# Who may reach the server.
+
+OPEN = ["0.0.0.0", "::", "192.168.1.7", "example.org", "", "127.0.0.1.example.org", "LOCALHOST "]
+
+
+@pytest.mark.parametrize("host", OPEN)
+def test_an_open_host_without_a_key_is_refused(host: str) -> None:
+    assert "needs api.key" in refusal(api={"host": host})
+    assert load(api={"host": host, "key": SECRET}).api.host == host
+
+
+def test_an_open_host_is_refused_from_every_source(
+    yaml: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yaml("api:\n  host: 0.0.0.0\n")
+    assert "needs api.key" in refusal()
+    monkeypatch.setenv("RLVR_API__KEY", SECRET)
+    assert load().api.host == "0.0.0.0"
+    monkeypatch.delenv("RLVR_API__KEY")
+    monkeypatch.delenv("RLVR_CONFIG")
+    monkeypatch.setenv("RLVR_API__HOST", "0.0.0.0")
+    assert "needs api.key" in refusal()
+
+
+@pytest.mark.parametrize("key", ["", " ", "\n"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_blank_key_is_refused(host: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable, as compose files write it, is no key: nobody could ever give it."""
+    monkeypatch.setenv("RLVR_API__HOST", host)
+    monkeypatch.setenv("RLVR_API__KEY", key)
+    assert "key" in refusal()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_a_loopback_host_needs_no_key(host: str) -> None:
+    assert load(api={"host": host}).api.key is None
+
+
+# Frozen, and silent about secrets.
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = load()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.data_dir = Path("/elsewhere")
+    for name in Settings.model_fields:
+        section = getattr(settings, name)
+        if isinstance(section, Section):
+            field = next(iter(type(section).model_fields))
+            with pytest.raises(ValidationError, match="frozen"):
+                setattr(section, field, None)
+    assert isinstance(settings.generator.temperatures, tuple)
+
+
+def test_settings_travel_and_compare() -> None:
+    """The aggregator is made again where the settings are others."""
+    settings = load(api={"key": SECRET})
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    assert settings != load(api={"key": "another"})
+    assert settings != load(api={"key": SECRET}, dpo={"prompt": "rag"})
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [{"api": {"key": SECRET}}, {"retrieval": {"api_key": SECRET}}],
+    ids=["api.key", "retrieval.api_key"],
+)
+def test_secrets_are_never_shown(secret: dict[str, Any]) -> None:
+    settings = load(**secret)
+    for shown in (
+        repr(settings),
+        str(settings),
+        f"{settings!r:s}{settings}",
+        repr(settings.api),
+        repr(settings.retrieval),
+        str(settings.model_dump()),
+        settings.model_dump_json(),
+        json.dumps(settings.model_dump(mode="json")),
+    ):
+        assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"api": {"key": [SECRET]}},
+        {"api": {"key": {"value": SECRET}}},
+        {"api": {"key": SECRET, "port": "many"}},
+        {"api": {"key": SECRET, "bogus": 1}},
+        {"retrieval": {"api_key": SECRET, "chunk_chars": 100}},
+    ],
+    ids=str,
+)
+def test_no_message_repeats_a_secret(arguments: dict[str, Any]) -> None:
+    assert SECRET not in refusal(**arguments)
+
+
+def test_the_key_itself_is_there() -> None:
+    key = ApiSettings.model_validate({"key": SECRET}).key
+    assert key is not None
+    assert key.get_secret_value() == SECRET
