@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import socket
 from typing import Any
 
 import ray
@@ -68,8 +70,12 @@ def _ingress(settings: Settings) -> FastAPI:
 
 
 def start(settings: Settings) -> str:
-    """Start or join a cluster, deploy the app, wait until it is ready; return its URL."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    """Start or join a cluster, deploy the app, wait until it is ready; return its URL.
+
+    Raises ConfigError or LedgerError, with nothing left running, where something prevents that.
+    """
+    if settings.ray_address is None:
+        _check_this_machine(settings)
     # Nine processes share this machine: glibc must not keep an arena for each of their threads.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     local: dict[str, Any] = {"object_store_memory": OBJECT_STORE}
@@ -84,9 +90,42 @@ def start(settings: Settings) -> str:
     except ConnectionError as error:
         raise ConfigError(f"ray_address {settings.ray_address}: {error}") from None
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    serve.start(http_options={"host": settings.api.host, "port": settings.api.port})
-    serve.run(build(settings), name=actors.APP, route_prefix="/")
+    try:
+        serve.start(http_options={"host": settings.api.host, "port": settings.api.port})
+        serve.run(build(settings), name=actors.APP, route_prefix="/")
+    except RuntimeError as error:
+        reason = _reason() or f"{error} Ray's logs say more: /tmp/ray/session_latest/logs/serve"
+        ray.shutdown()
+        raise ConfigError(f"the system did not start: {reason}") from None
+    except BaseException:
+        ray.shutdown()
+        raise
     return f"http://{settings.api.host}:{settings.api.port}"
+
+
+def _reason() -> str | None:
+    """What a replica of ours said when it could not start; Serve has it inside a traceback."""
+    application = serve.status().applications.get(actors.APP)
+    deployments = application.deployments.values() if application else ()
+    messages = "\n".join(deployment.message for deployment in deployments)
+    said = re.findall(r"rlvr_ray\.errors\.\w+: (.+)", messages)
+    return said[-1] if said else None
+
+
+def _check_this_machine(settings: Settings) -> None:
+    """Find out in a second what would otherwise fail after half a minute, in another process."""
+    from rlvr_ray.adapters.ledger import Ledger
+
+    Ledger(settings.data_dir).close()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.api.host, settings.api.port))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {settings.api.host}:{settings.api.port}: {error.strerror}; "
+                "choose another port (--port)"
+            ) from None
 
 
 def stop(settings: Settings) -> None:

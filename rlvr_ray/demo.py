@@ -44,7 +44,7 @@ QUESTIONS = (
 )
 #: Passages for each question: fewer than the default, so that two cores take seconds for them.
 TOP_K = 3
-#: The same answers on every run of the same installation.
+#: Like answers on every run; what decodes beside them still changes the rounding.
 SEED = 1
 #: Questions in flight: one is generated while another is verified.
 AT_ONCE = 2

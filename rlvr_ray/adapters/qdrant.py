@@ -12,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 from rlvr_ray.core.documents import chunk_id, document_id
 from rlvr_ray.core.records import Context, clean_text
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
-from rlvr_ray.ports import Document, Embedder, Ingested, Query
+from rlvr_ray.ports import Document, Embedder, Ingested, Query, Vectors
 from rlvr_ray.settings import RetrievalSettings
 
 T = TypeVar("T")
@@ -43,12 +44,12 @@ class QdrantRetriever:
 
     async def search(self, queries: Sequence[Query]) -> list[list[Context]]:
         """See ``ports.Retriever``."""
-        return await self._run(partial(self._search, queries))
+        vectors = await self._embed([query.text for query in queries])
+        return await self._run(partial(self._search, queries, vectors))
 
     async def ingest(self, documents: Sequence[Document]) -> list[Ingested]:
         """See ``ports.Retriever``; raises InputError for a document without text."""
-        # One document at a time, so that a question need not wait for a whole folder.
-        return [await self._run(partial(self._ingest, document)) for document in documents]
+        return [await self._ingest(document) for document in documents]
 
     async def count(self) -> int:
         """See ``ports.Retriever``."""
@@ -58,6 +59,10 @@ class QdrantRetriever:
         """Release the folder."""
         self._thread.submit(self._client.close).result()
         self._thread.shutdown()
+
+    async def _embed(self, texts: Sequence[str]) -> Vectors:
+        """Outside the client's thread: a question need not wait while a document is embedded."""
+        return await asyncio.to_thread(self._embedder.embed, texts)
 
     async def _run(self, work: Callable[[], T]) -> T:
         def translated() -> T:
@@ -92,10 +97,9 @@ class QdrantRetriever:
             )
         return client
 
-    def _search(self, queries: Sequence[Query]) -> list[list[Context]]:
+    def _search(self, queries: Sequence[Query], vectors: Vectors) -> list[list[Context]]:
         from qdrant_client import models
 
-        vectors = self._embedder.embed([query.text for query in queries])
         replies = self._client.query_batch_points(
             self._collection,
             [
@@ -115,47 +119,54 @@ class QdrantRetriever:
             for reply in replies
         ]
 
-    def _ingest(self, document: Document) -> Ingested:
-        from qdrant_client import models
-
+    async def _ingest(self, document: Document) -> Ingested:
         name = document_id(self._collection, document.source)
         points = self._points(document)
-        known = {
-            record.id
-            for record in self._client.retrieve(
-                self._collection, list(points), with_payload=False, with_vectors=False
-            )
-        }
-        of_document = models.FieldCondition(
-            key="metadata.document_id", match=models.MatchValue(value=str(name))
-        )
-        stored = self._client.count(
-            self._collection, count_filter=models.Filter(must=[of_document])
-        ).count
+        known, stored = await self._run(partial(self._known, name, list(points)))
         missing = [(key, value) for key, value in points.items() if key not in known]
         for start in range(0, len(missing), UPSERT):
             part = missing[start : start + UPSERT]
-            vectors = self._embedder.embed([payload["content"] for _, payload in part])
-            self._client.upsert(
-                self._collection,
-                [
-                    models.PointStruct(id=key, vector=vector.tolist(), payload=payload)
-                    for (key, payload), vector in zip(part, vectors, strict=True)
-                ],
-            )
-        stale = stored - len(known)
+            vectors = await self._embed([payload["content"] for _, payload in part])
+            await self._run(partial(self._upsert, part, vectors))
+        stale = stored > len(known)
         if stale:
-            keep = models.HasIdCondition(has_id=list(points))
-            self._client.delete(
-                self._collection,
-                models.FilterSelector(filter=models.Filter(must=[of_document], must_not=[keep])),
-            )
+            await self._run(partial(self._delete_others, name, list(points)))
         return Ingested(
             document_id=name,
             source=document.source,
             num_chunks=len(points),
             changed=bool(missing or stale),
         )
+
+    def _known(self, document: UUID, points: list[str]) -> tuple[set[str], int]:
+        """Which of the points are stored, and how many points the document has in the store."""
+        from qdrant_client import models
+
+        records = self._client.retrieve(
+            self._collection, points, with_payload=False, with_vectors=False
+        )
+        of_document = models.Filter(must=[_of(document)])
+        stored = self._client.count(self._collection, count_filter=of_document).count
+        return {str(record.id) for record in records}, stored
+
+    def _upsert(self, part: Sequence[tuple[str, dict[str, Any]]], vectors: Vectors) -> None:
+        from qdrant_client import models
+
+        self._client.upsert(
+            self._collection,
+            [
+                models.PointStruct(id=key, vector=vector.tolist(), payload=payload)
+                for (key, payload), vector in zip(part, vectors, strict=True)
+            ],
+        )
+
+    def _delete_others(self, document: UUID, keep: list[str]) -> None:
+        from qdrant_client import models
+
+        others = models.Filter(
+            must=[_of(document)], must_not=[models.HasIdCondition(has_id=list(keep))]
+        )
+        self._client.delete(self._collection, models.FilterSelector(filter=others))
 
     def _points(self, document: Document) -> dict[str, dict[str, Any]]:
         """Point id → payload, for each passage."""
@@ -181,6 +192,14 @@ class QdrantRetriever:
         if not points:
             raise InputError(f"{document.source} holds no text")
         return points
+
+
+def _of(document: UUID) -> Any:
+    from qdrant_client import models
+
+    return models.FieldCondition(
+        key="metadata.document_id", match=models.MatchValue(value=str(document))
+    )
 
 
 @contextlib.contextmanager

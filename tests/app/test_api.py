@@ -497,6 +497,7 @@ class TestBatches:
         api.recorder.states[state.batch.batch_id] = state
         body = ok(await api.http.get(f"/batches/{state.batch.batch_id}"))
         assert body["state"] == "decided"
+        assert state.outcome is not None
         assert body["outcome"] == {
             "batch_id": str(state.batch.batch_id),
             "pair": True,
@@ -513,7 +514,7 @@ class TestBatches:
                 "prompt": "question",
             },
             "decided_at": "2026-03-14T09:27:01Z",
-            "detail": "margin 0.400, best score 0.900",
+            "detail": state.outcome.detail,
         }
         first = body["candidates"][0]["verification"]
         assert (first["faithfulness"], first["relevancy"], first["score"]) == (0.9, 0.9, 0.9)

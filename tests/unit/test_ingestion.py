@@ -105,6 +105,14 @@ def test_a_source_elsewhere_has_one_name_however_it_is_reached(here: Path) -> No
     assert sources("../elsewhere/a.md") == sources(here.parent / "elsewhere" / "a.md")
 
 
+def test_a_link_is_named_as_seen_from_here(here: Path) -> None:
+    """What it leads to may be called anything, and change: Kubernetes mounts files like this."""
+    write(here.parent / "store/7f3a", "first")
+    Path("docs").mkdir()
+    Path("docs/a.md").symlink_to(here.parent / "store/7f3a")
+    assert read([Path("docs")]) == [Document(source="docs/a.md", text="first")]
+
+
 def test_a_name_that_begins_with_two_dots_is_not_elsewhere() -> None:
     write("..notes/a.md")
     assert sources("..notes") == ["..notes/a.md"]

@@ -226,7 +226,7 @@ def test_there_is_something_to_look_at() -> None:
         ("core/rows.py", "import corelike, rlvr_ray.corelike"),
         (
             "core/rows.py",
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    pass\nelse:\n    import orjson",
+            "if TYPE_CHECKING:\n    import json\nelse:\n    import orjson",
         ),
         ("core/rows.py", "if not TYPE_CHECKING:\n    import orjson"),
         ("ports.py", "import pydantic"),

@@ -74,7 +74,7 @@ some_rules = st.sampled_from(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(judged(), some_rules, st.data())
 def test_the_order_of_arrival_never_matters(
     case: tuple[Batch, Mapping[UUID, Result]], rule: PairingRule, data: st.DataObject
@@ -87,7 +87,7 @@ def test_the_order_of_arrival_never_matters(
     assert decide(recorded, {stray.answer_event_id: stray} | arrived, rule, DECIDED) == first
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(judged(), some_rules)
 def test_a_pair_is_of_different_answers_with_a_margin_and_no_pair_has_a_reason(
     case: tuple[Batch, Mapping[UUID, Result]], rule: PairingRule
@@ -190,7 +190,7 @@ def test_the_best_score_counts_as_the_mean_of_its_metrics() -> None:
     assert (outcome.chosen_score, outcome.rejected_score) == (0.6, 0.15)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     millionths,
     st.integers(1, MILLION),

@@ -323,7 +323,7 @@ def states(draw: Any) -> tuple[Batch, Mapping[UUID, Result], Outcome]:
     return recorded, found, decide(recorded, found, rule, DECIDED)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(states())
 def test_rows_are_strict_json_and_the_same_after_the_ledger(
     state: tuple[Batch, Mapping[UUID, Result], Outcome],
