@@ -227,12 +227,12 @@ class Aggregator:
     async def _project(self) -> None:
         """Bring the files up to date whenever a batch was decided, and seal when it is time."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.dataset.seal_seconds):
-                    await self._decided.wait()
             self._decided.clear()
             await self._in_thread(self._projector.project)
             await self._in_thread(self._projector.seal_due)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.dataset.seal_seconds):
+                    await self._decided.wait()
 
     # Supervision.
 

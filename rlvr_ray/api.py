@@ -5,7 +5,7 @@ Errors are ``application/problem+json`` (RFC 9457) and never repeat what was sen
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, Protocol
@@ -17,7 +17,6 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rlvr_ray import __version__, codec
@@ -35,6 +34,7 @@ from rlvr_ray.errors import (
 from rlvr_ray.pipeline import Ask, Pipeline
 from rlvr_ray.ports import BatchState, Document, Generator, Recorder, Retriever
 from rlvr_ray.settings import (
+    LOOPBACK,
     MAX_CANDIDATES,
     MAX_QUESTION_CHARS,
     MAX_TOP_K,
@@ -49,6 +49,8 @@ TEXT_SUFFIXES = (".md", ".markdown", ".txt", ".rst")
 RETRY_AFTER = 5
 #: Longest wait for one part when readiness is asked.
 PROBE_TIMEOUT_S = 5.0
+#: What FastAPI says, as a 400, of a body that breaks its JSON parser.
+UNPARSED = "There was an error parsing the body"
 
 STATUS: dict[type[RlvrError], int] = {
     InputError: 422,
@@ -131,11 +133,9 @@ def create_api(settings: Settings, parts: Parts) -> FastAPI:
     )
     gate = _Gate(settings.api.max_asks)
     guard = _guard(settings)
-    api = FastAPI(title="rlvr_ray", version=__version__, summary=__doc__)
+    local_only = [Depends(_local_name)] if settings.api.key is None else []
+    api = FastAPI(title="rlvr_ray", version=__version__, dependencies=local_only)
     api.add_middleware(_BodyLimit)
-    if settings.api.key is None:
-        # A page on the internet must not reach a local server under a name of its own.
-        api.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]"])
     _add_problems(api)
 
     async def ask(
@@ -270,10 +270,16 @@ async def _probe(name: str, call: Callable[[], Awaitable[Any]]) -> tuple[str, di
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             answer = await call()
-    except (RlvrError, TimeoutError) as error:
+    except Exception as error:
         return name, {"ok": False, "detail": str(error) or "no answer in time"}
     detail = answer.get("last_error") if isinstance(answer, dict) else answer
     return name, {"ok": True, "detail": detail}
+
+
+def _local_name(request: Request) -> None:
+    """A page on the internet must not reach a local server under a name of its own."""
+    if request.url.hostname not in LOOPBACK:
+        raise HTTPException(400, "without an API key only loopback names are served")
 
 
 class _Gate:
@@ -309,14 +315,21 @@ def _guard(settings: Settings) -> Any:
             return
         expected = key.get_secret_value().encode()
         if given is None or not secrets.compare_digest(given.credentials.encode(), expected):
-            raise HTTPException(401, "give the API key: Authorization: Bearer KEY")
+            raise HTTPException(
+                401,
+                "give the API key: Authorization: Bearer KEY",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
 
     return Depends(check)
 
 
 def _add_problems(api: FastAPI) -> None:
-    def problem(status: int, detail: str, **more: Any) -> JSONResponse:
-        headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else None
+    def problem(
+        status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> JSONResponse:
+        if status == 503:
+            headers = {"Retry-After": str(RETRY_AFTER)}
         body = {"type": "about:blank", "status": status, "detail": detail, **more}
         return JSONResponse(body, status, headers, media_type="application/problem+json")
 
@@ -327,16 +340,23 @@ def _add_problems(api: FastAPI) -> None:
 
     @api.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
-        return problem(error.status_code, error.detail)
+        if error.detail == UNPARSED:
+            errors = [{"field": "body", "reason": "it cannot be read as JSON"}]
+            return problem(422, "body: it cannot be read as JSON", errors=errors)
+        return problem(error.status_code, error.detail, error.headers)
 
     @api.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
-            {"field": ".".join(str(part) for part in e["loc"][1:]), "reason": e["msg"]}
+            {"field": ".".join(str(part) for part in e["loc"][1:]) or "body", "reason": e["msg"]}
             for e in error.errors()
         ]
-        summary = "; ".join(f"{e['field'] or 'body'}: {e['reason']}" for e in errors)
+        summary = "; ".join(f"{e['field']}: {e['reason']}" for e in errors)
         return problem(422, summary, errors=errors)
+
+    @api.exception_handler(Exception)
+    async def defect(_: Request, __: Exception) -> JSONResponse:
+        return problem(500, "internal error; the server's log says more")
 
 
 class _BodyLimit:

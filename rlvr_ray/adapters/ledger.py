@@ -76,12 +76,12 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder / "ledger.lock")
         self._path = folder / "ledger.db"
-        with self._translated():
-            self._db = apsw.Connection(str(self._path))
-            self._db.pragma("journal_mode", "wal")
-            self._db.pragma("synchronous", "full")
-            self._db.pragma("foreign_keys", True)
-            self._migrate()
+        try:
+            with self._translated():
+                self._db = self._open()
+        except BaseException:
+            os.close(self._lock)
+            raise
 
     def close(self) -> None:
         """Close the file and let the next writer in."""
@@ -253,17 +253,26 @@ class Ledger:
     def _row(self, query: str, values: tuple[Any, ...] = ()) -> Any:
         return self._db.execute(query, values).fetchone()
 
-    def _migrate(self) -> None:
-        version = self._db.pragma("user_version")
-        if version > SCHEMA_VERSION:
-            raise LedgerError(
-                f"{self._path} was written by a newer rlvr_ray (schema {version}, this one knows "
-                f"{SCHEMA_VERSION}); install that version"
-            )
-        if version == 0:
-            with self._db:
-                self._db.execute(SCHEMA)
-                self._db.pragma("user_version", SCHEMA_VERSION)
+    def _open(self) -> apsw.Connection:
+        db = apsw.Connection(str(self._path))
+        try:
+            db.pragma("journal_mode", "wal")
+            db.pragma("synchronous", "full")
+            db.pragma("foreign_keys", True)
+            version = db.pragma("user_version")
+            if version > SCHEMA_VERSION:
+                raise LedgerError(
+                    f"{self._path} was written by a newer rlvr_ray (schema {version}, this one "
+                    f"knows {SCHEMA_VERSION}); install that version"
+                )
+            if version == 0:
+                with db:
+                    db.execute(SCHEMA)
+                    db.pragma("user_version", SCHEMA_VERSION)
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

@@ -31,7 +31,7 @@ def test_nothing_to_search_is_said(system: System) -> None:
 
 def test_documents_are_ingested_once(system: System, tmp_path: Path) -> None:
     for name in ("ray", "qdrant-client", "fastapi"):
-        (tmp_path / f"{name}.md").write_text(metadata(name).json["description"], "utf-8")
+        (tmp_path / f"{name}.md").write_text(str(metadata(name).json["description"]), "utf-8")
     first = json.loads(system.rlvr("ingest", str(tmp_path), "--url", system.url, "--json"))
     before = system.client.stats()["passages"]
     again = json.loads(system.rlvr("ingest", str(tmp_path), "--url", system.url, "--json"))

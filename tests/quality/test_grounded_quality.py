@@ -24,7 +24,8 @@ PACKAGES = (
     "ray qdrant-client ragas aio-pika pyarrow fastapi pydantic httpx typer uvicorn starlette numpy "
     "datasets openai tqdm huggingface-hub tokenizers onnxruntime xllamacpp apsw pandas aiohttp "
     "requests tenacity jinja2 click rich anyio networkx nltk instructor tiktoken langchain-core "
-    "langchain-community tornado scipy psutil hypothesis pytest protobuf msgpack grpcio scikit-learn"
+    "langchain-community tornado scipy psutil hypothesis pytest protobuf msgpack "
+    "grpcio scikit-learn"
 )
 PASSAGE = 1000
 """Characters of a passage made from paragraphs, about a retrieved chunk."""

@@ -1,0 +1,7 @@
+"""What the README says of the settings is what they are."""
+
+from tests.settings_table import README, table
+
+
+def test_the_table_of_settings_is_current() -> None:
+    assert table() in README.read_text("utf-8"), "run: python -m tests.settings_table"
