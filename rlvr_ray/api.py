@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rlvr_ray import __version__, codec
 from rlvr_ray.core import ids, rows
+from rlvr_ray.core.documents import MAX_UPLOAD, TEXT_SUFFIXES
 from rlvr_ray.core.records import Batch, Candidate, Kind, clean_text
 from rlvr_ray.errors import (
     InputError,
@@ -43,8 +44,6 @@ from rlvr_ray.settings import (
 )
 
 MAX_BODY = 64 * 2**10
-MAX_UPLOAD = 50 * 2**20
-TEXT_SUFFIXES = (".md", ".markdown", ".txt", ".rst")
 #: Seconds after which a caller that was turned away may try again.
 RETRY_AFTER = 5
 #: Longest wait for one part when readiness is asked.

@@ -1,12 +1,13 @@
 """Reading documents from a disk, and storing them where no server runs."""
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rlvr_ray import codec
-from rlvr_ray.api import MAX_UPLOAD, TEXT_SUFFIXES
+from rlvr_ray.core.documents import MAX_UPLOAD, TEXT_SUFFIXES
 from rlvr_ray.core.records import clean_text
 from rlvr_ray.errors import InputError
 from rlvr_ray.ports import Document
@@ -66,7 +67,7 @@ def _read(file: Path) -> Document:
 
 def _name(file: Path) -> str:
     """The path below the current folder or, elsewhere, the whole path."""
-    path, here = file.resolve(), Path.cwd().resolve()
+    path, here = Path(os.path.abspath(file)), Path.cwd()  # noqa: PTH100 - links keep their names
     name = str(path.relative_to(here) if path.is_relative_to(here) else path)
     try:
         return clean_text("the name", name)

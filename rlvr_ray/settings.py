@@ -9,11 +9,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     YamlConfigSettingsSource,
 )
 
@@ -126,6 +128,8 @@ class ApiSettings(Section):
 
     @model_validator(mode="after")
     def _open_only_with_a_key(self) -> "ApiSettings":
+        if self.key is not None and not self.key.get_secret_value().strip():
+            raise ValueError("the key is blank; give one, or leave it out")
         if self.key is None and self.host not in LOOPBACK:
             raise ValueError(f"listening on {self.host} needs api.key; without one, use 127.0.0.1")
         return self
@@ -169,19 +173,36 @@ class Settings(BaseSettings):
 
 def load(**arguments: Any) -> Settings:
     """Read settings from everywhere; raises ConfigError naming each wrong key."""
-    file = os.environ.get("RLVR_CONFIG")
-    if file and not Path(file).is_file():
-        raise ConfigError(f"RLVR_CONFIG names {file}, which does not exist")
+    if file := os.environ.get("RLVR_CONFIG"):
+        _check_file(Path(file))
     known = {"CONFIG", *(name.upper() for name in Settings.model_fields)}
     for name in os.environ:
         head, _, rest = name.partition("_")
-        if head == "RLVR" and rest.split("__")[0].upper() not in known:
+        if head.upper() == "RLVR" and rest.split("__")[0].upper() not in known:
             raise ConfigError(f"environment variable {name} is no setting; see the README's table")
     try:
         settings = Settings(**arguments)
+    except SettingsError as error:
+        raise ConfigError(f"settings: {error}; write lists and sections as JSON") from None
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()
         )
         raise ConfigError(f"settings: {problems}") from None
     return settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
+
+
+def _check_file(file: Path) -> None:
+    """Raise ConfigError unless the file is a YAML mapping; what stands in it is not repeated."""
+    if not file.is_file():
+        raise ConfigError(f"RLVR_CONFIG names {file}, which does not exist")
+    try:
+        content = yaml.safe_load(file.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise ConfigError(f"{file} is not YAML{where}") from None
+    if content is not None and not (
+        isinstance(content, dict) and all(isinstance(key, str) for key in content)
+    ):
+        raise ConfigError(f"{file} must be a mapping of settings, such as `dpo: {{prompt: rag}}`")

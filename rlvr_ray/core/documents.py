@@ -1,9 +1,16 @@
-"""What a document is called: ids from names and content, so that repeats are seen as such."""
+"""What a document may be, and what it is called.
+
+Ids come from names and content, so that repeats are seen as such.
+"""
 
 from hashlib import sha256
 from uuid import UUID
 
 from rlvr_ray.core import ids
+
+#: Bytes of one upload, and of one file.
+MAX_UPLOAD = 50 * 2**20
+TEXT_SUFFIXES = (".md", ".markdown", ".txt", ".rst")
 
 
 def document_id(collection: str, source: str) -> UUID:

@@ -109,7 +109,9 @@ async def scored(script: Script | None = None, *claims: Claim, **options: Any) -
 async def refused(script: Script, *claims: Claim, **options: Any) -> str:
     """The reason why the only claim has no score."""
     (result,) = await judge(script, *claims, **options)
-    assert isinstance(result, JudgeError), f"a number came out: {result}"
+    assert isinstance(result, JudgeError), (
+        f"a number came out: faithfulness {result.faithfulness}, relevancy {result.relevancy}"
+    )
     return str(result)
 
 
