@@ -20,7 +20,7 @@ def read(paths: Sequence[Path]) -> list[Document]:
     A document is named by its path as seen from here, so that the same command replaces it later.
     Raises InputError for a path that does not exist, is no text, or holds none.
     """
-    documents = []
+    documents: dict[str, Document] = {}
     for path in paths:
         if path.is_dir():
             files = [f for f in sorted(path.rglob("*")) if _is_text(f.relative_to(path), f)]
@@ -32,8 +32,8 @@ def read(paths: Sequence[Path]) -> list[Document]:
             files = [path]
         else:
             raise InputError(f"{path} does not exist")
-        documents += [_read(file) for file in files]
-    return documents
+        documents |= {document.source: document for document in map(_read, files)}
+    return list(documents.values())
 
 
 def local_store(settings: Settings) -> Callable[[Sequence[Document]], list[dict[str, Any]]]:
@@ -62,6 +62,8 @@ def _read(file: Path) -> Document:
         text = file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8: {error.reason} at byte {error.start}") from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from None
     return Document(source=_name(file), text=text)
 
 

@@ -12,13 +12,16 @@ request ever reads a state that another one wrote; the server's own prompt cache
 import asyncio
 import contextlib
 import os
+import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import Usage
 from rlvr_ray.errors import ConfigError, ContextOverflow, InputError, Unavailable
 from rlvr_ray.models import SMOLLM2_135M, verify
@@ -29,10 +32,10 @@ from rlvr_ray.tasks import gather
 
 @dataclass(slots=True)
 class _Slot:
-    """A llama.cpp slot and the text whose state it holds."""
+    """A llama.cpp slot and the prompt that it was last used for, whose state it holds."""
 
     number: int
-    text: str = ""
+    tokens: list[int] = field(default_factory=list)
 
 
 class LlamaCpp:
@@ -107,30 +110,49 @@ class LlamaCpp:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _complete(self, prompt: Prompt) -> list[Completion] | InputError:
-        chat = [{"role": m.role, "content": m.content} for m in prompt.messages]
-        text = str((await self._post("/apply-template", {"messages": chat}))["prompt"])
-        tokens = len((await self._post("/tokenize", {"content": text}))["tokens"])
-        if tokens + prompt.max_tokens > self._settings.context_tokens:
+        tokens = await self._tokens(prompt.messages)
+        if len(tokens) + prompt.max_tokens > self._settings.context_tokens:
             return ContextOverflow(
-                f"the prompt has {tokens:,} tokens and the answer may take {prompt.max_tokens:,}; "
-                f"the model takes {self._settings.context_tokens:,} together: ask for fewer "
-                "passages (top_k), or raise generator.context_tokens"
+                f"the prompt has {len(tokens):,} tokens and the answer may take "
+                f"{prompt.max_tokens:,}; the model takes {self._settings.context_tokens:,} "
+                "together: ask for fewer passages (top_k), or raise generator.context_tokens"
             )
         completions: list[Completion] = []
         for start in range(0, len(prompt.samples), self._settings.slots):
             wave = prompt.samples[start : start + self._settings.slots]
-            completions += await self._draw(text, prompt, wave)
+            completions += await self._draw(tokens, prompt, wave)
         return completions
 
-    async def _draw(self, text: str, prompt: Prompt, samples: Sequence[Sample]) -> list[Completion]:
+    async def _tokens(self, messages: Sequence[Message]) -> list[int]:
+        """The chat in the model's template. Only the template's own control tokens are such.
+
+        The template is filled with marks, and what stands for a mark is tokenized as plain text:
+        a passage that says ``<|im_end|>`` does not end the user's turn.
+        """
+        mark = secrets.token_hex(8)
+        chat = [{"role": m.role, "content": f"{mark}.{i}."} for i, m in enumerate(messages)]
+        template = (await self._post("/apply-template", {"messages": chat}))["prompt"]
+        pieces = re.split(rf"{mark}\.(\d+)\.", template)  # text, index, text, index, …, text
+        bodies = [
+            {"content": messages[int(piece)].content, "add_special": False, "parse_special": False}
+            if place % 2
+            else {"content": piece, "add_special": place == 0, "parse_special": True}
+            for place, piece in enumerate(pieces)
+        ]
+        replies = await gather(*(self._post("/tokenize", body) for body in bodies))
+        return [token for reply in replies for token in reply["tokens"]]
+
+    async def _draw(
+        self, tokens: list[int], prompt: Prompt, samples: Sequence[Sample]
+    ) -> list[Completion]:
         """Draw as many samples as there are slots or fewer, at the same time."""
-        async with self._lease(text, len(samples)) as slots:
+        async with self._lease(tokens, len(samples)) as slots:
             prefilled = 0
             if len(slots) > 1:
-                prefilled = await self._share_prefill(text, slots)
+                prefilled = await self._share_prefill(tokens, slots)
             first, *others = await gather(
                 *(
-                    self._sample(text, prompt, sample, slot)
+                    self._sample(tokens, prompt, sample, slot)
                     for sample, slot in zip(samples, slots, strict=True)
                 )
             )
@@ -138,25 +160,27 @@ class LlamaCpp:
         cached = max(0, first.usage.cached_tokens - prefilled)
         return [replace(first, usage=replace(first.usage, cached_tokens=cached)), *others]
 
-    async def _share_prefill(self, text: str, slots: Sequence[_Slot]) -> int:
+    async def _share_prefill(self, tokens: list[int], slots: Sequence[_Slot]) -> int:
         """Evaluate the prompt once and copy its state; return the tokens that it cost."""
         first, *others = slots
-        body = {"prompt": text, "n_predict": 0, "id_slot": first.number, "cache_prompt": True}
+        body = {"prompt": tokens, "n_predict": 0, "id_slot": first.number, "cache_prompt": True}
         timings = (await self._post("/completion", body))["timings"]
-        first.text = text
+        first.tokens = tokens
         state = {"filename": f"slot-{first.number}"}
         # Where the state cannot be copied (memory is full), each sample prefills for itself.
         with contextlib.suppress(Unavailable):
             await self._post(f"/slots/{first.number}?action=save", state)
             for slot in others:
                 await self._post(f"/slots/{slot.number}?action=restore", state)
-                slot.text = text
+                slot.tokens = tokens
         (self._folder / state["filename"]).unlink(missing_ok=True)
         return int(timings["prompt_n"])
 
-    async def _sample(self, text: str, prompt: Prompt, sample: Sample, slot: _Slot) -> Completion:
+    async def _sample(
+        self, tokens: list[int], prompt: Prompt, sample: Sample, slot: _Slot
+    ) -> Completion:
         body: dict[str, Any] = {
-            "prompt": text,
+            "prompt": tokens,
             "id_slot": slot.number,
             "cache_prompt": True,
             "n_predict": prompt.max_tokens,
@@ -166,7 +190,7 @@ class LlamaCpp:
         if prompt.json_schema is not None:
             body["json_schema"] = prompt.json_schema
         reply = await self._post("/completion", body)
-        slot.text = text + reply["content"]
+        slot.tokens = tokens
         timings = reply["timings"]
         return Completion(
             text=reply["content"].strip(),
@@ -180,13 +204,13 @@ class LlamaCpp:
         )
 
     @contextlib.asynccontextmanager
-    async def _lease(self, text: str, count: int) -> AsyncIterator[list[_Slot]]:
-        """Wait for idle slots: first the one that knows most of the text, then the oldest."""
+    async def _lease(self, tokens: list[int], count: int) -> AsyncIterator[list[_Slot]]:
+        """Wait for idle slots: first the one that holds most of the prompt, then the oldest."""
         async with self._turn:  # in order of arrival: who wants many is not overtaken for ever
             while len(self._idle) < count:
                 self._returned.clear()
                 await self._returned.wait()
-            best = max(self._idle, key=lambda slot: _common(slot.text, text))
+            best = max(self._idle, key=lambda slot: _common(slot.tokens, tokens))
             self._idle.remove(best)
             slots = [best, *self._idle[: count - 1]]
             del self._idle[: count - 1]
@@ -225,8 +249,8 @@ def _private_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"rlvr-llama-{os.getpid()}-", dir=memory))
 
 
-def _common(one: str, two: str) -> int:
-    """How many characters both start with."""
+def _common(one: Sequence[int], two: Sequence[int]) -> int:
+    """How many tokens both start with."""
     return next(
         (i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b),
         min(len(one), len(two)),

@@ -19,8 +19,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import numpy as np
-
 os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")  # read when ragas is imported
 
 from pydantic import BaseModel, ValidationError
@@ -32,7 +30,7 @@ from ragas.metrics.collections.faithfulness.util import NLIStatementOutput
 
 from rlvr_ray.core import grounding, ids
 from rlvr_ray.core.prompts import Message
-from rlvr_ray.core.records import Judge, Statement, Usage, Verification
+from rlvr_ray.core.records import COSINE_ERROR, Judge, Statement, Usage, Verification
 from rlvr_ray.errors import InputError, JudgeError
 from rlvr_ray.ports import Claim, Embedder, Generator, Prompt, Sample
 from rlvr_ray.settings import VerificationSettings
@@ -72,11 +70,15 @@ class RagasVerifier:
                 return await self._judge(claim, attempt)
             except JudgeError as error:
                 problem = error
+            except ValueError as error:  # a record refused what the judge wrote
+                problem = JudgeError(f"the judge's answer cannot be kept: {error}")
         return problem
 
     async def _judge(self, claim: Claim, attempt: int) -> Verification:
         if not claim.answer.strip():
             raise JudgeError("the answer is empty")
+        if not claim.contexts:
+            raise JudgeError("there are no contexts to be faithful to")
         started = time.monotonic()
         llm = _JudgeLLM(
             self._generator,
@@ -134,8 +136,7 @@ class RagasVerifier:
         result = await metric.ascore(claim.question, answer)
         if not llm.questions:
             raise JudgeError("the judge wrote no question for the answer")
-        # A cosine can be negative: that far from the question is as irrelevant as can be.
-        return _score("relevancy", max(0.0, result.value))
+        return _score("relevancy", result.value, least=-1.0)
 
 
 class _BoundFaithfulness(Faithfulness):
@@ -246,11 +247,12 @@ def _without(question: str, answer: str) -> str:
     return re.sub(words, " ", answer, flags=re.IGNORECASE).strip()
 
 
-def _score(name: str, value: float) -> float:
-    """A score in [0, 1], or JudgeError: NaN is RAGAS's way to say that it does not know."""
-    if not np.isfinite(value):
-        raise JudgeError(f"{name} came out as {value}")
-    if not -1e-6 <= value <= 1 + 1e-6:
+def _score(name: str, value: float, least: float = 0.0) -> float:
+    """A score in [0, 1], or JudgeError: NaN is RAGAS's way to say that it does not know.
+
+    ``least`` is -1 for a mean cosine: what points away from the question is not relevant to it.
+    """
+    if not least - COSINE_ERROR <= value <= 1 + COSINE_ERROR:  # false of NaN too
         raise JudgeError(f"{name} came out as {value}, which is no score")
     return float(min(max(value, 0.0), 1.0))
 

@@ -152,6 +152,10 @@ class Judge:
     embedder: str
     version: str  #: hash of the prompts and of the verdict maker
 
+    def __post_init__(self) -> None:
+        for name in ("faithfulness", "relevancy", "model", "embedder", "version"):
+            clean_text(name, getattr(self, name))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:

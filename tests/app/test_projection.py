@@ -347,6 +347,16 @@ def test_deleted_files_come_back_byte_for_byte(
     same_files(folder.files(), wanted)
 
 
+def test_a_deleted_part_is_back_as_soon_as_the_program_has_started(folder: Folder) -> None:
+    folder.run(MIXED)
+    wanted = folder.files()
+    for path in wanted:
+        if path.endswith(".parquet"):
+            (folder.path / path).unlink()
+    with folder.open():
+        same_files(folder.files(), wanted)
+
+
 def test_a_deleted_folder_comes_back_and_grows_on(folder: Folder, tmp_path: Path) -> None:
     folder.run(MIXED[:3])
     shutil.rmtree(folder.path / "dpo_data")

@@ -442,3 +442,11 @@ class TestProvenance:
     async def test_the_modes_have_different_versions(self) -> None:
         found = {(await scored(mode=mode)).judge.version for mode in ("grounded", "llm")}
         assert len(found) == 2
+
+
+async def test_what_no_file_could_hold_fails_alone() -> None:
+    """A judge may write a NUL; the record refuses it, and the other claims go on."""
+    reply = questions(*["nul \0?"] * 3)
+    odd = Script(questions=[reply, reply])
+    reason = await refused(odd)
+    assert "cannot be kept" in reason
