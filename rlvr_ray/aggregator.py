@@ -33,6 +33,8 @@ T = TypeVar("T")
 MAX_BACKOFF = 30.0
 #: Pause before a failed loop starts over, in seconds.
 RESTART_PAUSE = 5.0
+#: Characters of a failure's reason that are kept.
+REASON_CHARS = 1000
 
 
 class Aggregator:
@@ -254,7 +256,8 @@ class Aggregator:
 def _failed(claim: Claim, reason: str, attempts: int) -> FailedVerification:
     return FailedVerification(
         answer_event_id=claim.answer_event_id,
-        reason=reason,
+        # It may quote a judge or a traceback: make it fit to keep.
+        reason=reason[:REASON_CHARS].replace("\0", "\\0").encode("utf-8", "replace").decode(),
         attempts=attempts,
         completed_at=datetime.now(UTC),
     )

@@ -207,7 +207,7 @@ def create_api(settings: Settings, parts: Parts) -> FastAPI:
             await asyncio.gather(
                 _probe("generator", parts.generator.check),
                 _probe("retriever", parts.retriever.count),
-                _probe("aggregator", parts.recorder.stats),
+                _probe("aggregator", lambda: parts.recorder.find(UUID(int=0))),
             )
         )
         ready = all(state["ok"] for state in states.values())
@@ -271,8 +271,7 @@ async def _probe(name: str, call: Callable[[], Awaitable[Any]]) -> tuple[str, di
             answer = await call()
     except Exception as error:
         return name, {"ok": False, "detail": str(error) or "no answer in time"}
-    detail = answer.get("last_error") if isinstance(answer, dict) else answer
-    return name, {"ok": True, "detail": detail}
+    return name, {"ok": True, "detail": answer}
 
 
 def _local_name(request: Request) -> None:

@@ -222,7 +222,8 @@ class FakeRecorder(Faulty):
             ]
 
     async def find(self, batch_id: UUID) -> BatchState | None:
-        return self.states.get(batch_id)
+        async with self._call():
+            return self.states.get(batch_id)
 
     async def stats(self) -> dict[str, Any]:
         async with self._call():
