@@ -217,7 +217,8 @@ class TestRepeats:
         first = await system.ask(asked)
         again = await system.ask(asked)
         assert again == first
-        assert (system.retriever.calls, system.generator.calls, system.recorder.calls) == (1, 1, 1)
+        # Two looks and one record: the repeat neither searches nor generates.
+        assert (system.retriever.calls, system.generator.calls, system.recorder.calls) == (1, 1, 3)
 
     async def test_a_repeat_needs_no_part_but_the_ledger(self, system: System) -> None:
         asked = ask(repeated=True)
