@@ -42,6 +42,9 @@ class LlamaCpp:
     """A Generator over one GGUF file."""
 
     def __init__(self, settings: GeneratorSettings) -> None:
+        # Read once, when llama.cpp's OpenMP is loaded. Threads that spin at a barrier while
+        # another process has their core make a completion take a hundred times as long.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         import httpx
         import xllamacpp
 
@@ -68,8 +71,6 @@ class LlamaCpp:
         params.ctx_shift = False  # an answer that outgrows its context ends, it does not drift
         params.slot_save_path = f"{self._folder}/"
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
-        # Threads that spin while they wait starve the other processes of a small machine.
-        params.cpuparams.poll = params.cpuparams_batch.poll = 0
         params.n_threads_http = settings.slots + 2
         params.warmup = False
         params.verbosity = -1
