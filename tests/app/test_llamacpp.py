@@ -26,8 +26,7 @@ CONTEXT = 1024
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine() -> AsyncIterator[LlamaCpp]:
-    # One thread: two wait for each other at every step, for seconds where cores are taken.
-    opened = LlamaCpp(GeneratorSettings(slots=SLOTS, context_tokens=CONTEXT, threads=1))
+    opened = LlamaCpp(GeneratorSettings(slots=SLOTS, context_tokens=CONTEXT, threads=2))
     yield opened
     await opened.close()
 
