@@ -72,10 +72,12 @@ class Aggregator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._committing is not None:
             await self._committing
-        await self._in_thread(self._projector.project)
-        await self._in_thread(self._projector.seal_all)
-        await self._in_thread(self._ledger.close)
-        self._thread.shutdown()
+        try:
+            await self._in_thread(self._projector.project)
+            await self._in_thread(self._projector.seal_all)
+        finally:  # whatever the disk said: the next start goes on from the ledger
+            await self._in_thread(self._ledger.close)
+            self._thread.shutdown()
 
     async def record(self, batches: Sequence[Batch]) -> list[Batch]:
         """See ``ports.Recorder``. When this returns, the batches are on disk."""

@@ -22,13 +22,11 @@ PACKAGES = (
     "qdrant-client",
     "ragas",
     "aio-pika",
-    "pyarrow",
     "fastapi",
     "httpx",
     "typer",
     "apsw",
     "hypothesis",
-    "xllamacpp",
 )
 QUESTIONS = (
     "What is Ray Serve?",
@@ -37,10 +35,8 @@ QUESTIONS = (
     "What is the Ray Dashboard?",
     "What does Ragas evaluate?",
     "What does HTTPX support?",
-    "What is Apache Arrow?",
     "What is Hypothesis?",
     "Which message broker does aio-pika work with?",
-    "What is xllamacpp?",
 )
 #: Passages for each question: fewer than the default, so that two cores take seconds for them.
 TOP_K = 3

@@ -11,6 +11,7 @@ request ever reads a state that another one wrote; the server's own prompt cache
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -81,7 +82,11 @@ class LlamaCpp:
             raise ConfigError(f"llama.cpp cannot load {path}: {error}") from None
 
         self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(socket)),
+            transport=httpx.AsyncHTTPTransport(
+                uds=str(socket),
+                # The server closes a connection that it streamed on: none is used twice.
+                limits=httpx.Limits(max_keepalive_connections=0),
+            ),
             base_url="http://llama.cpp",
             timeout=httpx.Timeout(settings.timeout_s, connect=10),
         )
@@ -190,7 +195,7 @@ class LlamaCpp:
         }
         if prompt.json_schema is not None:
             body["json_schema"] = prompt.json_schema
-        reply = await self._post("/completion", body)
+        reply = await self._stream("/completion", body)
         slot.tokens = tokens
         timings = reply["timings"]
         return Completion(
@@ -220,6 +225,31 @@ class LlamaCpp:
         finally:
             self._idle += slots
             self._returned.set()
+
+    async def _stream(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The last event of a stream, with the text of all.
+
+        Not for the text's sake: llama.cpp notices a closed connection at its next write, and else
+        only where no slot answered anybody for a second.
+        """
+        text, rest = "", b""
+        last: dict[str, Any] = {}
+        try:
+            async with self._http.stream("POST", path, json=body | {"stream": True}) as reply:
+                if reply.is_error:
+                    problem = (await reply.aread()).decode(errors="replace")[:500]
+                    raise Unavailable(f"llama.cpp refused {path}: {problem}")
+                async for piece in reply.aiter_bytes():  # aiter_lines would split at U+2028
+                    *lines, rest = (rest + piece).split(b"\n")
+                    for line in lines:
+                        if line.startswith(b"data: "):
+                            last = json.loads(line.removeprefix(b"data: "))
+                            text += last.get("content", "")
+        except self._errors as error:
+            raise Unavailable(f"llama.cpp did not answer {path}: {error!r}") from None
+        if "timings" not in last:
+            raise Unavailable(f"llama.cpp broke off {path}: {str(last)[:500]}")
+        return last | {"content": text}
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         return await self._request("POST", path, body)
