@@ -58,8 +58,6 @@ class Aggregator:
     async def start(self) -> None:
         """Mend the files and go on with what is unfinished."""
         await self._in_thread(self._projector.mend)
-        self._recorded.set()
-        self._decided.set()
         self._tasks = [
             asyncio.create_task(self._forever("verify", self._dispatch)),
             asyncio.create_task(self._forever("project", self._project)),

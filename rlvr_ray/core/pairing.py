@@ -11,6 +11,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from rlvr_ray.core.records import (
+    DIGITS,
     Batch,
     Candidate,
     FailedVerification,
@@ -83,7 +84,7 @@ def decide(
 def _objection(
     best: Candidate, best_score: float, worst: Candidate, worst_score: float, rule: PairingRule
 ) -> tuple[Reason | None, str]:
-    diff = round(best_score - worst_score, 6)
+    diff = round(best_score - worst_score, DIGITS)
     if best.answer.split() == worst.answer.split():
         return Reason.IDENTICAL_ANSWERS, "the best and the worst answer are the same text"
     if diff == 0:
