@@ -20,6 +20,7 @@ from rlvr_ray.core.records import Batch, Context, Verification
 from rlvr_ray.errors import InputError, JudgeError, Overloaded, RlvrError, Unavailable
 from rlvr_ray.ports import BatchState, Claim, Completion, Document, Ingested, Prompt, Query
 from rlvr_ray.settings import Settings
+from rlvr_ray.tasks import smooth
 
 NAMESPACE = "rlvr_ray"  #: given always: the default differs by how Serve was started
 AGGREGATOR = "aggregator"
@@ -87,15 +88,22 @@ class AggregatorActor:
         from rlvr_ray.adapters.ledger import Ledger
         from rlvr_ray.aggregator import Aggregator
 
+        publisher = None
+        if settings.mirror.url is not None:
+            from rlvr_ray.adapters.rabbitmq import RabbitMQ
+
+            publisher = RabbitMQ(settings.mirror)
         self._settings = settings
         self._aggregator = Aggregator(
             Ledger(settings.data_dir),
-            Dataset(settings.data_dir),
+            Dataset(settings.data_dir, settings.dataset.parquet_uri),
             RemoteVerifier(),
             settings,
+            publisher,
         )
         # Ray runs this inside the actor's event loop; unfinished work goes on without a caller.
         self._started = asyncio.create_task(self._aggregator.start())
+        smooth()
 
     def serves(self) -> tuple[str, Settings]:
         """The version and the settings that it runs with."""
@@ -104,6 +112,13 @@ class AggregatorActor:
     async def record(self, batches: Sequence[Batch]) -> list[Batch]:
         await self._started
         return await self._aggregator.record(batches)
+
+    async def admit(self) -> None:
+        await self._aggregator.admit()
+
+    async def ingested(self, documents: Sequence[Ingested]) -> None:
+        await self._started
+        await self._aggregator.ingested(documents)
 
     async def find(self, batch_id: UUID) -> BatchState | None:
         await self._started
@@ -210,6 +225,14 @@ class RemoteRecorder:
         with _boundary("the aggregator"):
             result: list[Batch] = await self._handle.record.remote(batches)
             return result
+
+    async def admit(self) -> None:
+        with _boundary("the aggregator"):
+            await self._handle.admit.remote()
+
+    async def ingested(self, documents: Sequence[Ingested]) -> None:
+        with _boundary("the aggregator"):
+            await self._handle.ingested.remote(documents)
 
     async def find(self, batch_id: UUID) -> BatchState | None:
         with _boundary("the aggregator"):

@@ -7,49 +7,65 @@ recorded and undecided is verified, what is decided and not in the files is writ
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
+from rlvr_ray.commits import Commits
 from rlvr_ray.core.pairing import Result, decide
 from rlvr_ray.core.records import Batch, FailedVerification
 from rlvr_ray.errors import JudgeError, Overloaded, Unavailable
-from rlvr_ray.ports import BatchState, Claim, Verifier
+from rlvr_ray.mirror import Mirror
+from rlvr_ray.ports import BatchState, Claim, Ingested, Publisher, Verifier
 from rlvr_ray.projection import Projector
 from rlvr_ray.settings import Settings
+from rlvr_ray.tasks import OneThread, supervise
 
 if TYPE_CHECKING:
     from rlvr_ray.adapters.dataset import Dataset
-    from rlvr_ray.adapters.ledger import Ledger, Operation
+    from rlvr_ray.adapters.ledger import Ledger, Operation, Reader
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 #: Longest pause between attempts while a part is down, in seconds.
 MAX_BACKOFF = 30.0
-#: Pause before a failed loop starts over, in seconds.
-RESTART_PAUSE = 5.0
 #: Characters of a failure's reason that are kept.
 REASON_CHARS = 1000
 
 
 class Aggregator:
-    """A plain class; the actor around it adds nothing but a name."""
+    """A plain class; the actor around it adds nothing but a name.
+
+    ``publisher`` is None where the mirror is off: events then wait in the ledger.
+    """
 
     def __init__(
-        self, ledger: "Ledger", dataset: "Dataset", verifier: Verifier, settings: Settings
+        self,
+        ledger: "Ledger",
+        dataset: "Dataset",
+        verifier: Verifier,
+        settings: Settings,
+        publisher: Publisher | None = None,
     ) -> None:
         self._ledger = ledger
-        self._projector = Projector(ledger, dataset, settings.dataset)
+        self._dataset = dataset
         self._verifier = verifier
         self._settings = settings
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self._waiting: list[tuple[Operation, asyncio.Future[Any]]] = []
-        self._committing: asyncio.Task[None] | None = None
+        self._commits = Commits(ledger)
+        self._reader, self._reads = ledger.reader(), OneThread("reads")
+        self._files = OneThread("files")
+        self._projector: Projector | None = None
+        self._mirror = publisher and Mirror(
+            publisher,
+            partial(self._read, methodcaller("mark", "mirrored")),
+            lambda after, limit: self._read(methodcaller("events", after, limit)),
+            self._commits.commit,
+            self._note,
+        )
         self._recorded = asyncio.Event()
         self._decided = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -57,10 +73,18 @@ class Aggregator:
 
     async def start(self) -> None:
         """Mend the files and go on with what is unfinished."""
-        await self._in_thread(self._projector.mend)
+        commit = self._commits.from_threads()
+        projector = Projector(self._ledger.reader(), commit, self._dataset, self._settings.dataset)
+        await self._files.run(projector.mend)
+        self._projector = projector
+        loops: dict[str, Callable[[], Awaitable[None]]] = {
+            "verify": self._dispatch,
+            "project": partial(self._project, projector),
+        }
+        if self._mirror:
+            loops["mirror"] = self._mirror.run
         self._tasks = [
-            asyncio.create_task(self._forever("verify", self._dispatch)),
-            asyncio.create_task(self._forever("project", self._project)),
+            asyncio.create_task(supervise(name, loop, self._note)) for name, loop in loops.items()
         ]
 
     async def close(self) -> None:
@@ -68,83 +92,57 @@ class Aggregator:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._committing is not None:
-            await self._committing
         try:
-            await self._in_thread(self._projector.project)
-            await self._in_thread(self._projector.seal_all)
+            if self._projector:
+                await self._files.run(self._projector.project)
+                await self._files.run(self._projector.seal_all)
         finally:  # whatever the disk said: the next start goes on from the ledger
-            await self._in_thread(self._ledger.close)
-            self._thread.shutdown()
+            self._files.close()
+            self._reads.close()
+            await self._commits.close()
+
+    async def admit(self) -> None:
+        """See ``ports.Recorder``."""
+        free, floor = self._ledger.free_bytes(), self._settings.ledger.min_free_mb * 2**20
+        if free < floor:
+            raise Overloaded(
+                f"{self._settings.data_dir} has {free / 2**20:,.0f} MiB left and "
+                f"ledger.min_free_mb is {self._settings.ledger.min_free_mb:,}; free some room"
+            )
 
     async def record(self, batches: Sequence[Batch]) -> list[Batch]:
         """See ``ports.Recorder``. When this returns, the batches are on disk."""
-        recorded = await asyncio.gather(
-            *(self._commit(methodcaller("record", batch)) for batch in batches)
-        )
+        await self.admit()
+        recorded: list[Batch] = await self._commits.commit(methodcaller("record", batches))
         self._recorded.set()
+        self._wake_mirror()
         return recorded
+
+    async def ingested(self, documents: Sequence[Ingested]) -> None:
+        """See ``ports.Recorder``."""
+        await self._commits.commit(methodcaller("ingested", documents))
+        self._wake_mirror()
 
     async def find(self, batch_id: UUID) -> BatchState | None:
         """See ``ports.Recorder``."""
-        return await self._in_thread(partial(self._ledger.find, batch_id))
+        return await self._read(methodcaller("find", batch_id))
 
     async def stats(self) -> dict[str, Any]:
-        """Counts by state, the latest outcomes, the files, and the last error of a part."""
+        """Counts by state, the latest outcomes, files, the mirror, the last error of a part."""
+        found = await self._reads.run(partial(statistics, self._reader))
+        return {
+            **found,
+            "mirror": found["mirror"] if self._mirror else None,
+            "data_dir": str(self._settings.data_dir),
+            "last_error": self.last_error,
+        }
 
-        def read() -> dict[str, Any]:
-            return {
-                "batches": self._ledger.counts(),
-                "recent": [
-                    {
-                        "batch_id": str(state.batch.batch_id),
-                        "question": state.batch.question,
-                        "outcome": state.outcome.reason or "pair",
-                        "detail": state.outcome.detail,
-                        "score_diff": state.outcome.score_diff,
-                        "decided_at": state.outcome.decided_at.isoformat(),
-                    }
-                    for state in self._ledger.recent(10)
-                    if state.outcome is not None
-                ],
-                "data_dir": str(self._settings.data_dir),
-                "files": self._ledger.files(),
-                "parts": self._ledger.sealed_paths(),
-            }
+    async def _read(self, query: Callable[["Reader"], T]) -> T:
+        return await self._reads.run(partial(query, self._reader))
 
-        return await self._in_thread(read) | {"last_error": self.last_error}
-
-    # Committing.
-
-    async def _commit(self, operation: "Operation") -> Any:
-        """Have an operation committed, together with all others that wait for the disk."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((operation, future))
-        if self._committing is None or self._committing.done():
-            self._committing = asyncio.create_task(self._commit_waiting())
-        return await future
-
-    async def _commit_waiting(self) -> None:
-        while self._waiting:
-            group, self._waiting = self._waiting, []
-            await self._commit_group(group)
-
-    async def _commit_group(self, group: list[tuple["Operation", asyncio.Future[Any]]]) -> None:
-        operations = [operation for operation, _ in group]
-        try:
-            results = await self._in_thread(partial(self._ledger.commit, operations))
-        except Exception as error:
-            if len(group) == 1:
-                _settle(group[0][1], error=error)
-                return
-            for one in group:  # one bad operation must not fail the others
-                await self._commit_group([one])
-            return
-        for (_, future), result in zip(group, results, strict=True):
-            _settle(future, result=result)
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    def _wake_mirror(self) -> None:
+        if self._mirror:
+            self._mirror.wake()
 
     # Verifying.
 
@@ -156,32 +154,28 @@ class Aggregator:
             while True:
                 await free.acquire()
                 self._recorded.clear()
-                found = await self._in_thread(partial(self._ledger.open_batches, seq, 1))
+                found = await self._read(methodcaller("open_batches", seq, 1))
                 if not found:
                     free.release()
                     await self._recorded.wait()
                     continue
-                ((seq, batch),) = found
-                task = group.create_task(self._verify(batch))
+                ((seq, state),) = found
+                task = group.create_task(self._verify(state))
                 task.add_done_callback(lambda _: free.release())
 
-    async def _verify(self, batch: Batch) -> None:
+    async def _verify(self, state: BatchState) -> None:
         """Have every candidate scored, then decide. Ends only with an outcome on disk."""
-        contexts = tuple(context.content for context in batch.contexts)
         claims = [
-            Claim(
-                answer_event_id=candidate.event_id,
-                question=batch.question,
-                answer=candidate.answer,
-                contexts=contexts,
-            )
-            for candidate in batch.candidates
+            claim for claim in claims_of(state.batch) if claim.answer_event_id not in state.results
         ]
-        results = await self._scored(claims)
-        rule = self._settings.dpo.rule()
-        outcome = decide(batch, results, rule, datetime.now(UTC))
-        await self._persist(methodcaller("decide", results, outcome))
+        results = {**await self._scored(claims), **state.results}
+        await self._decide(state.batch, results)
+
+    async def _decide(self, batch: Batch, results: Mapping[UUID, Result]) -> None:
+        outcome = decide(batch, results, self._settings.dpo.rule(), datetime.now(UTC))
+        await self._persist(methodcaller("decide", batch, results, outcome))
         self._decided.set()
+        self._wake_mirror()
         log.info("batch %s: %s (%s)", batch.batch_id, outcome.reason or "pair", outcome.detail)
 
     async def _scored(self, claims: Sequence[Claim]) -> dict[UUID, Result]:
@@ -218,7 +212,7 @@ class Aggregator:
         """Commit, waiting for room on the disk if need be."""
         while True:
             try:
-                await self._commit(operation)
+                await self._commits.commit(operation)
                 return
             except Overloaded as error:
                 self._note("ledger", str(error))
@@ -226,31 +220,66 @@ class Aggregator:
 
     # Projecting.
 
-    async def _project(self) -> None:
-        """Bring the files up to date whenever a batch was decided, and seal when it is time."""
+    async def _project(self, projector: Projector) -> None:
+        """Bring the files up to date whenever a batch was decided; seal and prune in time."""
+        days = self._settings.ledger.retention_days
+        await self._files.run(projector.mend_parts)
         while True:
             self._decided.clear()
-            await self._in_thread(self._projector.project)
-            await self._in_thread(self._projector.seal_due)
+            await self._files.run(projector.project)
+            await self._files.run(projector.seal_due)
+            if days is not None:
+                cutoff = datetime.now(UTC) - timedelta(days=days)
+                await self._files.run(
+                    partial(projector.prune, cutoff, mirrored=self._mirror is not None)
+                )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.dataset.seal_seconds):
                     await self._decided.wait()
 
-    # Supervision.
-
-    async def _forever(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
-        """Keep a loop running: what it does is driven from the ledger, so it can start over."""
-        while True:
-            try:
-                await loop()
-            except Exception as error:
-                log.exception("the %s loop failed and starts over", name)
-                self._note(name, repr(error))
-                await asyncio.sleep(RESTART_PAUSE)
-
     def _note(self, name: str, problem: str) -> None:
         self.last_error = f"{name}: {problem}"
         log.warning("%s", self.last_error)
+
+
+def claims_of(batch: Batch) -> list[Claim]:
+    """A batch's candidates as a judge sees them."""
+    contexts = tuple(context.content for context in batch.contexts)
+    return [
+        Claim(
+            answer_event_id=candidate.event_id,
+            question=batch.question,
+            answer=candidate.answer,
+            contexts=contexts,
+        )
+        for candidate in batch.candidates
+    ]
+
+
+def statistics(ledger: "Reader") -> dict[str, Any]:
+    """What the ledger alone can tell."""
+    backlog, parts = ledger.backlog(), ledger.parts()
+    return {
+        "batches": ledger.counts(),
+        "recent": [
+            {
+                "batch_id": str(state.batch.batch_id),
+                "question": state.batch.question,
+                "outcome": state.outcome.reason or "pair",
+                "detail": state.outcome.detail,
+                "score_diff": state.outcome.score_diff,
+                "decided_at": state.outcome.decided_at.isoformat(),
+            }
+            for state in ledger.recent(10)
+            if state.outcome is not None
+        ],
+        "files": {path: file.bytes for path, file in ledger.files().items()},
+        "parts": [part.path for part in parts if part.sha256 is not None],
+        "mirror": {
+            "pending": backlog.pending,
+            "oldest": backlog.oldest and backlog.oldest.isoformat(),
+        },
+    }
 
 
 def _failed(claim: Claim, reason: str, attempts: int) -> FailedVerification:
@@ -261,15 +290,3 @@ def _failed(claim: Claim, reason: str, attempts: int) -> FailedVerification:
         attempts=attempts,
         completed_at=datetime.now(UTC),
     )
-
-
-def _settle(
-    future: asyncio.Future[Any], *, result: Any = None, error: Exception | None = None
-) -> None:
-    """Answer a waiter, unless it has gone away."""
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(result)

@@ -193,7 +193,9 @@ def create_api(settings: Settings, parts: Parts) -> FastAPI:
     async def add_documents(files: list[UploadFile]) -> dict[str, Any]:
         """Ingest Markdown and text files; a file of a name that is known replaces that one."""
         documents = [await _document(file) for file in files]
-        return {"documents": codec.plain(await parts.retriever.ingest(documents))}
+        ingested = await parts.retriever.ingest(documents)
+        await parts.recorder.ingested(ingested)
+        return {"documents": codec.plain(ingested)}
 
     @api.get("/livez")
     async def livez() -> dict[str, str]:

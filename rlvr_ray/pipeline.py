@@ -1,5 +1,6 @@
 """A question becomes a recorded batch: search once, generate the candidates, commit."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,7 +48,11 @@ class Pipeline:
         """
         if ask.repeated and (known := await self._recorder.find(ask.batch_id)):
             return _same_ask(known.batch, ask)
-        (contexts,) = await self._retriever.search([Query(text=ask.question, top_k=ask.top_k)])
+        query = Query(text=ask.question, top_k=ask.top_k)
+        # Asked now, not when the answers are written: on a full disk they would be written in vain.
+        _, (contexts,) = await asyncio.gather(
+            self._recorder.admit(), self._retriever.search([query])
+        )
         if not contexts:
             raise NoDocuments("no documents are ingested yet; add some with: rlvr ingest PATH")
         samples = _samples(ask)

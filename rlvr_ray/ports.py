@@ -7,12 +7,14 @@ fail by itself, its place in the answer holds the error; what the call raises co
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlvr_ray.core.events import Event
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import Batch, Context, Outcome, Usage, Verification
@@ -62,6 +64,7 @@ class Ingested:
     document_id: UUID
     source: str
     num_chunks: int
+    content_id: UUID  #: the same for the same passages
     changed: bool  #: False where the store held just this already
 
 
@@ -145,18 +148,67 @@ class BatchState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JsonlFile:
+    """A JSONL file's durable length. Its first ``kept`` bytes, whose hash is ``sha256``, cannot be
+    written again, since their records are past retention."""
+
+    bytes: int
+    kept: int = 0
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A Parquet part: the rows of one dataset from the outcomes ``first_seq`` to ``last_seq``."""
+    """A Parquet part: the rows of one dataset from the outcomes ``first_seq`` to ``last_seq``.
+
+    ``sha256`` is None until the file is known to be whole.
+    """
 
     path: str
     dataset: str
     first_seq: int
     last_seq: int
     rows: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """An event and its place in the order of commits."""
+
+    seq: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """Events that the broker has not confirmed: how many, and when the oldest was committed."""
+
+    pending: int
+    oldest: datetime | None
+
+
+class Publisher(Protocol):
+    """The way to the broker."""
+
+    async def publish(self, events: Sequence[Posted]) -> None:
+        """Return once the broker has confirmed every event; those of a batch go in order.
+
+        Raises Unavailable where it did not: any of them may have arrived all the same.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let the connection go."""
+        ...
 
 
 class Recorder(Protocol):
     """The durable side, as the pipeline sees it."""
+
+    async def admit(self) -> None:
+        """Raise Overloaded where there is no room for further batches."""
+        ...
 
     async def record(self, batches: Sequence[Batch]) -> list[Batch]:
         """Commit batches; return what the ledger holds, which for a known id is the first."""
@@ -164,4 +216,8 @@ class Recorder(Protocol):
 
     async def find(self, batch_id: UUID) -> BatchState | None:
         """A recorded batch, or None."""
+        ...
+
+    async def ingested(self, documents: Sequence[Ingested]) -> None:
+        """Note documents that were stored, so that others hear of them."""
         ...

@@ -1,37 +1,48 @@
 """From the ledger to the files: JSONL that follows each outcome, Parquet in sealed parts.
 
 The ledger is asked what the files hold, the files are written, the ledger is told: a crash between
-any two of these steps repeats a write and never loses or doubles a row. Blocking; it shares the
-ledger's thread.
+any two of these steps repeats a write and never loses or doubles a row. Blocking; it has a thread
+and a reading connection of its own, so that it never stands in the way of an acknowledgement.
 """
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from itertools import groupby
 from operator import methodcaller
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlvr_ray.core import rows
+from rlvr_ray.core.rows import DATASETS
 from rlvr_ray.ports import BatchState, Part
 from rlvr_ray.settings import DatasetSettings
 
 if TYPE_CHECKING:
     from rlvr_ray.adapters.dataset import Dataset
-    from rlvr_ray.adapters.ledger import Ledger
+    from rlvr_ray.adapters.ledger import Operation, Reader
 
 log = logging.getLogger(__name__)
 
 #: Outcomes read at once: bounds memory while the files catch up.
 STEP = 200
-DATASETS = ("dpo_data", "training_data")
 
 
 class Projector:
-    """Keeps the files of one data folder equal to its ledger."""
+    """Keeps the files of one data folder equal to its ledger.
 
-    def __init__(self, ledger: "Ledger", dataset: "Dataset", settings: DatasetSettings) -> None:
+    ``commit`` has an operation committed and returns once it is on the disk.
+    """
+
+    def __init__(
+        self,
+        ledger: "Reader",
+        commit: Callable[["Operation"], Any],
+        dataset: "Dataset",
+        settings: DatasetSettings,
+    ) -> None:
         self._ledger = ledger
+        self._commit = commit
         self._dataset = dataset
         self._settings = settings
         self._pending = {name: sum(n for _, _, n in ledger.unplanned(name)) for name in DATASETS}
@@ -39,44 +50,103 @@ class Projector:
 
     def mend(self) -> None:
         """Cut torn tails; what is missing is written again."""
-        if not all(self._dataset.cut(path, size) for path, size in self._ledger.files().items()):
-            log.warning("a dataset file is missing or too short: writing all of them again")
-            self._ledger.commit([methodcaller("forget_files")])
-        for path in self._ledger.sealed_paths():
-            if not self._dataset.holds(path):
-                self._ledger.commit([methodcaller("seal_part", path, None)])
+        files = self._ledger.files()
+        lost = [path for path, file in files.items() if self._dataset.size(path) < file.bytes]
+        if any(files[path].kept < files[path].bytes for path in lost):
+            log.warning("%s: missing or too short; JSONL is written again", ", ".join(lost))
+            self._commit(methodcaller("forget_files"))
+        elif lost:  # past retention: perhaps they were moved away
+            log.warning("%s: missing, and past retention", ", ".join(lost))
+        for path, file in self._ledger.files().items():
+            self._dataset.cut(path, file.bytes)
+
+    def mend_parts(self) -> None:
+        """Have parts written again that are missing."""
+        there = self._dataset.parts()
+        for part in self._ledger.parts():
+            if part.sha256 is not None and part.path not in there and self._can_write(part):
+                self._commit(methodcaller("seal_part", part.path, None))
         self._write_planned()
 
     def project(self) -> None:
         """Append the rows of new outcomes. They are on disk before the ledger notes them."""
-        while states := self._ledger.decided(self._ledger.projected(), STEP):
-            sizes = self._ledger.files()
+        while states := self._ledger.decided(self._ledger.mark("projected"), STEP):
+            sizes = {path: file.bytes for path, file in self._ledger.files().items()}
             by_file: dict[str, list[rows.Row]] = {}
             for _, state in states:
-                for name, new in _rows(state).items():
-                    path = self._dataset.jsonl_path(name, _month(state))
+                for name, new in rows_of(state).items():
+                    path = self._dataset.jsonl_path(name, month_of(state))
                     by_file.setdefault(path, []).extend(new)
                     self._pending[name] += len(new)
             for path, new in by_file.items():
                 if new:
                     sizes[path] = self._dataset.append(path, new, sizes.get(path, 0))
-            self._ledger.commit([methodcaller("advance", states[-1][0], sizes)])
+            self._commit(methodcaller("advance", states[-1][0], sizes))
+            self._plan_due(rest=False)
 
     def seal_due(self) -> None:
         """Seal datasets that have rows enough for a part, or whose last part is old enough."""
         old = time.monotonic() - self._sealed_at >= self._settings.seal_seconds
-        for name in DATASETS:
-            if old or self._pending[name] >= self._settings.seal_rows:
-                self._plan(name, rest=old)
+        self._plan_due(rest=old)
         if old:
             self._sealed_at = time.monotonic()
         self._write_planned()
 
     def seal_all(self) -> None:
         """Seal every row that is in the JSONL files."""
-        for name in DATASETS:
-            self._plan(name, rest=True)
+        self._plan_due(rest=True)
         self._write_planned()
+
+    def rebuild(self) -> dict[str, bool]:
+        """Write every file again; by path, whether it came out as it was before.
+
+        Files past retention are left alone. A file that was missing counts as it was on record.
+        """
+        before: dict[str, str | None] = {
+            path: self._dataset.digest(path, file.bytes)
+            for path, file in self._ledger.files().items()
+        }
+        parts = [part for part in self._ledger.parts() if self._can_write(part)]
+        self._commit(methodcaller("forget_files"))
+        for part in parts:
+            self._commit(methodcaller("seal_part", part.path, None))
+        self.project()
+        self._write_planned()
+        after = {
+            path: self._dataset.digest(path, file.bytes)
+            for path, file in self._ledger.files().items()
+        }
+        before |= {part.path: part.sha256 for part in parts}
+        after |= {part.path: part.sha256 for part in self._ledger.parts()}
+        return {path: before.get(path) in (None, digest) for path, digest in after.items()}
+
+    def prune(self, cutoff: datetime, *, mirrored: bool) -> int:
+        """Drop the records of whole months that ended before the cutoff; return how many batches.
+
+        Only what is in sealed files and, with ``mirrored``, confirmed by the broker.
+        """
+        pruned = self._ledger.mark("pruned")
+        last, months = self._ledger.prunable(f"{cutoff:%Y%m}", mirrored=mirrored)
+        if last > pruned:
+            paths = [self._dataset.jsonl_path(name, m) for name in DATASETS for m in months]
+            files = self._ledger.files()
+            kept = {
+                path: self._dataset.digest(path, files[path].bytes)
+                for path in paths
+                if path in files
+            }
+            if None in kept.values():
+                log.warning("nothing is pruned: a JSONL file is missing; `rlvr rebuild` writes it")
+                return 0
+            self._commit(methodcaller("prune", last, kept))
+        while self._commit(methodcaller("sweep", STEP)):
+            pass
+        return max(last - pruned, 0)
+
+    def _plan_due(self, *, rest: bool) -> None:
+        for name in DATASETS:
+            if self._pending[name] >= self._settings.seal_rows or (rest and self._pending[name]):
+                self._plan(name, rest=rest)
 
     def _plan(self, name: str, *, rest: bool) -> None:
         """Fix the ranges of new parts: ``seal_rows`` rows each and, with ``rest``, what remains.
@@ -99,8 +169,8 @@ class Projector:
                 parts.append(self._part(name, month, covered, count))
                 count = 0
             self._pending[name] = count
-        if parts:
-            self._ledger.commit([methodcaller("plan_part", part) for part in parts])
+        for part in parts:
+            self._commit(methodcaller("plan_part", part))
 
     def _part(self, name: str, month: str, covered: Sequence[int], count: int) -> Part:
         return Part(
@@ -112,18 +182,35 @@ class Projector:
         )
 
     def _write_planned(self) -> None:
-        for part in self._ledger.unsealed_parts():
-            states = self._ledger.decided(part.first_seq - 1, part.last_seq - part.first_seq + 1)
-            new = [row for _, state in states for row in _rows(state)[part.dataset]]
-            digest = self._dataset.write_part(part.dataset, part.path, new)
-            self._ledger.commit([methodcaller("seal_part", part.path, digest)])
+        for part in self._ledger.parts(unsealed=True):
+            if self._can_write(part):
+                new = list(rows_between(self._ledger, part))
+                digest = self._dataset.write_part(part.dataset, part.path, new)
+                self._commit(methodcaller("seal_part", part.path, digest))
+
+    def _can_write(self, part: Part) -> bool:
+        return part.last_seq > self._ledger.mark("pruned")
 
 
-def _rows(state: BatchState) -> dict[str, Sequence[rows.Row]]:
+def rows_between(ledger: "Reader", part: Part) -> Iterator[rows.Row]:
+    """The rows that a part holds, from the ledger."""
+    seq = part.first_seq - 1
+    while seq < part.last_seq:
+        states = ledger.decided(seq, min(STEP, part.last_seq - seq))
+        if not states:
+            return
+        for _, state in states:
+            yield from rows_of(state)[part.dataset]
+        seq = states[-1][0]
+
+
+def rows_of(state: BatchState) -> dict[str, Sequence[rows.Row]]:
+    """A decided batch's rows, by dataset."""
     assert state.outcome is not None, "only decided batches have rows"
     return rows.of_batch(state.batch, state.results, state.outcome)
 
 
-def _month(state: BatchState) -> str:
+def month_of(state: BatchState) -> str:
+    """The month whose files hold a decided batch, YYYYMM."""
     assert state.outcome is not None, "only decided batches have a month"
     return state.outcome.month

@@ -77,6 +77,10 @@ class RetrievalSettings(Section):
 
 
 class VerificationSettings(Section):
+    source: Literal["internal", "external"] = "internal"
+    """Who verifies: this system, or programs that answer `answer.generated` on the broker."""
+    external_timeout_s: float = Field(default=3600, gt=0)
+    """Seconds from recording until an answer that nobody else verified counts as failed."""
     faithfulness: Literal["grounded", "llm"] = "grounded"
     """Who gives the verdicts: containment and similarity, or RAGAS's prompts to the model.
     A model under some 3B parameters cannot give them."""
@@ -114,6 +118,32 @@ class DatasetSettings(Section):
     """Rows at which a Parquet part is sealed."""
     seal_seconds: float = Field(default=600, gt=0)
     """Seconds after which it is sealed all the same; shutdown seals too."""
+    parquet_uri: str | None = None
+    """Where Parquet parts go: `s3://…`, `gs://…`, `file:///…`; none means data_dir."""
+
+
+class LedgerSettings(Section):
+    min_free_mb: int = Field(default=512, ge=0)
+    """MiB that must be free on the disk of data_dir; below, asks get 503."""
+    retention_days: int | None = Field(default=None, ge=1)
+    """Days after which a past month leaves the ledger; its files and ids stay. None keeps all."""
+
+
+class MirrorSettings(Section):
+    url: SecretStr | None = None
+    """RabbitMQ, `amqp://user:password@host:5672/`; none leaves the mirror off."""
+    exchange: str = Field(default="rlvr_events", pattern="^[A-Za-z0-9_.:-]{1,200}$")
+    """The topic exchange that events are published to."""
+    timeout_s: float = Field(default=30, gt=0)
+    """Longest wait for a connection or for the broker's confirms."""
+
+    @model_validator(mode="after")
+    def _url_is_one(self) -> "MirrorSettings":
+        if self.url is not None and not self.url.get_secret_value().startswith(
+            ("amqp://", "amqps://")
+        ):
+            raise ValueError("url must start with amqp:// or amqps://")
+        return self
 
 
 class ApiSettings(Section):
@@ -155,7 +185,15 @@ class Settings(BaseSettings):
     verification: VerificationSettings = VerificationSettings()
     dpo: DpoSettings = DpoSettings()
     dataset: DatasetSettings = DatasetSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    mirror: MirrorSettings = MirrorSettings()
     api: ApiSettings = ApiSettings()
+
+    @model_validator(mode="after")
+    def _external_needs_a_broker(self) -> "Settings":
+        if self.verification.source == "external" and self.mirror.url is None:
+            raise ValueError("verification.source = external needs mirror.url")
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -201,6 +201,7 @@ class FakeRetriever(Faulty):
             document_id=ids.derive("document", document.source),
             source=document.source,
             num_chunks=1,
+            content_id=ids.derive(document.text),
             changed=changed,
         )
 
@@ -211,6 +212,8 @@ class FakeRecorder(Faulty):
     def __init__(self) -> None:
         super().__init__()
         self.states: dict[UUID, BatchState] = {}
+        self.documents: list[Ingested] = []
+        self.full: Exception | None = None  #: what ``admit`` raises
 
     async def record(self, batches: Sequence[Batch]) -> list[Batch]:
         async with self._call():
@@ -224,6 +227,13 @@ class FakeRecorder(Faulty):
     async def find(self, batch_id: UUID) -> BatchState | None:
         async with self._call():
             return self.states.get(batch_id)
+
+    async def admit(self) -> None:
+        if self.full:
+            raise self.full
+
+    async def ingested(self, documents: Sequence[Ingested]) -> None:
+        self.documents += documents
 
     async def stats(self) -> dict[str, Any]:
         async with self._call():

@@ -1,15 +1,18 @@
 """The files that people train on: JSONL that grows by whole lines, and sealed Parquet parts."""
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Container, Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.fs import FileSelector, FileSystem, LocalFileSystem, SubTreeFileSystem
 
 from rlvr_ray.core.rows import Row
+from rlvr_ray.errors import ConfigError, LedgerError, Unavailable
 
 #: Line ends to some readers (``str.splitlines``), though not to JSON.
 _LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -119,15 +122,27 @@ _TRAINING = pa.schema(
         ),
     }
 )
+#: Rows converted at once. The conversion holds the interpreter's lock: a thousand rows in one go
+#: would keep an acknowledgement waiting for some 50 ms.
+SLICE = 20
+
 #: Dataset name (also its folder) → the type of its rows.
 SCHEMAS = {"dpo_data": _DPO, "training_data": _TRAINING}
 
 
 class Dataset:
-    """Files under one folder. Blocking; paths are relative to the folder."""
+    """JSONL under one folder, and Parquet parts there or at a URI. Blocking; paths are relative.
 
-    def __init__(self, folder: Path) -> None:
+    Raises ConfigError for a URI that cannot be used, Unavailable where a write fails: what was
+    there before is then still there.
+    """
+
+    def __init__(self, folder: Path, parts_uri: str | None = None) -> None:
         self._folder = folder
+        self._parts = _target(parts_uri or folder.absolute().as_uri())
+        base = PurePosixPath(self._parts.base_path)
+        #: Where parts lie on a disk of this machine; None elsewhere.
+        self._disk = Path(base) if isinstance(self._parts.base_fs, LocalFileSystem) else None
 
     def jsonl_path(self, dataset: str, month: str) -> str:
         """``month`` is YYYYMM."""
@@ -138,50 +153,113 @@ class Dataset:
         return f"{dataset}/parquet/{dataset}_{month}_{first_seq:012d}-{last_seq:012d}.parquet"
 
     def append(self, path: str, rows: Sequence[Row], offset: int) -> int:
-        """Write rows at ``offset``, cutting what lies behind it; return the new, durable length."""
-        data = b"".join(_line(row) for row in rows)
+        """Write rows at ``offset``, cutting what lies behind it; return the new, durable length.
+
+        Raises LedgerError where the file is shorter than that: it must be mended first.
+        """
+        data = jsonl(rows)
         file = self._folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o644)
-        try:
-            os.ftruncate(descriptor, offset)
-            os.lseek(descriptor, offset, os.SEEK_SET)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if offset == 0:
-            _fsync_folder(file.parent)
+        with _writing(path):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                if os.fstat(descriptor).st_size < offset:
+                    raise LedgerError(f"{path} is shorter than the {offset:,} bytes on record")
+                os.ftruncate(descriptor, offset)
+                os.lseek(descriptor, offset, os.SEEK_SET)
+                try:
+                    view = memoryview(data)
+                    while view:
+                        view = view[os.write(descriptor, view) :]
+                    os.fsync(descriptor)
+                except OSError:
+                    os.ftruncate(descriptor, offset)  # readers never see half a line
+                    raise
+            finally:
+                os.close(descriptor)
+            if offset == 0:
+                _fsync(file.parent)
         return offset + len(data)
 
-    def cut(self, path: str, length: int) -> bool:
-        """Cut a torn tail; False where the file is missing or shorter than it should be."""
+    def size(self, path: str) -> int:
+        """A JSONL file's length; 0 where there is none."""
         file = self._folder / path
-        if not file.is_file() or file.stat().st_size < length:
-            return False
-        if file.stat().st_size > length:
-            os.truncate(file, length)
-        return True
+        return file.stat().st_size if file.is_file() else 0
 
-    def holds(self, path: str) -> bool:
-        """Whether a file lies there."""
-        return (self._folder / path).is_file()
+    def cut(self, path: str, length: int) -> None:
+        """Cut what lies behind ``length`` bytes of a JSONL file."""
+        if self.size(path) > length:
+            os.truncate(self._folder / path, length)
+
+    def digest(self, path: str, length: int) -> str | None:
+        """SHA-256 of a JSONL file's first bytes; None where it has fewer."""
+        if self.size(path) < length:
+            return None
+        digest = hashlib.sha256()
+        with (self._folder / path).open("rb") as stream:
+            while length > 0 and (block := stream.read(min(length, 2**20))):
+                digest.update(block)
+                length -= len(block)
+        return digest.hexdigest()
+
+    def stray(self, known: Container[str]) -> list[str]:
+        """JSONL files and local parts that lie among the dataset's files and are not of it."""
+        found = [
+            *self._folder.glob("*_data/*.jsonl"),
+            *(self._disk.glob("*_data/parquet/*.parquet") if self._disk else ()),
+        ]
+        roots = [root for root in (self._folder, self._disk) if root]
+        names = {
+            file.relative_to(root).as_posix()
+            for file in found
+            for root in roots
+            if file.is_relative_to(root)
+        }
+        return sorted(name for name in names if name not in known)
+
+    def parts(self) -> set[str]:
+        """Paths of the parts that lie there."""
+        paths: set[str] = set()
+        with _writing("the Parquet parts", "listed"):
+            for name in SCHEMAS:
+                selector = FileSelector(f"{name}/parquet", allow_not_found=True, recursive=True)
+                paths |= {info.path for info in self._parts.get_file_info(selector) if info.is_file}
+        return paths
 
     def write_part(self, dataset: str, path: str, rows: Sequence[Row]) -> str:
         """Make a Parquet part appear whole, and return its SHA-256."""
-        file = self._folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")
-        table = pa.Table.from_pylist(list(rows), schema=SCHEMAS[dataset])
-        pq.write_table(table, temporary, compression="zstd")
-        with temporary.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            os.fsync(stream.fileno())
-        temporary.rename(file)
-        _fsync_folder(file.parent)
-        return digest
+        schema = SCHEMAS[dataset]
+        slices = [rows[n : n + SLICE] for n in range(0, len(rows), SLICE)]
+        table = pa.Table.from_batches(
+            [pa.RecordBatch.from_pylist(list(some), schema=schema) for some in slices], schema
+        )
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        data = sink.getvalue()
+        folder, temporary = path.rpartition("/")[0], f"{path}.tmp"
+        with _writing(path):
+            self._parts.create_dir(folder)
+            with self._parts.open_output_stream(temporary) as stream:
+                stream.write(data)
+            if self._disk:
+                _fsync(self._disk / temporary)
+            self._parts.move(temporary, path)
+            if self._disk:
+                _fsync(self._disk / folder)
+        return hashlib.sha256(data).hexdigest()
+
+    def part_digest(self, path: str) -> str | None:
+        """SHA-256 of a part; None where there is none."""
+        with _writing(path, "read"):
+            if not self._parts.get_file_info(path).is_file:
+                return None
+            with self._parts.open_input_file(path) as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def jsonl(rows: Iterable[Row]) -> bytes:
+    """Rows as they lie in a file, one line each."""
+    return b"".join(_line(row) for row in rows)
 
 
 def _line(row: Row) -> bytes:
@@ -191,9 +269,27 @@ def _line(row: Row) -> bytes:
     return text.encode() + b"\n"
 
 
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _fsync(path: Path) -> None:
+    """Of a file, or of a folder's entries."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _target(uri: str) -> SubTreeFileSystem:
+    try:
+        filesystem, base = FileSystem.from_uri(uri)
+        filesystem.create_dir(base)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ConfigError(f"dataset.parquet_uri {uri} cannot be used: {error}") from None
+    return SubTreeFileSystem(base, filesystem)
+
+
+@contextlib.contextmanager
+def _writing(path: str, verb: str = "written") -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise Unavailable(f"{path} cannot be {verb}: {error}") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+from rlvr_ray.core import ids
 from rlvr_ray.core.documents import chunk_id, document_id
 from rlvr_ray.core.records import Context, clean_text
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
@@ -135,6 +136,7 @@ class QdrantRetriever:
             document_id=name,
             source=document.source,
             num_chunks=len(points),
+            content_id=ids.derive(name, *points),
             changed=bool(missing or stale),
         )
 

@@ -5,6 +5,7 @@ An event is a pure function of the ledger, so it can be told again at any time, 
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -99,14 +100,33 @@ def outcome_decided(batch: Batch, outcome: Outcome, results: Mapping[UUID, Resul
     )
 
 
-def _event(batch: Batch, event_id: UUID, event_type: str, timestamp: str, **fields: Any) -> Event:
+def document_ingested(
+    *, document_id: UUID, number: int, filename: str, num_chunks: int, at: datetime
+) -> Event:
+    """A document was stored with new content, the ``number``-th of its life."""
+    event_id = ids.document_event(document_id, number)
+    return _event(
+        None,
+        event_id,
+        "document.ingested",
+        at.isoformat(),
+        document_id=str(document_id),
+        filename=filename,
+        num_pages=None,
+        num_chunks=num_chunks,
+    )
+
+
+def _event(
+    batch: Batch | None, event_id: UUID, event_type: str, timestamp: str, **fields: Any
+) -> Event:
     common = {
         "event_id": str(event_id),
         "event_type": event_type,
         "schema_version": SCHEMA_VERSION,
         "timestamp": timestamp,
-        "batch_id": str(batch.batch_id),
-        "correlation_id": batch.correlation_id,
-        "question": batch.question,
+        "batch_id": str(batch.batch_id) if batch else None,
+        "correlation_id": batch.correlation_id if batch else None,
+        "question": batch.question if batch else None,
     }
     return Event(event_id=event_id, event_type=event_type, body=common | fields)

@@ -31,6 +31,11 @@ def outcome_event(batch_id: UUID) -> UUID:
     return derive(batch_id, "outcome")
 
 
+def document_event(document_id: UUID, number: int) -> UUID:
+    """``document.ingested`` of a document's content ``number``, counted from 0."""
+    return derive(document_id, "ingested", number)
+
+
 def seed(*parts: object) -> int:
     """A sampling seed in 0 .. 2**31 - 1, which every engine accepts."""
     return derive("seed", *parts).int % 2**31

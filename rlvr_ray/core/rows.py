@@ -12,6 +12,9 @@ from rlvr_ray.core.scoring import confidence, score
 
 Row = dict[str, Any]
 
+#: Their names are also those of their folders.
+DATASETS = ("dpo_data", "training_data")
+
 
 def context(value: Context) -> Row:
     """A retrieved passage."""

@@ -1,0 +1,10 @@
+"""The durable truth: one SQLite file with one writer and any number of readers.
+
+WAL with ``synchronous=FULL``: what ``commit`` returned survives ``kill -9`` and loss of power.
+Records are kept as JSON; the columns beside them are what is searched.
+"""
+
+from rlvr_ray.adapters.ledger.reader import Reader
+from rlvr_ray.adapters.ledger.writer import Ledger, Operation
+
+__all__ = ["Ledger", "Operation", "Reader"]

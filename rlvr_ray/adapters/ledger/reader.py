@@ -1,0 +1,294 @@
+"""What anybody may ask the ledger."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import apsw
+
+from rlvr_ray import codec
+from rlvr_ray.adapters.ledger import schema
+from rlvr_ray.core import events
+from rlvr_ray.core.events import Event
+from rlvr_ray.core.pairing import Result
+from rlvr_ray.core.records import Batch, FailedVerification, Outcome, Verification
+from rlvr_ray.core.rows import DATASETS
+from rlvr_ray.errors import LedgerError, NotFound, Overloaded
+from rlvr_ray.ports import Backlog, BatchState, Ingested, JsonlFile, Part, Posted
+
+NAME = "ledger.db"
+
+
+class Reader:
+    """A connection of its own: it sees what is committed and never waits for the writer.
+
+    Plain and blocking, for one thread at a time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        if not self._path.is_file():
+            raise LedgerError(f"{folder} holds no ledger; it is made by: rlvr serve")
+        with self._translated():
+            self._db = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
+            try:
+                version = schema.check(self._db, str(self._path))
+                if version != schema.VERSION:
+                    raise LedgerError(
+                        f"{self._path} is from an earlier rlvr_ray (schema {version}); "
+                        "`rlvr rebuild` or `rlvr serve` brings it up to date"
+                    )
+            except BaseException:
+                self._db.close()
+                raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All reads of the block see the same moment."""
+        with self._translated(), self._db:
+            yield
+
+    # Batches.
+
+    def find(self, batch_id: UUID) -> BatchState | None:
+        """A batch with its results and outcome; raises NotFound where it is past retention."""
+        row = self._row(
+            "SELECT batch.seq, batch.record, outcome.record FROM batch "
+            "LEFT JOIN outcome ON outcome.batch = batch.seq WHERE batch_id = ?",
+            (str(batch_id),),
+        )
+        if row is None:
+            return None
+        if not row[1]:
+            raise NotFound(f"batch {batch_id} is past retention; its rows are in the files")
+        return self._state(*row)
+
+    def open_batches(self, after: int, limit: int) -> list[tuple[int, BatchState]]:
+        """Undecided batches in the order of recording, with their sequence numbers."""
+        rows = self._rows(
+            "SELECT seq, record FROM batch WHERE open AND seq > ? ORDER BY seq LIMIT ?",
+            (after, limit),
+        )
+        return [(seq, self._state(seq, record, None)) for seq, record in rows]
+
+    def decided(self, after: int, limit: int) -> list[tuple[int, BatchState]]:
+        """Decided batches in the order of decision, with their sequence numbers.
+
+        Those past retention are left out.
+        """
+        rows = self._rows(
+            "SELECT outcome.seq, batch.seq, batch.record, outcome.record FROM outcome "
+            "JOIN batch ON batch.seq = outcome.batch "
+            "WHERE outcome.seq > max(?, (SELECT seq FROM mark WHERE name = 'pruned')) "
+            "ORDER BY outcome.seq LIMIT ?",
+            (after, limit),
+        )
+        return [(seq, self._state(*rest)) for seq, *rest in rows]
+
+    def batches(self, after: int, limit: int) -> list[tuple[int, BatchState]]:
+        """All batches within retention in the order of recording, with sequence numbers."""
+        rows = self._rows(
+            "SELECT batch.seq, batch.record, outcome.record FROM batch "
+            "LEFT JOIN outcome ON outcome.batch = batch.seq "
+            "WHERE batch.seq > ? AND batch.record <> '' ORDER BY batch.seq LIMIT ?",
+            (after, limit),
+        )
+        return [(row[0], self._state(*row)) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """Batches by state: ``open``, ``pair``, and one entry for each reason seen."""
+        (open_batches,) = self._row("SELECT count(*) FROM batch WHERE open")
+        by_reason = self._rows(
+            "SELECT coalesce(reason, 'pair'), count(*) FROM outcome GROUP BY reason"
+        )
+        return {"open": open_batches, **dict(by_reason)}
+
+    def recent(self, limit: int) -> list[BatchState]:
+        """The latest decided batches, latest first."""
+        rows = self._rows(
+            "SELECT batch.seq, batch.record, outcome.record FROM outcome "
+            "JOIN batch ON batch.seq = outcome.batch WHERE batch.record <> '' "
+            "ORDER BY outcome.seq DESC LIMIT ?",
+            (limit,),
+        )
+        return [self._state(*row) for row in rows]
+
+    # Files.
+
+    def mark(self, name: str) -> int:
+        """How far something has come: ``projected``, ``mirrored``, ``pruned``, ``swept``."""
+        return int(self._row("SELECT seq FROM mark WHERE name = ?", (name,))[0])
+
+    def files(self) -> dict[str, JsonlFile]:
+        """The JSONL files by path."""
+        return {
+            path: JsonlFile(bytes=size, kept=kept, sha256=digest)
+            for path, size, kept, digest in self._rows(
+                "SELECT path, bytes, kept, sha256 FROM file ORDER BY path"
+            )
+        }
+
+    def parts(self, *, unsealed: bool = False) -> list[Part]:
+        """All Parquet parts, or those whose file is not known to be whole."""
+        return [
+            Part(path=path, dataset=dataset, first_seq=first, last_seq=last, rows=n, sha256=digest)
+            for path, dataset, first, last, n, digest in self._rows(
+                "SELECT path, dataset, first_seq, last_seq, rows, sha256 FROM part "
+                f"{'WHERE sha256 IS NULL' if unsealed else ''} ORDER BY dataset, first_seq"
+            )
+        ]
+
+    def unplanned(self, dataset: str) -> list[tuple[int, str, int]]:
+        """Outcomes that no part of the dataset covers yet: sequence number, month, rows."""
+        rows = "answers" if dataset == "training_data" else "reason IS NULL"
+        return self._rows(
+            f"SELECT seq, month, {rows} FROM outcome "
+            "WHERE seq <= (SELECT seq FROM mark WHERE name = 'projected') "
+            "AND seq > (SELECT coalesce(max(last_seq), 0) FROM part WHERE dataset = ?) "
+            "ORDER BY seq",
+            (dataset,),
+        )
+
+    def prunable(self, month: str, *, mirrored: bool) -> tuple[int, list[str]]:
+        """How far outcomes may be pruned that belong to earlier months, and those months.
+
+        Only what is in the JSONL files and in sealed parts and, with ``mirrored``, confirmed by
+        the broker counts. The answer is the sequence number of the last one.
+        """
+        pruned = self.mark("pruned")
+        bounds = [
+            "SELECT min(seq) FROM outcome WHERE seq > :pruned AND month >= :month",
+            "SELECT 1 + seq FROM mark WHERE name = 'projected'",
+            "SELECT min(first_seq) FROM part WHERE sha256 IS NULL",
+        ]
+        if mirrored:
+            bounds.append(
+                "SELECT min(outcome.seq) FROM outbox JOIN outcome USING (batch) "
+                "WHERE outbox.seq > (SELECT seq FROM mark WHERE name = 'mirrored') "
+                "AND kind <> 'document'"
+            )
+        values: dict[str, Any] = {"pruned": pruned, "month": month}
+        found = [self._row(query, values)[0] for query in bounds]
+        found += [
+            next((seq for seq, _, count in self.unplanned(name) if count), None)
+            for name in DATASETS
+        ]
+        last = min(bound for bound in found if bound is not None) - 1
+        months = self._rows(
+            "SELECT DISTINCT month FROM outcome WHERE seq > ? AND seq <= ?", (pruned, last)
+        )
+        return max(last, pruned), [name for (name,) in months]
+
+    # Events.
+
+    def events(self, after: int, limit: int) -> list[Posted]:
+        """Events in the order of their commits; those of batches past retention are left out."""
+        rows = self._rows(
+            "SELECT outbox.seq, kind, batch, candidate, at FROM outbox "
+            "LEFT JOIN batch ON batch.seq = outbox.batch AND kind <> 'document' "
+            "WHERE outbox.seq > ? AND batch.record IS NOT '' ORDER BY outbox.seq LIMIT ?",
+            (after, limit),
+        )
+        states: dict[int, BatchState] = {}
+        posted = []
+        for seq, kind, number, candidate, at in rows:
+            if kind == "document":
+                times, record = self._row(
+                    "SELECT number, record FROM document WHERE seq = ?", (number,)
+                )
+                event = _document_event(codec.loads(Ingested, record), times, at)
+            else:
+                if number not in states:
+                    states[number] = self._numbered(number)
+                event = _event(states[number], kind, candidate)
+            posted.append(Posted(seq=seq, event=event))
+        return posted
+
+    def first_event(self, since: datetime) -> int:
+        """Sequence number of the first event committed at that time or later; beyond all if none.
+
+        Seconds count, fractions do not.
+        """
+        row = self._row(
+            "SELECT coalesce(min(seq), (SELECT coalesce(max(seq), 0) + 1 FROM outbox)) "
+            "FROM outbox WHERE at >= ?",
+            (int(since.timestamp()),),
+        )
+        return int(row[0])
+
+    def backlog(self) -> Backlog:
+        """What the broker has not confirmed yet."""
+        pending, oldest = self._row(
+            "SELECT coalesce((SELECT max(seq) FROM outbox), 0) - seq, "
+            "(SELECT at FROM outbox WHERE outbox.seq > mark.seq ORDER BY outbox.seq LIMIT 1) "
+            "FROM mark WHERE name = 'mirrored'"
+        )
+        return Backlog(
+            pending=max(pending, 0),
+            oldest=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
+        )
+
+    # Below.
+
+    def _numbered(self, number: int) -> BatchState:
+        row = self._row(
+            "SELECT batch.seq, batch.record, outcome.record FROM batch "
+            "LEFT JOIN outcome ON outcome.batch = batch.seq WHERE batch.seq = ?",
+            (number,),
+        )
+        return self._state(*row)
+
+    def _state(self, number: int, batch_json: str, outcome_json: str | None) -> BatchState:
+        batch = codec.loads(Batch, batch_json)
+        results: dict[UUID, Result] = {}
+        for candidate, completed, record in self._rows(
+            "SELECT candidate, completed, record FROM verification WHERE batch = ?", (number,)
+        ):
+            kind: type[Result] = Verification if completed else FailedVerification
+            results[batch.candidates[candidate].event_id] = codec.loads(kind, record)
+        outcome = None if outcome_json is None else codec.loads(Outcome, outcome_json)
+        return BatchState(batch=batch, results=results, outcome=outcome)
+
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        with self._translated():
+            return self._db.execute(query, values).fetchall()
+
+    def _row(self, query: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> Any:
+        with self._translated():
+            return self._db.execute(query, values).fetchone()
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except apsw.FullError:
+            raise Overloaded(f"no room left for {self._path}; free some and ask again") from None
+        except apsw.Error as error:
+            raise LedgerError(f"{self._path}: {error}") from error
+
+
+def _event(state: BatchState, kind: str, index: int | None) -> Event:
+    if index is None:
+        assert kind == "outcome" and state.outcome is not None
+        return events.outcome_decided(state.batch, state.outcome, state.results)
+    candidate = state.batch.candidates[index]
+    if kind == "answer":
+        return events.answer_generated(state.batch, candidate)
+    return events.verification_ended(state.batch, candidate, state.results[candidate.event_id])
+
+
+def _document_event(ingested: Ingested, number: int, at: int) -> Event:
+    return events.document_ingested(
+        document_id=ingested.document_id,
+        number=number,
+        filename=ingested.source,
+        num_chunks=ingested.num_chunks,
+        at=datetime.fromtimestamp(at, UTC),
+    )

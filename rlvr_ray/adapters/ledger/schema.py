@@ -1,0 +1,155 @@
+"""The tables, and how a file of an earlier version becomes one of this version."""
+
+import apsw
+
+from rlvr_ray.errors import LedgerError
+
+#: In ``PRAGMA user_version``; one more than the number of migrations.
+VERSION = 2
+
+#: Sequence numbers grow in the order of commits. Tables refer to a batch by its number, not by its
+#: random id, so that rows of one time lie together and the cost of a write does not grow.
+SCHEMA = """
+CREATE TABLE batch (
+    seq INTEGER PRIMARY KEY,
+    batch_id TEXT NOT NULL UNIQUE,
+    open INTEGER NOT NULL,          -- 1 until the outcome is decided
+    record TEXT NOT NULL            -- empty once its retention has passed
+) STRICT;
+CREATE INDEX batch_open ON batch (seq) WHERE open;
+CREATE TABLE verification (
+    batch INTEGER NOT NULL REFERENCES batch (seq),
+    candidate INTEGER NOT NULL,     -- its index
+    completed INTEGER NOT NULL,     -- 0 where it failed
+    record TEXT NOT NULL,
+    PRIMARY KEY (batch, candidate)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE outcome (
+    seq INTEGER PRIMARY KEY,        -- the order of the rows in the files
+    batch INTEGER NOT NULL UNIQUE REFERENCES batch (seq),
+    reason TEXT,                    -- NULL for a pair
+    month TEXT NOT NULL,            -- YYYYMM
+    answers INTEGER NOT NULL,
+    record TEXT NOT NULL
+) STRICT;
+CREATE INDEX outcome_reason ON outcome (reason);
+CREATE TABLE document (             -- one row each time that one was stored with new content
+    seq INTEGER PRIMARY KEY,
+    document_id TEXT NOT NULL,
+    number INTEGER NOT NULL,        -- of that document's contents, from 0
+    record TEXT NOT NULL,
+    UNIQUE (document_id, number)
+) STRICT;
+CREATE TABLE outbox (               -- one row an event, made with the record that it tells of
+    seq INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,             -- answer, verification, outcome, document
+    batch INTEGER,                  -- or the document
+    candidate INTEGER,              -- of an answer or a verification
+    at INTEGER NOT NULL             -- when it was committed, Unix seconds
+) STRICT;
+CREATE TABLE file (                 -- JSONL files: what lies behind `bytes` is a torn tail
+    path TEXT PRIMARY KEY,
+    bytes INTEGER NOT NULL,
+    kept INTEGER NOT NULL DEFAULT 0,  -- so many first bytes cannot be written again:
+    sha256 TEXT                     -- their records are past retention; this is their hash
+) STRICT;
+CREATE TABLE part (                 -- Parquet parts: the range is committed before the file is made
+    path TEXT PRIMARY KEY,
+    dataset TEXT NOT NULL,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    sha256 TEXT                     -- NULL until the file lies there whole
+) STRICT;
+CREATE INDEX part_range ON part (dataset, last_seq);
+CREATE INDEX part_unsealed ON part (path) WHERE sha256 IS NULL;
+CREATE TABLE mark (                 -- how far something has come
+    name TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL
+) STRICT;
+INSERT INTO mark VALUES
+    ('projected', 0),               -- the last outcome that is in the JSONL files
+    ('mirrored', 0),                -- the last event that the broker has confirmed
+    ('pruned', 0),                  -- the last outcome whose batch is past retention
+    ('swept', 0);                   -- the last of those whose records are gone
+"""
+
+#: From version 1. Events of what happened before are told to the mirror as well.
+_FROM_1 = f"""
+ALTER TABLE batch RENAME TO batch_1;
+ALTER TABLE verification RENAME TO verification_1;
+ALTER TABLE outcome RENAME TO outcome_1;
+ALTER TABLE file RENAME TO file_1;
+ALTER TABLE part RENAME TO part_1;
+DROP INDEX batch_open;
+DROP INDEX outcome_reason;
+{SCHEMA}
+INSERT INTO batch SELECT seq, batch_id, open, record FROM batch_1;
+INSERT INTO verification
+    SELECT batch.seq, json_each.key, completed, verification_1.record
+    FROM verification_1 JOIN batch USING (batch_id), json_each(batch.record, '$.candidates')
+    WHERE json_extract(json_each.value, '$.event_id') = answer_event_id;
+INSERT INTO outcome
+    SELECT outcome_1.seq, batch.seq, reason, month, answers, outcome_1.record
+    FROM outcome_1 JOIN batch USING (batch_id);
+INSERT INTO outbox (kind, batch, candidate, at)
+    SELECT 'answer', batch.seq, json_each.key,
+           unixepoch(json_extract(batch.record, '$.created_at'))
+    FROM batch, json_each(batch.record, '$.candidates') ORDER BY batch.seq, json_each.key;
+INSERT INTO outbox (kind, batch, candidate, at)
+    SELECT kind, batch, candidate, at FROM (
+        SELECT 'verification' AS kind, outcome.seq, verification.batch, candidate,
+               unixepoch(json_extract(outcome.record, '$.decided_at')) AS at
+        FROM outcome JOIN verification USING (batch)
+        UNION ALL
+        SELECT 'outcome', seq, batch, NULL, unixepoch(json_extract(record, '$.decided_at'))
+        FROM outcome
+    ) ORDER BY seq, kind DESC, candidate;
+INSERT INTO file (path, bytes) SELECT path, bytes FROM file_1;
+INSERT INTO part SELECT * FROM part_1;
+UPDATE mark SET seq = (SELECT seq FROM projected) WHERE name = 'projected';
+DROP TABLE verification_1;
+DROP TABLE outcome_1;
+DROP TABLE batch_1;
+DROP TABLE file_1;
+DROP TABLE part_1;
+DROP TABLE projected;
+"""
+
+#: Version → what makes it the next one.
+MIGRATIONS = {1: _FROM_1}
+
+
+def prepare(db: apsw.Connection, path: str) -> None:
+    """Make the tables, or bring them to this version, in one transaction.
+
+    Raises LedgerError where the file is from a newer version.
+    """
+    version = check(db, path)
+    if version == VERSION:
+        return
+    db.pragma("foreign_keys", False)  # tables are replaced; what they hold is checked below
+    with db:
+        if version == 0:
+            db.execute(SCHEMA)
+        else:
+            for step in range(version, VERSION):
+                db.execute(MIGRATIONS[step])
+            if broken := db.execute("PRAGMA foreign_key_check").fetchall():
+                raise LedgerError(
+                    f"{path} (schema {version}) is damaged: {len(broken)} rows refer to none; "
+                    "it stays as it was"
+                )
+        db.pragma("user_version", VERSION)
+    db.pragma("foreign_keys", True)
+
+
+def check(db: apsw.Connection, path: str) -> int:
+    """The file's version; raises LedgerError where it is newer than this program."""
+    version = int(db.pragma("user_version"))
+    if version > VERSION:
+        raise LedgerError(
+            f"{path} was written by a newer rlvr_ray (schema {version}, this one knows "
+            f"{VERSION}); install that version"
+        )
+    return version

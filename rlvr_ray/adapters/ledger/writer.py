@@ -1,0 +1,248 @@
+"""The one connection that writes."""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import apsw
+
+from rlvr_ray import codec
+from rlvr_ray.adapters.ledger import schema
+from rlvr_ray.adapters.ledger.reader import NAME, Reader
+from rlvr_ray.core.pairing import Result
+from rlvr_ray.core.records import Batch, Outcome, Verification
+from rlvr_ray.errors import LedgerError
+from rlvr_ray.ports import Ingested, Part
+
+Operation = Callable[["Ledger"], Any]
+
+#: Bytes that the write-ahead log may keep on the disk once it is written back.
+WAL_LIMIT = 64 * 2**20
+
+
+class Ledger(Reader):
+    """Plain and blocking: give it a thread of its own. Writes happen inside ``commit`` only.
+
+    A lock on the folder fences a second writer. Whatever becomes a fact is written together with
+    the event that tells of it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._path = folder / NAME
+        self._lock = _lock(folder / "ledger.lock")
+        try:
+            with self._translated():
+                self._db = self._open()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def close(self) -> None:
+        """Close the file and let the next writer in."""
+        self._db.close()
+        os.close(self._lock)
+
+    def reader(self) -> Reader:
+        """Another connection, for another thread."""
+        return Reader(self._folder)
+
+    def free_bytes(self) -> int:
+        """Room that is left on the ledger's disk."""
+        return shutil.disk_usage(self._folder).free
+
+    def commit(self, operations: Sequence[Operation]) -> list[Any]:
+        """Run operations in one transaction: one fsync for all, and all or none of them hold."""
+        with self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                results = [operation(self) for operation in operations]
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        return results
+
+    # What operations write.
+
+    def record(self, batches: Sequence[Batch]) -> list[Batch]:
+        """Keep batches; return those that the ledger holds under their ids."""
+        return [self._record(batch) for batch in batches]
+
+    def _record(self, batch: Batch) -> Batch:
+        self._db.execute(
+            "INSERT INTO batch (batch_id, open, record) VALUES (?, 1, ?) "
+            "ON CONFLICT (batch_id) DO NOTHING",
+            (str(batch.batch_id), codec.dumps(batch)),
+        )
+        if self._db.changes():
+            number = self._db.last_insert_rowid()
+            self._tell("answer", number, range(len(batch.candidates)))
+            return batch
+        state = self.find(batch.batch_id)
+        assert state is not None, "a conflicting batch is there"
+        return state.batch
+
+    def keep(self, batch: Batch, results: Mapping[UUID, Result]) -> None:
+        """Keep results of a recorded batch. A candidate's first result stays.
+
+        Results of a batch that is decided are dropped: they came too late.
+        """
+        number, is_open = self._row(
+            "SELECT seq, open FROM batch WHERE batch_id = ?", (str(batch.batch_id),)
+        )
+        if not is_open:
+            return
+        for candidate in batch.candidates:
+            result = results.get(candidate.event_id)
+            if result is None:
+                continue
+            self._db.execute(
+                "INSERT INTO verification VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (
+                    number,
+                    candidate.index,
+                    isinstance(result, Verification),
+                    codec.dumps(result),
+                ),
+            )
+            if self._db.changes():
+                self._tell("verification", number, [candidate.index])
+
+    def decide(self, batch: Batch, results: Mapping[UUID, Result], outcome: Outcome) -> None:
+        """Keep a batch's outcome and the results behind it. A decided batch stays as it is."""
+        self.keep(batch, results)
+        self._db.execute(
+            "INSERT INTO outcome (batch, reason, month, answers, record) "
+            "SELECT seq, ?, ?, ?, ? FROM batch WHERE batch_id = ? ON CONFLICT (batch) DO NOTHING",
+            (
+                outcome.reason,
+                outcome.month,
+                len(batch.candidates),
+                codec.dumps(outcome),
+                str(batch.batch_id),
+            ),
+        )
+        if self._db.changes():
+            (number,) = self._row(
+                "UPDATE batch SET open = 0 WHERE batch_id = ? RETURNING seq", (str(batch.batch_id),)
+            )
+            self._tell("outcome", number, [None])
+
+    def ingested(self, documents: Sequence[Ingested]) -> None:
+        """Note documents that were stored; one whose content is the last known is no news."""
+        for document in documents:
+            last = self._row(
+                "SELECT number, record FROM document WHERE document_id = ? "
+                "ORDER BY number DESC LIMIT 1",
+                (str(document.document_id),),
+            )
+            if last and codec.loads(Ingested, last[1]).content_id == document.content_id:
+                continue
+            self._db.execute(
+                "INSERT INTO document (document_id, number, record) VALUES (?, ?, ?)",
+                (str(document.document_id), last[0] + 1 if last else 0, codec.dumps(document)),
+            )
+            self._tell("document", self._db.last_insert_rowid(), [None])
+
+    def mirrored(self, seq: int) -> None:
+        """Note that the broker has confirmed every event up to ``seq``."""
+        self._set("mirrored", seq)
+
+    def advance(self, seq: int, sizes: Mapping[str, int]) -> None:
+        """Note that the JSONL files hold every outcome up to ``seq`` and are this long."""
+        self._set("projected", seq)
+        self._db.executemany(
+            "INSERT INTO file (path, bytes) VALUES (?, ?) "
+            "ON CONFLICT (path) DO UPDATE SET bytes = excluded.bytes",
+            list(sizes.items()),
+        )
+
+    def plan_part(self, part: Part) -> None:
+        """Fix a part's range before its file is made."""
+        self._db.execute(
+            "INSERT INTO part VALUES (?, ?, ?, ?, ?, NULL)",
+            (part.path, part.dataset, part.first_seq, part.last_seq, part.rows),
+        )
+
+    def seal_part(self, path: str, sha256: str | None) -> None:
+        """Note that a part's file is whole, or (None) that it must be made again."""
+        self._db.execute("UPDATE part SET sha256 = ? WHERE path = ?", (sha256, path))
+
+    def forget_files(self) -> None:
+        """Have the JSONL files written again from the first outcome within retention."""
+        self._db.execute("DELETE FROM file WHERE kept = 0")
+        self._db.execute("UPDATE file SET bytes = kept")
+        self._set("projected", self.mark("pruned"))
+
+    def prune(self, seq: int, kept: Mapping[str, str]) -> None:
+        """Put the outcomes up to ``seq`` past retention; ``sweep`` then drops their records.
+
+        ``kept`` has the hash of each JSONL file as it is: from now on only the file has its rows.
+        """
+        self._db.executemany(
+            "UPDATE file SET kept = bytes, sha256 = ? WHERE path = ?",
+            [(digest, path) for path, digest in kept.items()],
+        )
+        self._set("pruned", seq)
+
+    def sweep(self, limit: int) -> bool:
+        """Drop records past retention, those of some outcomes a call; False once all are gone.
+
+        Ids and outcomes stay: a repeated id is still known.
+        """
+        first, last = self.mark("swept"), self.mark("pruned")
+        last = min(last, first + limit)
+        if first == last:
+            return False
+        old = "SELECT batch FROM outcome WHERE seq > ? AND seq <= ?"
+        self._db.execute(f"DELETE FROM verification WHERE batch IN ({old})", (first, last))
+        self._db.execute(f"UPDATE batch SET record = '' WHERE seq IN ({old})", (first, last))
+        self._set("swept", last)
+        return True
+
+    # Below.
+
+    def _tell(self, kind: str, number: int, candidates: Sequence[int | None]) -> None:
+        now = int(time.time())
+        self._db.executemany(
+            "INSERT INTO outbox (kind, batch, candidate, at) VALUES (?, ?, ?, ?)",
+            [(kind, number, candidate, now) for candidate in candidates],
+        )
+
+    def _set(self, mark: str, seq: int) -> None:
+        self._db.execute("UPDATE mark SET seq = ? WHERE name = ?", (seq, mark))
+
+    def _open(self) -> apsw.Connection:
+        db = apsw.Connection(str(self._path))
+        try:
+            db.pragma("journal_mode", "wal")
+            db.pragma("synchronous", "full")
+            db.pragma("foreign_keys", True)
+            db.pragma("journal_size_limit", WAL_LIMIT)
+            schema.prepare(db, str(self._path))
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def _lock(path: Path) -> int:
+    """Take the folder's lock, which the kernel releases when this process ends, however it does."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise LedgerError(
+            f"{path.parent} is in use by another rlvr_ray; stop that one, or choose another "
+            "data_dir"
+        ) from None
+    return descriptor

@@ -1,0 +1,70 @@
+"""What both sides of RabbitMQ share: names, a connection, and its errors as ours."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import aio_pika
+import aiormq
+from aio_pika.abc import AbstractConnection
+from aiormq import exceptions as amqp
+from yarl import URL
+
+from rlvr_ray.errors import ConfigError, Unavailable
+from rlvr_ray.tasks import cancelled_by_caller
+
+#: Seconds of silence, twice over, after which a peer counts as gone.
+HEARTBEAT_S = 10
+
+#: What no repetition will mend.
+_MISCONFIGURED = (
+    amqp.AuthenticationError,
+    amqp.ProbableAuthenticationError,
+    amqp.IncompatibleProtocolError,
+    amqp.ConnectionNotAllowed,
+    amqp.ChannelAccessRefused,
+    amqp.ChannelPreconditionFailed,
+)
+
+
+def unrouted(exchange: str) -> str:
+    """The exchange and the queue for events that no queue was bound for."""
+    return f"{exchange}.unrouted"
+
+
+async def connect(url: str, name: str) -> AbstractConnection:
+    """A plain connection, which does not come back by itself; ``name`` is what the broker shows.
+
+    Call it inside ``translated``.
+    """
+    parsed = URL(url)
+    return await aio_pika.connect(
+        parsed.with_query({"heartbeat": HEARTBEAT_S, "name": name, **parsed.query})
+    )
+
+
+@contextlib.contextmanager
+def translated(peer: str) -> Iterator[None]:
+    """Raise ConfigError for what a person must mend, Unavailable for all other trouble.
+
+    A connection that breaks may show as a CancelledError that nobody asked for; left alone it
+    would end the task in silence.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        if cancelled_by_caller():
+            raise
+        raise Unavailable(f"{peer}: the connection broke") from None
+    except _MISCONFIGURED as error:
+        raise ConfigError(f"{peer} refuses: {_reason(error)}") from None
+    except TimeoutError:
+        raise Unavailable(f"{peer} did not answer in time") from None
+    except (aiormq.AMQPError, OSError, RuntimeError) as error:
+        raise Unavailable(f"{peer} is not there: {_reason(error)}") from None
+    except ValueError as error:
+        raise ConfigError(f"{peer}'s URL cannot be used: {error}") from None
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,583 @@
+"""For other people's programs: read rlvr_ray's events from RabbitMQ, and answer them.
+
+    import asyncio
+
+    from rlvr_ray.consumer import Consumer, Received, verification_completed
+
+    url = "amqp://user:password@broker:5672/"
+    consumer = Consumer(url, "my-verifier", keys=["answer.generated"])
+
+    async def verify(answer: Received) -> None:
+        faithfulness, relevancy = await my_judge(answer.body)
+        event = verification_completed(
+            answer, faithfulness=faithfulness, relevancy=relevancy, verifier=..., duration_ms=1234
+        )
+        await consumer.publish(event)
+
+    asyncio.run(consumer.run(verify))
+
+Events come at least once, one at a time, in the order of their queue. A handler that returns has
+taken the event. One that raises InputError says that the event can never be handled: it goes to
+the queue ``<queue>.dead`` at once, as does what is no event. After any other exception the event
+is tried again, with pauses, until the delivery limit sends it there too. What the fields mean
+stands in ``rlvr_ray/schemas/events.json``.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+import random
+import reprlib
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import aio_pika
+import jsonschema  # type: ignore[import-untyped]
+from aio_pika.abc import (
+    AbstractChannel,
+    AbstractConnection,
+    AbstractIncomingMessage,
+    AbstractQueue,
+)
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from aiormq import exceptions as amqp
+from pamqp.common import FieldTable
+
+from rlvr_ray.core import ids
+from rlvr_ray.core.events import SCHEMA_VERSION
+from rlvr_ray.core.records import Judge, Usage, Verification
+from rlvr_ray.core.scoring import confidence, score
+from rlvr_ray.errors import ConfigError, InputError, Unavailable
+
+log = logging.getLogger(__name__)
+
+EXCHANGE = "rlvr_events"
+MAX_BYTES = 1024 * 1024  #: of one message; larger ones are refused unread
+HEARTBEAT_S = 10  #: a broker that hangs is given up after three of them
+TIMEOUT_S = 30.0  #: of connecting, of declaring what is needed, of publishing one event
+CLOSE_S = 5.0  #: for saying goodbye to a broker that may be hanging
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0  #: between attempts; doubles from one to the next
+KEEP_IN_MEMORY, KEEP_IN_FILE = 100_000, 1_000_000  #: ids of handled events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """An event as it came; ``body`` is the whole of it and fits the schema."""
+
+    event_id: UUID
+    event_type: str
+    batch_id: UUID | None
+    correlation_id: str | None
+    timestamp: datetime
+    body: Mapping[str, Any]
+    seq: int | None = None  #: place in the publisher's order; a gap means that others come late
+    attempt: int = 1  #: 1, and one more for each time that the broker counted a failure
+
+
+#: What the broker sent, and at the end why no more will come.
+_Deliveries = asyncio.Queue[AbstractIncomingMessage | Unavailable]
+
+
+def validate(body: Mapping[str, Any]) -> None:
+    """Raise InputError, with one line that names the field, unless this is a valid event."""
+    try:
+        for error in _validator().iter_errors(dict(body)):
+            # The library quotes the value, which may be long.
+            why = error.message.replace(repr(error.instance), reprlib.repr(error.instance))
+            raise InputError(_line(f"{error.json_path[2:] or 'the event'}: {why}"))
+        # Fields that the schema does not know must be JSON data all the same.
+        json.dumps(dict(body), allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError:
+        raise InputError("the event is nested too deeply") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(_line(f"the event is not JSON data: {error}")) from None
+
+
+def verification_completed(
+    answer: Received,
+    *,
+    faithfulness: float,
+    relevancy: float,
+    verifier: Mapping[str, str],
+    duration_ms: int,
+) -> dict[str, Any]:
+    """The event that tells an answer's scores, for an ``answer.generated``.
+
+    Scores are in [0, 1]; ``verifier`` names faithfulness and relevancy (the methods), model,
+    embedder and version, all strings. Raises InputError if anything of this is not so. The same
+    answer always gives the same event id.
+    """
+    try:
+        result = Verification(
+            answer_event_id=answer.event_id,
+            faithfulness=faithfulness,
+            relevancy=relevancy,
+            judge=Judge(**verifier),
+            statements=(),
+            reverse_questions=(),
+            usage=Usage(prompt_tokens=0, completion_tokens=0),
+            duration_ms=duration_ms,
+            completed_at=datetime.now(UTC),
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(_line(f"this is no verification: {error}")) from None
+    value = score(result)
+    return _answering(
+        answer,
+        "verification.completed",
+        answer=answer.body["answer"],
+        faithfulness=result.faithfulness,
+        relevancy=result.relevancy,
+        score=value,
+        confidence=confidence(value),
+        verifier=asdict(result.judge),
+        duration_ms=duration_ms,
+    )
+
+
+def verification_failed(answer: Received, *, reason: str, attempts: int = 1) -> dict[str, Any]:
+    """The event that tells that an ``answer.generated`` could not be scored, and why.
+
+    Raises InputError where the reason is no text or the attempts are under 1.
+    """
+    return _answering(answer, "verification.failed", reason=reason, attempts=attempts)
+
+
+class Consumer:
+    """A place in a durable queue of events that is bound to the exchange by ``keys``.
+
+    Keys are topic patterns: ``#`` is everything, ``pair.*`` both ends of a batch. They are only
+    ever added to a queue: those of earlier runs stay bound until the queue is deleted. Several
+    Consumers with the same queue name compete: each event goes to one of them, and its order
+    against others is lost. ``prefetch`` events wait in memory; after a failure they come before
+    the one that failed, so strict order needs ``prefetch=1``. ``delivery_limit`` failures are
+    forgiven for each event. Before RabbitMQ 4.3 a lost connection counts as one for every event
+    that was in memory.
+
+    Handled events are known by their ids, the last 100,000 in memory; with ``seen``, an SQLite
+    file of this Consumer alone, the last million, across restarts. So a handler that returned is
+    not called for the event again, but one that was interrupted is: make its effects idempotent.
+
+    The user in ``url`` needs the rights to configure, write and read ``<queue>``,
+    ``<queue>.dead`` and ``<exchange>.dead``, to read ``<exchange>``, and to write it for
+    ``publish``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        queue: str,
+        *,
+        keys: Sequence[str] = ("#",),
+        exchange: str = EXCHANGE,
+        prefetch: int = 16,
+        delivery_limit: int = 5,
+        seen: Path | None = None,
+    ) -> None:
+        if not 1 <= prefetch <= 65_535:
+            raise ConfigError(f"prefetch must be from 1 to 65535, not {prefetch}")
+        self._url = url
+        self._broker = _broker(url)
+        self._queue = queue
+        self._keys = [keys] if isinstance(keys, str) else keys
+        self._exchange = exchange
+        self._prefetch = prefetch
+        self._delivery_limit = delivery_limit
+        self._seen = seen
+        self._connection: AbstractConnection | None = None
+        self._publisher: AbstractChannel | None = None
+
+    async def run(self, handle: Callable[[Received], Awaitable[None]]) -> None:
+        """Give each event to ``handle``, one after the other, until cancelled.
+
+        Outlasts every trouble of the broker, its absence included, and logs it. The event in hand
+        when this is cancelled stays in the queue. Raises ConfigError where only a person can
+        help: wrong credentials, missing rights, a queue that exists with other arguments, a
+        ``seen`` that cannot be used. A handler must not block the event loop: heartbeats stop.
+        """
+        with contextlib.closing(_Seen(self._seen)) as seen:
+            failures = 0
+            while True:
+                try:
+                    async with self._subscribed() as deliveries:
+                        log.info("reading events from %s at %s", self._queue, self._broker)
+                        failures = 0
+                        while True:
+                            await self._deliver(await _next(deliveries), handle, seen)
+                except Unavailable as error:
+                    pause = _pause(failures)
+                    log.warning("%s; trying again in %.1f s", error, pause)
+                failures += 1
+                await asyncio.sleep(pause)
+
+    async def publish(self, body: Mapping[str, Any]) -> None:
+        """Publish an event from inside a handler; return once the broker has it on disk.
+
+        Raises InputError if it is no valid event, and Unavailable if the broker did not confirm it
+        within 30 s or no queue takes it. It may have arrived all the same: publish it again,
+        under the same id.
+        """
+        validate(body)
+        correlation_id = body["correlation_id"]
+        message = aio_pika.Message(
+            json.dumps(dict(body), ensure_ascii=False).encode(),
+            content_type="application/json",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            message_id=body["event_id"],
+            # AMQP holds 255 bytes here; the body has it in any case.
+            correlation_id=correlation_id if len((correlation_id or "").encode()) < 256 else None,
+            headers={"schema_version": SCHEMA_VERSION},
+            type=body["event_type"],
+        )
+        with _translated(self._broker):
+            async with asyncio.timeout(TIMEOUT_S):
+                if self._connection is None:
+                    raise Unavailable("not connected: publish while run() is running")
+                if self._publisher is None or self._publisher.is_closed:
+                    self._publisher = await self._connection.channel(on_return_raises=True)
+                exchange = await self._publisher.get_exchange(self._exchange, ensure=False)
+                await exchange.publish(message, routing_key=body["event_type"], mandatory=True)
+
+    @contextlib.asynccontextmanager
+    async def _subscribed(self) -> AsyncIterator[_Deliveries]:
+        async with _connected(self._url) as connection:
+            with _translated(self._broker):
+                async with asyncio.timeout(TIMEOUT_S):
+                    channel = await connection.channel()
+                    await channel.set_qos(self._prefetch)
+                    await _find(channel, self._exchange)
+                    queue = await self._declare(channel)
+                    for key in self._keys:
+                        await queue.bind(self._exchange, key)
+                    deliveries = await _subscribe(channel, queue)
+            self._connection = connection
+            try:
+                yield deliveries
+            finally:
+                self._connection = self._publisher = None
+
+    async def _declare(self, channel: AbstractChannel) -> AbstractQueue:
+        dead = await channel.declare_exchange(f"{self._exchange}.dead", durable=True)
+        # RabbitMQ 4 drops what was looked at and put back 20 times, unless told otherwise.
+        last: FieldTable = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+        stop = await channel.declare_queue(f"{self._queue}.dead", durable=True, arguments=last)
+        await stop.bind(dead, self._queue)
+        return await channel.declare_queue(
+            self._queue,
+            durable=True,
+            arguments={
+                "x-queue-type": "quorum",
+                "x-delivery-limit": self._delivery_limit,
+                "x-dead-letter-exchange": dead.name,
+                "x-dead-letter-routing-key": self._queue,
+                "x-dead-letter-strategy": "at-least-once",
+                "x-overflow": "reject-publish",  # at-least-once asks for it
+            },
+        )
+
+    async def _deliver(
+        self,
+        message: AbstractIncomingMessage,
+        handle: Callable[[Received], Awaitable[None]],
+        seen: "_Seen",
+    ) -> None:
+        attempt = _attempt(message)
+        try:
+            event = _received(message)
+            if event.event_id not in seen:
+                await handle(event)
+                seen.add(event.event_id)
+        except InputError as error:
+            log.warning("%r goes to %s.dead: %s", message.message_id, self._queue, error)
+            settle = message.reject(requeue=False)
+        except (Exception, asyncio.CancelledError) as error:
+            # aio-pika may raise CancelledError by itself when the connection goes.
+            if isinstance(error, asyncio.CancelledError) and _cancelled():
+                raise
+            log.warning("%r failed, attempt %d", message.message_id, attempt, exc_info=error)
+            await asyncio.sleep(_pause(attempt - 1))
+            # reject, not nack: RabbitMQ 4.3 counts only the former towards the delivery limit.
+            settle = message.reject(requeue=True)
+        else:
+            settle = message.ack()
+        with _translated(self._broker):
+            await settle
+
+
+async def tail(
+    url: str, exchange: str = EXCHANGE, keys: Sequence[str] = ("#",)
+) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """The routing key and the body of each event from now on; nothing is kept for later.
+
+    Bodies are JSON objects that need not fit the schema; other messages are logged and left out.
+    Raises Unavailable when the broker or the exchange is not there or goes away, and ConfigError
+    where it refuses the user.
+    """
+    broker = _broker(url)
+    async with _connected(url) as connection:
+        with _translated(broker):
+            async with asyncio.timeout(TIMEOUT_S):
+                channel = await connection.channel()
+                await _find(channel, exchange)
+                queue = await channel.declare_queue(
+                    exclusive=True, auto_delete=True, arguments={"x-queue-type": "classic"}
+                )
+                for key in keys:
+                    await queue.bind(exchange, key)
+                deliveries = await _subscribe(channel, queue, no_ack=True)
+        while True:
+            message = await _next(deliveries)
+            try:
+                body = _parsed(message.body)
+            except InputError as error:
+                log.warning("left out %r: %s", message.message_id, error)
+            else:
+                yield message.routing_key or "", body
+
+
+# Events.
+
+
+@cache
+def _validator() -> Any:
+    path = resources.files("rlvr_ray") / "schemas" / "events.json"
+    draft = jsonschema.Draft202012Validator
+    types = draft.TYPE_CHECKER.redefine("number", _is_number).redefine("string", _is_string)
+    formats = jsonschema.FormatChecker(formats=())
+    formats.checks("date-time", raises=(TypeError, ValueError))(datetime.fromisoformat)
+    strict = jsonschema.validators.extend(draft, type_checker=types)
+    return strict(json.loads(path.read_text("utf-8")), format_checker=formats)
+
+
+def _is_number(_: Any, value: object) -> bool:
+    """Without NaN and the infinities, which pass every comparison or some."""
+    return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value)
+
+
+def _is_string(_: Any, value: object) -> bool:
+    """Without lone surrogates, which no file and no peer takes."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
+def _answering(answer: Received, event_type: str, /, **fields: Any) -> dict[str, Any]:
+    if answer.event_type != "answer.generated" or answer.batch_id is None:
+        raise InputError(f"only an answer.generated is verified, not a {answer.event_type}")
+    index = answer.body["metadata"]["candidate_index"]
+    body = {
+        "event_id": str(ids.verification_event(answer.batch_id, index)),
+        "event_type": event_type,
+        "schema_version": SCHEMA_VERSION,
+        "timestamp": datetime.now(UTC).isoformat(),
+        "batch_id": str(answer.batch_id),
+        "correlation_id": answer.correlation_id,
+        "question": answer.body["question"],
+        "answer_event_id": str(answer.event_id),
+        **fields,
+    }
+    validate(body)
+    return body
+
+
+def _received(message: AbstractIncomingMessage) -> Received:
+    body = _parsed(message.body)
+    validate(body)
+    if message.message_id not in (None, body["event_id"]):
+        raise InputError(f"message_id is {message.message_id!r}, event_id {body['event_id']}")
+    seq = message.headers.get("seq")
+    return Received(
+        event_id=UUID(body["event_id"]),
+        event_type=body["event_type"],
+        batch_id=UUID(body["batch_id"]) if body["batch_id"] else None,
+        correlation_id=body["correlation_id"],
+        timestamp=datetime.fromisoformat(body["timestamp"]),
+        body=body,
+        seq=seq if isinstance(seq, int) else None,
+        attempt=_attempt(message),
+    )
+
+
+def _attempt(message: AbstractIncomingMessage) -> int:
+    count = message.headers.get("x-delivery-count")
+    return count + 1 if isinstance(count, int) else 1
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    if len(data) > MAX_BYTES:
+        raise InputError(f"the message has {len(data)} bytes, more than {MAX_BYTES}")
+    try:
+        body = json.loads(data.decode(), parse_constant=_refused, object_pairs_hook=_object)
+    except RecursionError:
+        raise InputError("the message is nested too deeply") from None
+    except ValueError as error:
+        raise InputError(_line(f"the message is not JSON: {error}")) from None
+    if not isinstance(body, dict):
+        raise InputError("the message is not a JSON object")
+    return body
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):  # parsers differ in which one they take
+        raise ValueError("an object has two fields of the same name")
+    return found
+
+
+def _line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)[:300]
+
+
+class _Seen:
+    """Ids of handled events: the newest, in the order of handling."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._keep = KEEP_IN_FILE if path else KEEP_IN_MEMORY
+        try:
+            self._db = sqlite3.connect(path or ":memory:")
+            # One owner: two connections at once can corrupt a WAL in SQLite before 3.51.3.
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            with self._db:
+                self._db.execute(
+                    "CREATE TABLE IF NOT EXISTS seen"
+                    " (seq INTEGER PRIMARY KEY, event_id BLOB NOT NULL UNIQUE)"
+                )
+        except sqlite3.Error as error:
+            raise ConfigError(f"cannot keep the ids of handled events in {path}: {error}") from None
+
+    def __contains__(self, event_id: UUID) -> bool:
+        query = "SELECT 1 FROM seen WHERE event_id = ?"
+        return self._db.execute(query, (event_id.bytes,)).fetchone() is not None
+
+    def add(self, event_id: UUID) -> None:
+        """Returns once it is on disk."""
+        with self._db:
+            self._db.execute("INSERT OR IGNORE INTO seen (event_id) VALUES (?)", (event_id.bytes,))
+            self._db.execute(
+                "DELETE FROM seen WHERE seq <= (SELECT max(seq) FROM seen) - ?", (self._keep,)
+            )
+
+    def close(self) -> None:
+        """Let the next owner in."""
+        self._db.close()
+
+
+# The broker.
+
+
+def _broker(url: str) -> str:
+    """Its host and port, for messages; the whole URL may hold a password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
+    except ValueError as error:
+        raise ConfigError(f"the broker's URL is none: {error}") from None
+    if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
+        raise ConfigError("the broker's URL must look like amqp://user:password@host:5672/")
+    return f"RabbitMQ at {parts.hostname}:{port}"
+
+
+@contextlib.asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
+    with _translated(_broker(url)):
+        connection = await aio_pika.connect(url, timeout=TIMEOUT_S, heartbeat=HEARTBEAT_S)
+    try:
+        yield connection
+    finally:
+        closing = asyncio.gather(connection.close(), return_exceptions=True)
+        await asyncio.wait([closing], timeout=CLOSE_S)
+
+
+async def _find(channel: AbstractChannel, exchange: str) -> None:
+    """It is the publisher's to declare, who alone knows its arguments."""
+    try:
+        await channel.get_exchange(exchange, ensure=True)
+    except amqp.ChannelNotFoundEntity:
+        why = f"exchange {exchange} does not exist yet; is the mirror on?"
+        raise Unavailable(why) from None
+
+
+async def _subscribe(
+    channel: AbstractChannel, queue: AbstractQueue, *, no_ack: bool = False
+) -> _Deliveries:
+    """Messages as they come. aio-pika's own iterator waits without limit for a hung broker."""
+    deliveries = _Deliveries()
+
+    def end(_: object, error: BaseException | None = None) -> None:
+        while not deliveries.empty() and not no_ack:
+            deliveries.get_nowait()  # all of these come again
+        deliveries.put_nowait(Unavailable(f"the broker ended the subscription: {_reason(error)}"))
+
+    channel.close_callbacks.add(end)
+    (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(end)
+    await queue.consume(deliveries.put, no_ack=no_ack)
+    return deliveries
+
+
+async def _next(deliveries: _Deliveries) -> AbstractIncomingMessage:
+    message = await deliveries.get()
+    if isinstance(message, Unavailable):
+        raise message
+    return message
+
+
+def _reason(error: BaseException | None) -> str:
+    texts = [arg for arg in error.args if isinstance(arg, str)] if error else []
+    return ", ".join(texts) or str(error or "") or type(error).__name__
+
+
+@contextlib.contextmanager
+def _translated(broker: str) -> Iterator[None]:
+    try:
+        yield
+    except (
+        amqp.AuthenticationError,
+        amqp.ProbableAuthenticationError,
+        amqp.ConnectionNotAllowed,
+        amqp.ChannelAccessRefused,
+        amqp.ChannelLockedResource,
+        amqp.ChannelPreconditionFailed,
+    ) as error:
+        raise ConfigError(f"{broker} refuses: {_reason(error)}") from None
+    except amqp.InvalidFrameError as error:
+        # What aiormq makes of a refusal at the last step of connecting.
+        if "Connection.Close" not in str(error):
+            raise Unavailable(f"{broker}: {_reason(error)}") from None
+        why = "the virtual host is missing, or down, or closed to this user"
+        raise ConfigError(f"{broker} refuses: {why}") from None
+    except TimeoutError:
+        raise Unavailable(f"{broker} does not answer") from None
+    except CONNECTION_EXCEPTIONS as error:
+        raise Unavailable(f"{broker}: {_reason(error)}") from None
+    except asyncio.CancelledError:
+        if _cancelled():
+            raise
+        raise Unavailable(f"{broker}: the connection was lost") from None
+
+
+def _cancelled() -> bool:
+    """Whether somebody cancelled this task; aio-pika raises CancelledError for its own reasons."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _pause(failures: int) -> float:
+    longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 20))
+    return longest * random.uniform(0.5, 1)  # noqa: S311 - no secret
