@@ -88,11 +88,13 @@ class AggregatorActor:
         from rlvr_ray.adapters.ledger import Ledger
         from rlvr_ray.aggregator import Aggregator
 
-        publisher = None
+        publisher = inbox = None
         if settings.mirror.url is not None:
-            from rlvr_ray.adapters.rabbitmq import RabbitMQ
+            from rlvr_ray.adapters.rabbitmq import RabbitMQ, Verifications
 
             publisher = RabbitMQ(settings.mirror)
+            if settings.verification.source == "external":
+                inbox = Verifications(settings.mirror)
         self._settings = settings
         self._aggregator = Aggregator(
             Ledger(settings.data_dir),
@@ -100,6 +102,7 @@ class AggregatorActor:
             RemoteVerifier(),
             settings,
             publisher,
+            inbox,
         )
         # Ray runs this inside the actor's event loop; unfinished work goes on without a caller.
         self._started = asyncio.create_task(self._aggregator.start())

@@ -18,8 +18,9 @@ from rlvr_ray.commits import Commits
 from rlvr_ray.core.pairing import Result, decide
 from rlvr_ray.core.records import Batch, FailedVerification
 from rlvr_ray.errors import JudgeError, Overloaded, Unavailable
+from rlvr_ray.external import External
 from rlvr_ray.mirror import Mirror
-from rlvr_ray.ports import BatchState, Claim, Ingested, Publisher, Verifier
+from rlvr_ray.ports import BatchState, Claim, Inbox, Ingested, Publisher, Verifier
 from rlvr_ray.projection import Projector
 from rlvr_ray.settings import Settings
 from rlvr_ray.tasks import OneThread, supervise
@@ -40,7 +41,8 @@ REASON_CHARS = 1000
 class Aggregator:
     """A plain class; the actor around it adds nothing but a name.
 
-    ``publisher`` is None where the mirror is off: events then wait in the ledger.
+    ``publisher`` is None where the mirror is off: events then wait in the ledger. ``inbox``, where
+    there is one, brings the verifications of others, and ``verifier`` is not asked.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Aggregator:
         verifier: Verifier,
         settings: Settings,
         publisher: Publisher | None = None,
+        inbox: Inbox | None = None,
     ) -> None:
         self._ledger = ledger
         self._dataset = dataset
@@ -66,6 +69,7 @@ class Aggregator:
             self._commits.commit,
             self._note,
         )
+        self._inbox = inbox
         self._recorded = asyncio.Event()
         self._decided = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -83,6 +87,15 @@ class Aggregator:
         }
         if self._mirror:
             loops["mirror"] = self._mirror.run
+        if self._inbox:
+            external = External(
+                self._read,
+                self._persist,
+                self._decide,
+                self._settings.verification.external_timeout_s,
+            )
+            loops["verify"] = external.run
+            loops["inbox"] = partial(self._inbox.run, external.accept)
         self._tasks = [
             asyncio.create_task(supervise(name, loop, self._note)) for name, loop in loops.items()
         ]
@@ -175,7 +188,6 @@ class Aggregator:
         outcome = decide(batch, results, self._settings.dpo.rule(), datetime.now(UTC))
         await self._persist(methodcaller("decide", batch, results, outcome))
         self._decided.set()
-        self._wake_mirror()
         log.info("batch %s: %s (%s)", batch.batch_id, outcome.reason or "pair", outcome.detail)
 
     async def _scored(self, claims: Sequence[Claim]) -> dict[UUID, Result]:
@@ -213,6 +225,7 @@ class Aggregator:
         while True:
             try:
                 await self._commits.commit(operation)
+                self._wake_mirror()
                 return
             except Overloaded as error:
                 self._note("ledger", str(error))

@@ -32,6 +32,11 @@ def unrouted(exchange: str) -> str:
     return f"{exchange}.unrouted"
 
 
+def short(text: str | None) -> str | None:
+    """The text where it fits a message's property, which holds 255 bytes; bodies have it all."""
+    return text if text is None or len(text.encode()) < 256 else None
+
+
 async def connect(url: str, name: str) -> AbstractConnection:
     """A plain connection, which does not come back by itself; ``name`` is what the broker shows.
 

@@ -1,5 +1,6 @@
 """How the parts become one Serve application, and how that is started and stopped."""
 
+import asyncio
 import logging
 import os
 import re
@@ -13,18 +14,24 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from rlvr_ray import actors
-from rlvr_ray.errors import ConfigError
+from rlvr_ray.errors import ConfigError, Unavailable
 from rlvr_ray.settings import Settings, load
+
+log = logging.getLogger(__name__)
 
 #: Shares of a CPU that Ray sets aside. They only steer placement: two cores must hold everything.
 SHARE = 0.1
+#: Longest wait for the broker at a start, in seconds.
+BROKER_CHECK_S = 5.0
 #: Bytes of a local cluster's object store; what travels between the parts is small.
 OBJECT_STORE = 256 * 2**20
 
 
 def app(args: dict[str, Any]) -> Application:
     """What ``serve run rlvr_ray.app:app key=value`` and a Serve config's ``args`` build."""
-    return build(load(**args))
+    settings = load(**args)
+    check_broker(settings)
+    return build(settings)
 
 
 def build(settings: Settings) -> Application:
@@ -103,6 +110,27 @@ def start(settings: Settings) -> str:
     return f"http://{settings.api.host}:{settings.api.port}"
 
 
+def check_broker(settings: Settings) -> None:
+    """Raise ConfigError where the broker refuses us; one that is away is waited for later.
+
+    At a start only: a replica that comes back must not fail for what a broker's admin changed.
+    """
+    if settings.mirror.url is None:
+        return
+    from rlvr_ray.adapters.rabbitmq import RabbitMQ
+
+    async def check() -> None:
+        broker = RabbitMQ(settings.mirror.model_copy(update={"timeout_s": BROKER_CHECK_S}))
+        try:
+            await broker.open()
+        except Unavailable as error:
+            log.warning("%s; events wait in the ledger", error)
+        finally:
+            await broker.close()
+
+    asyncio.run(check())
+
+
 def _reason() -> str | None:
     """What a replica of ours said when it could not start; Serve has it inside a traceback."""
     application = serve.status().applications.get(actors.APP)
@@ -116,6 +144,7 @@ def _check_this_machine(settings: Settings) -> None:
     """Find out in a second what would otherwise fail after half a minute, in another process."""
     from rlvr_ray.adapters.ledger import Ledger
 
+    check_broker(settings)
     Ledger(settings.data_dir).close()
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 nobody answers, 130 interrupted.
 """
 
+import asyncio
 import contextlib
 import functools
 import json
@@ -10,6 +11,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
@@ -30,6 +33,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+events = typer.Typer(help="The events on the broker.", no_args_is_help=True)
+app.add_typer(events, name="events")
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -228,6 +233,102 @@ def status(
             while True:
                 time.sleep(1)
                 live.update(views.stats(client.stats()), refresh=True)
+
+
+@app.command()
+@_exit_codes
+def verify_store(data_dir: DataDir = None, set_: Set = None, as_json: Json = False) -> None:
+    """Check the ledger and every dataset file against each other; exit code 1 if any is wrong."""
+    from rlvr_ray import maintenance
+
+    settings = _settings(data_dir, None, set_)
+    with err.status("Checking …"):
+        problems = maintenance.verify_store(settings)
+    if as_json:
+        sys.stdout.write(json.dumps(problems) + "\n")
+    else:
+        out.print(views.problems(problems, settings.data_dir))
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+@_exit_codes
+def rebuild(data_dir: DataDir = None, set_: Set = None, as_json: Json = False) -> None:
+    """Write every dataset file again from the ledger, byte for byte."""
+    from rlvr_ray import maintenance
+
+    settings = _settings(data_dir, None, set_)
+    with err.status("Writing …"):
+        files = maintenance.rebuild(settings)
+    if as_json:
+        sys.stdout.write(json.dumps(files) + "\n")
+    else:
+        out.print(views.rebuilt(files))
+
+
+@app.command()
+@_exit_codes
+def doctor(data_dir: DataDir = None, set_: Set = None, as_json: Json = False) -> None:
+    """Check disk, ledger and broker; exit code 1 if something has to be mended."""
+    from rlvr_ray import maintenance
+
+    with err.status("Looking …"):
+        checks = list(maintenance.doctor(_settings(data_dir, None, set_)))
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(check) for check in checks]) + "\n")
+    else:
+        out.print(views.checks(checks))
+    if any(check.state == "failed" for check in checks):
+        raise typer.Exit(1)
+
+
+@events.command()
+@_exit_codes
+def replay(
+    since: Annotated[
+        datetime,
+        typer.Option(
+            help="UTC, such as 2026-11-23 or 2026-11-23T08:00:00.",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"],
+        ),
+    ],
+    data_dir: DataDir = None,
+    set_: Set = None,
+) -> None:
+    """Publish events again, those that were committed since then, under the same ids."""
+    from rlvr_ray import maintenance
+
+    settings = _settings(data_dir, None, set_)
+    when = since if since.tzinfo else since.replace(tzinfo=UTC)
+    with err.status("Publishing …") as status:
+        count = asyncio.run(
+            maintenance.replay(settings, when, lambda n: status.update(f"{n:,} events …"))
+        )
+    out.print(f"{count:,} events published again")
+
+
+@events.command()
+@_exit_codes
+def tail(
+    key: Annotated[
+        list[str] | None, typer.Option(help="A topic pattern such as pair.*; may be repeated.")
+    ] = None,
+    set_: Set = None,
+) -> None:
+    """Print events as they are published, one JSON object a line, until Ctrl-C."""
+    from rlvr_ray import consumer
+
+    mirror = _settings(None, None, set_).mirror
+    if mirror.url is None:
+        raise ConfigError("the mirror is off; set mirror.url, for example amqp://localhost/")
+
+    async def follow(url: str) -> None:
+        async for _, body in consumer.tail(url, mirror.exchange, key or ["#"]):
+            sys.stdout.write(json.dumps(body, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+
+    asyncio.run(follow(mirror.url.get_secret_value()))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ import math
 import random
 import reprlib
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -49,21 +49,21 @@ from aio_pika.abc import (
     AbstractIncomingMessage,
     AbstractQueue,
 )
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
-from aiormq import exceptions as amqp
+from aiormq.exceptions import ChannelNotFoundEntity, InvalidFrameError
 from pamqp.common import FieldTable
 
+from rlvr_ray import amqp
 from rlvr_ray.core import ids
 from rlvr_ray.core.events import SCHEMA_VERSION
 from rlvr_ray.core.records import Judge, Usage, Verification
 from rlvr_ray.core.scoring import confidence, score
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
+from rlvr_ray.tasks import cancelled_by_caller
 
 log = logging.getLogger(__name__)
 
 EXCHANGE = "rlvr_events"
 MAX_BYTES = 1024 * 1024  #: of one message; larger ones are refused unread
-HEARTBEAT_S = 10  #: a broker that hangs is given up after three of them
 TIMEOUT_S = 30.0  #: of connecting, of declaring what is needed, of publishing one event
 CLOSE_S = 5.0  #: for saying goodbye to a broker that may be hanging
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0  #: between attempts; doubles from one to the next
@@ -228,18 +228,16 @@ class Consumer:
         under the same id.
         """
         validate(body)
-        correlation_id = body["correlation_id"]
         message = aio_pika.Message(
             json.dumps(dict(body), ensure_ascii=False).encode(),
             content_type="application/json",
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             message_id=body["event_id"],
-            # AMQP holds 255 bytes here; the body has it in any case.
-            correlation_id=correlation_id if len((correlation_id or "").encode()) < 256 else None,
+            correlation_id=amqp.short(body["correlation_id"]),
             headers={"schema_version": SCHEMA_VERSION},
             type=body["event_type"],
         )
-        with _translated(self._broker):
+        with amqp.translated(self._broker):
             async with asyncio.timeout(TIMEOUT_S):
                 if self._connection is None:
                     raise Unavailable("not connected: publish while run() is running")
@@ -251,7 +249,7 @@ class Consumer:
     @contextlib.asynccontextmanager
     async def _subscribed(self) -> AsyncIterator[_Deliveries]:
         async with _connected(self._url) as connection:
-            with _translated(self._broker):
+            with amqp.translated(self._broker):
                 async with asyncio.timeout(TIMEOUT_S):
                     channel = await connection.channel()
                     await channel.set_qos(self._prefetch)
@@ -302,7 +300,7 @@ class Consumer:
             settle = message.reject(requeue=False)
         except (Exception, asyncio.CancelledError) as error:
             # aio-pika may raise CancelledError by itself when the connection goes.
-            if isinstance(error, asyncio.CancelledError) and _cancelled():
+            if isinstance(error, asyncio.CancelledError) and cancelled_by_caller():
                 raise
             log.warning("%r failed, attempt %d", message.message_id, attempt, exc_info=error)
             await asyncio.sleep(_pause(attempt - 1))
@@ -310,7 +308,7 @@ class Consumer:
             settle = message.reject(requeue=True)
         else:
             settle = message.ack()
-        with _translated(self._broker):
+        with amqp.translated(self._broker):
             await settle
 
 
@@ -325,7 +323,7 @@ async def tail(
     """
     broker = _broker(url)
     async with _connected(url) as connection:
-        with _translated(broker):
+        with amqp.translated(broker):
             async with asyncio.timeout(TIMEOUT_S):
                 channel = await connection.channel()
                 await _find(channel, exchange)
@@ -496,8 +494,14 @@ def _broker(url: str) -> str:
 
 @contextlib.asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
-    with _translated(_broker(url)):
-        connection = await aio_pika.connect(url, timeout=TIMEOUT_S, heartbeat=HEARTBEAT_S)
+    broker = _broker(url)
+    with amqp.translated(broker):
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                connection = await amqp.connect(url, "rlvr_ray consumer")
+        except InvalidFrameError:  # what aiormq makes of a refusal at the last step
+            why = "the virtual host is missing, or down, or closed to this user"
+            raise ConfigError(f"{broker} refuses: {why}") from None
     try:
         yield connection
     finally:
@@ -509,7 +513,7 @@ async def _find(channel: AbstractChannel, exchange: str) -> None:
     """It is the publisher's to declare, who alone knows its arguments."""
     try:
         await channel.get_exchange(exchange, ensure=True)
-    except amqp.ChannelNotFoundEntity:
+    except ChannelNotFoundEntity:
         why = f"exchange {exchange} does not exist yet; is the mirror on?"
         raise Unavailable(why) from None
 
@@ -523,7 +527,8 @@ async def _subscribe(
     def end(_: object, error: BaseException | None = None) -> None:
         while not deliveries.empty() and not no_ack:
             deliveries.get_nowait()  # all of these come again
-        deliveries.put_nowait(Unavailable(f"the broker ended the subscription: {_reason(error)}"))
+        why = error or "the queue is gone"
+        deliveries.put_nowait(Unavailable(f"the broker ended the subscription: {why}"))
 
     channel.close_callbacks.add(end)
     (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(end)
@@ -536,46 +541,6 @@ async def _next(deliveries: _Deliveries) -> AbstractIncomingMessage:
     if isinstance(message, Unavailable):
         raise message
     return message
-
-
-def _reason(error: BaseException | None) -> str:
-    texts = [arg for arg in error.args if isinstance(arg, str)] if error else []
-    return ", ".join(texts) or str(error or "") or type(error).__name__
-
-
-@contextlib.contextmanager
-def _translated(broker: str) -> Iterator[None]:
-    try:
-        yield
-    except (
-        amqp.AuthenticationError,
-        amqp.ProbableAuthenticationError,
-        amqp.ConnectionNotAllowed,
-        amqp.ChannelAccessRefused,
-        amqp.ChannelLockedResource,
-        amqp.ChannelPreconditionFailed,
-    ) as error:
-        raise ConfigError(f"{broker} refuses: {_reason(error)}") from None
-    except amqp.InvalidFrameError as error:
-        # What aiormq makes of a refusal at the last step of connecting.
-        if "Connection.Close" not in str(error):
-            raise Unavailable(f"{broker}: {_reason(error)}") from None
-        why = "the virtual host is missing, or down, or closed to this user"
-        raise ConfigError(f"{broker} refuses: {why}") from None
-    except TimeoutError:
-        raise Unavailable(f"{broker} does not answer") from None
-    except CONNECTION_EXCEPTIONS as error:
-        raise Unavailable(f"{broker}: {_reason(error)}") from None
-    except asyncio.CancelledError:
-        if _cancelled():
-            raise
-        raise Unavailable(f"{broker}: the connection was lost") from None
-
-
-def _cancelled() -> bool:
-    """Whether somebody cancelled this task; aio-pika raises CancelledError for its own reasons."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _pause(failures: int) -> float:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,16 @@ def read(paths: Sequence[Path]) -> list[Document]:
 def local_store(settings: Settings) -> Callable[[Sequence[Document]], list[dict[str, Any]]]:
     """Storing without a server: the same store, opened by this process."""
     from rlvr_ray.adapters.embedding import MiniLM
+    from rlvr_ray.adapters.ledger import Ledger
     from rlvr_ray.adapters.qdrant import QdrantRetriever
 
+    ledger = Ledger(settings.data_dir)
     store = QdrantRetriever(settings.retrieval, settings.data_dir / "qdrant", MiniLM())
 
     def ingest(documents: Sequence[Document]) -> list[dict[str, Any]]:
-        stored: list[dict[str, Any]] = codec.plain(asyncio.run(store.ingest(documents)))
+        ingested = asyncio.run(store.ingest(documents))
+        ledger.commit([methodcaller("ingested", ingested)])
+        stored: list[dict[str, Any]] = codec.plain(ingested)
         return stored
 
     return ingest

@@ -5,7 +5,7 @@ fail by itself, its place in the answer holds the error; what the call raises co
 (``Unavailable``, ``Overloaded``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -200,6 +200,18 @@ class Publisher(Protocol):
 
     async def close(self) -> None:
         """Let the connection go."""
+        ...
+
+
+class Inbox(Protocol):
+    """Events from others."""
+
+    async def run(self, handle: Callable[[Mapping[str, Any]], Awaitable[None]]) -> None:
+        """Give each event to ``handle``, one after another, until cancelled.
+
+        It is taken off the queue once ``handle`` returned, put aside where that raises InputError,
+        and given again after any other failure.
+        """
         ...
 
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from rlvr_ray.settings import Settings
+
+if TYPE_CHECKING:
+    from rlvr_ray.maintenance import Check
 
 
 def serving(url: str, settings: Settings) -> RenderableType:
@@ -81,6 +84,9 @@ def stats(value: Mapping[str, Any]) -> RenderableType:
         latest,
         files(value["data_dir"], value["files"], value["parts"]),
     ]
+    if mirror := value["mirror"]:
+        since = f", the oldest since {mirror['oldest'][:19]}" if mirror["oldest"] else ""
+        parts.append(Text(f"mirror: {mirror['pending']:,} events wait{since}"))
     if value["last_error"]:
         parts.append(Text(f"last error: {value['last_error']}", style="red"))
     return Group(*parts)
@@ -91,6 +97,31 @@ def files(data_dir: str, jsonl: Mapping[str, int], parts: Sequence[str]) -> Rend
     lines = [f"{Path(data_dir, path)}  {size:,} bytes" for path, size in jsonl.items()]
     lines += [str(Path(data_dir, path)) for path in parts]
     return Text("\n".join(lines))
+
+
+def problems(found: Sequence[str], data_dir: Path) -> RenderableType:
+    """What verify-store says."""
+    if not found:
+        return Text(f"{data_dir}: ledger and files are sound", style="green")
+    return Group(*(Text(line, style="red") for line in found))
+
+
+def rebuilt(files: Mapping[str, bool]) -> RenderableType:
+    """One line for each file."""
+    lines = [
+        Text(f"{path}  {'as before' if same else 'differs from before'}", "" if same else "yellow")
+        for path, same in files.items()
+    ]
+    return Group(*lines) if lines else Text("no batch is decided yet: there are no files")
+
+
+def checks(found: Sequence["Check"]) -> RenderableType:
+    """What the doctor says."""
+    table = Table(box=None, show_header=False)
+    styles = {"ok": "green", "warning": "yellow", "failed": "red"}
+    for check in found:
+        table.add_row(Text(check.state, styles[check.state]), check.name, Text(check.detail))
+    return table
 
 
 def _number(value: float | None) -> str:

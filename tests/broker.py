@@ -4,6 +4,7 @@ The server is the one that is installed, or else Debian's packages, unpacked int
 and never installed.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -12,116 +13,293 @@ import socket
 import subprocess
 import tempfile
 import time
+import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 from urllib.parse import quote
 from uuid import uuid4
 
 import psutil
 
 HOST = "127.0.0.1"
-MISSING = """there is no RabbitMQ for the tests, and Debian's packages could not be unpacked either.
+MISSING = """There is no RabbitMQ for the tests, and Debian's packages could not be unpacked either.
 Install it (apt-get install rabbitmq-server), or run where apt-get reaches its package mirror.
 {}"""
-CONFIG = """listeners.tcp.local = 127.0.0.1:{port}
+CONFIG = """listeners.tcp.local = {}:{}
 log.console = false
 vm_memory_high_watermark.absolute = 512MB
 disk_free_limit.absolute = 50MB
 raft.wal_max_size_bytes = 4194304
 """
-DISK_ALARM = "rabbit_alarm:{}_alarm({}), rabbit_alarm:get_alarms()."  # the call waits for the cast
+ON_LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
+# Raising and clearing are casts; the call after them returns when they have been acted upon.
+RAISE = "rabbit_alarm:set_alarm({{resource_limit, disk, node()}, []}), rabbit_alarm:get_alarms()."
+CLEAR = "rabbit_alarm:clear_alarm({resource_limit, disk, node()}), rabbit_alarm:get_alarms()."
 
-#: Processes are asked to die with the thread that forked them: this one ends with the interpreter,
-#: where one of an event loop's threads would take the broker along when its test ends.
+# Our processes die with the thread that forked them. This one lasts as long as the interpreter; a
+# thread of an event loop's pool would take the broker along at the end of a test.
 _parent = ThreadPoolExecutor(1, "broker-parent")
 
 
-def cache_folder() -> Path:
-    """Where an unpacked server is kept from run to run."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlvr_ray"
+def find_server() -> tuple[Path, dict[str, str]]:
+    """The folder of the server's inner scripts, and the environment that they need.
 
-
-def find_server(cache: Path) -> tuple[Path, dict[str, str]]:
-    """The folder of the server's own scripts, and the environment they need.
-
-    A distribution's wrappers around these scripts want to be root, or the user rabbitmq.
+    The scripts that a distribution puts around these want to be root, or the user rabbitmq.
     """
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/lib/rabbitmq/bin"
-    on_path = shutil.which("rabbitmq-server", path=path)
-    installed = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))
-    if on_path and shutil.which("erl", path=path):
-        return [Path(on_path).resolve().parent, *installed][-1], {"PATH": path}
-    root = next(iter(sorted(cache.glob("rabbitmq-*"), reverse=True)), None) or unpack(cache)
+    command = shutil.which("rabbitmq-server", path=path)
+    if command and shutil.which("erl", path=path):
+        inner = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))
+        return [Path(command).resolve().parent, *inner][-1], {"PATH": path}
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlvr_ray"
+    root = next(iter(cache.glob("rabbitmq-*")), None) or unpack(cache)
     scripts = next(root.glob("usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin"))
-    libraries = [str(p) for p in root.glob("**/lib/*-linux-gnu*")]
-    path = f"{root}/usr/lib/erlang/bin:{path}"
-    return scripts, {"PATH": path, "LD_LIBRARY_PATH": ":".join(libraries)}
+    libraries = ":".join(str(folder) for folder in root.glob("**/lib/*-linux-gnu*"))
+    return scripts, {"PATH": f"{root}/usr/lib/erlang/bin:{path}", "LD_LIBRARY_PATH": libraries}
 
 
 def unpack(cache: Path) -> Path:
-    """Fetch Debian's packages and unpack them; whoever is first puts the folder in place."""
+    """Fetch Debian's packages and unpack them; the folder appears in the cache when it is whole."""
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="unpacking-") as temporary:
-        folder = Path(temporary)
-        own = [f"-oDir::State::lists={folder}/lists", f"-oDir::Cache={folder}/cache"]
-        (folder / "lists/partial").mkdir(parents=True)
-        (folder / "cache").mkdir()
+        folder, root = Path(temporary), Path(temporary, "root")
         try:
-            try:
-                _download(folder, own[1:])
-            except RuntimeError:  # apt's lists are empty or old; fresh ones of ours need no root
-                _run(folder, "apt-get", *own, "update")
-                _download(folder, own)
+            _download(folder)
             for package in folder.glob("*.deb"):
                 _run(folder, "dpkg", "-x", package.name, "root")
-        except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
+        except (OSError, RuntimeError) as error:
             raise RuntimeError(MISSING.format(error)) from error
-        _relocate(folder / "root")
+        for script in root.glob("usr/lib/erlang/**/bin/erl"):  # they have their folder built in
+            erlang = os.path.relpath(root / "usr/lib/erlang", script.parent)
+            home = f'ROOTDIR="$(readlink -f "$(dirname "$0")/{erlang}")"'
+            script.write_text(re.sub('ROOTDIR="?/usr/lib/erlang"?', home, script.read_text()))
+        for plugin in root.glob("usr/lib/rabbitmq/lib/*/plugins/rabbitmq_*"):
+            if "prelaunch" not in plugin.name:  # the others slow the start even when they are off
+                shutil.rmtree(plugin)
         version = next(folder.glob("rabbitmq-server_*.deb")).name.split("_")[1]
         target = cache / f"rabbitmq-{version}"
         try:
-            (folder / "root").rename(target)
+            root.rename(target)
         except OSError:
-            if not target.is_dir():  # otherwise another run was faster
+            if not target.is_dir():  # if it is one, another run was faster
                 raise
         return target
 
 
-def _download(folder: Path, options: list[str]) -> None:
+def _download(folder: Path) -> None:
     """All of Erlang that the server needs, and the libraries that this machine lacks."""
-    install = ["apt-get", *options, "-s", "--no-install-recommends", "install", "rabbitmq-server"]
-    new = r"^Inst (\S+) \("  # where a version stands before the bracket, it is an upgrade
-    # As if nothing were installed: half an Erlang here and half there would not start.
-    every = re.findall(new, _run(folder, *install, "-oDir::State::status=/dev/null"), re.M)
-    here = re.findall(new, _run(folder, *install), re.M)
-    names = [n for n in every if n.startswith(("erlang-", "rabbitmq-server"))]
-    names += [n for n in here if n.startswith("lib")]
-    unpriv = "-oAPT::Sandbox::User=" + ("root" if os.geteuid() == 0 else "")
-    _run(folder, "apt-get", *options, unpriv, "-oAcquire::Retries=2", "download", *names)
+    options = [f"-oDir::Cache={folder}/cache", "-oAPT::Sandbox::User=root", "-oAcquire::Retries=2"]
+    (folder / "cache").mkdir()
+
+    def packages(*more: str) -> list[str]:
+        listed = _run(folder, "apt-get", *options, *more, "-s", "install", "rabbitmq-server")
+        return re.findall(r"^Inst (\S+) \(", listed, re.MULTILINE)  # an upgrade shows two versions
+
+    def download() -> None:
+        # As if nothing were installed: Erlang must be whole, and it looks in one folder.
+        every = packages("--no-install-recommends", "-oDir::State::status=/dev/null")
+        names = [n for n in every if n.startswith(("erlang-", "rabbitmq-"))]
+        names += [n for n in packages("--no-install-recommends") if n.startswith("lib")]
+        _run(folder, "apt-get", *options, "download", *names)
+
+    try:
+        download()
+    except RuntimeError:  # apt's lists are empty or old; a folder of our own needs no root
+        options.append(f"-oDir::State::lists={folder}/lists")
+        (folder / "lists" / "partial").mkdir(parents=True)
+        _run(folder, "apt-get", *options, "update")
+        download()
 
 
-def _relocate(root: Path) -> None:
-    """Let Erlang find itself where it now is, and leave out plugins, which slow the start."""
-    erlang = root / "usr/lib/erlang"
-    for script, up in [(erlang / "bin/erl", ".."), *((e, "../..") for e in erlang.glob("e*/*/erl"))]:
-        there = f'ROOTDIR="$(readlink -f "$(dirname "$0")/{up}")"'
-        script.write_text(re.sub('ROOTDIR="?/usr/lib/erlang"?', lambda _: there, script.read_text()))
-    for plugin in root.glob("usr/lib/rabbitmq/lib/*/plugins/rabbitmq_*"):
-        if not plugin.name.startswith("rabbitmq_prelaunch"):
-            shutil.rmtree(plugin) if plugin.is_dir() else plugin.unlink()
+def _run(
+    folder: Path, *command: str, env: dict[str, str] | None = None, timeout: float = 120
+) -> str:
+    try:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env=env or os.environ | {"LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=True,
+        ).stdout
+    except subprocess.SubprocessError as error:
+        raise RuntimeError(f"{error}\n{getattr(error, 'stderr', '')}") from error
 
 
-def _run(folder: Path, *command: str, env: dict[str, str] | None = None, limit: float = 180) -> str:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=env or os.environ | {"LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=limit,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{command}: {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE  # nobody may reap the server's orphans
+    except psutil.NoSuchProcess:
+        return False
+
+
+class Broker:
+    """A node with a folder, ports, a name and a cookie of its own, the same at every start."""
+
+    def __init__(self, folder: Path, deadline: float = 60) -> None:
+        self.folder = folder
+        self.deadline = deadline  #: of every method, in seconds
+        self._children: list[subprocess.Popen[bytes]] = []  # epmd, then the server
+        # Bound and never listening: these stay ours, and refuse, while the broker is down.
+        held = [socket.socket() for _ in range(3)]
+        for holder in held:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind((HOST, 0))
+            weakref.finalize(self, holder.close)
+        self.port, nodes, self._epmd_port = (holder.getsockname()[1] for holder in held)
+        (folder / "rabbitmq.conf").write_text(CONFIG.format(HOST, self.port))
+        (folder / "advanced.config").write_text("[].")
+        self._scripts, found = find_server()
+        self._env = found | {
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "ERL_EPMD_ADDRESS": HOST,
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "RABBITMQ_NODENAME": f"rabbit_{uuid4().hex[:8]}@localhost",
+            "RABBITMQ_DIST_PORT": str(nodes),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+            "RABBITMQ_CONF_ENV_FILE": os.devnull,
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder),  # crash dumps too
+            "RABBITMQ_LOGS": str(folder / "broker.log"),
+            "RABBITMQ_SCHEDULER_BIND_TYPE": "u",  # by default its one scheduler sticks to a core
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{ON_LOOPBACK} +S 1:1 +SDcpu 1:1 +SDio 2 +A 2",
+            "RABBITMQ_CTL_ERL_ARGS": ON_LOOPBACK,
+            "RABBITMQ_CTL_DIST_PORT_MIN": "0",
+            "RABBITMQ_CTL_DIST_PORT_MAX": "0",
+            "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the server: its pid is ours
+        }
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@{HOST}:{self.port}/"
+
+    def start(self) -> None:
+        """Start it, the first time or with the data that it left; it answers when this returns."""
+        assert not self._children, "it has been started"
+        # Ours, for the server would leave one behind.
+        self._spawn("epmd", "-relaxed_command_check", "-port", str(self._epmd_port))
+        self._until(lambda: self._answer(self._epmd_port) is not None, "epmd did not start")
+        self._spawn(str(self._scripts / "rabbitmq-server"))
+        self._until(
+            lambda: self._answer(self.port, b"AMQP\0\0\x09\x01") == b"\x01", "it did not start"
+        )
+
+    def stop(self) -> None:
+        """Shut it down in good order; nothing happens if it is down."""
+        processes = self.processes()
+        try:
+            if self._children:
+                self.resume()
+                self._children[-1].terminate()
+                self._children[-1].wait(self.deadline)
+        except subprocess.TimeoutExpired:
+            raise self._failure("it did not stop") from None
+        finally:
+            self._end(processes)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until all is gone; what it wrote stays for the next start."""
+        self._end(self.processes())
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open, and nothing answers."""
+        server = self._children[-1]
+        server.send_signal(signal.SIGSTOP)
+        stopped = psutil.STATUS_STOPPED
+        self._until(lambda: psutil.Process(server.pid).status() == stopped, "it did not pause")
+
+    def resume(self) -> None:
+        """Let it go on after a pause."""
+        self._children[-1].send_signal(signal.SIGCONT)
+
+    def block(self) -> None:
+        """Raise the disk alarm: it takes no more from connections that publish."""
+        self.ctl("eval", RAISE)
+
+    def unblock(self) -> None:
+        """Clear the alarm."""
+        self.ctl("eval", CLEAR)
+
+    def ctl(self, *arguments: str) -> str:
+        """What rabbitmqctl prints, without headings."""
+        command = str(self._scripts / "rabbitmqctl"), "--silent", *arguments
+        try:
+            return _run(self.folder, *command, env=self._env, timeout=self.deadline)
+        except RuntimeError as error:
+            raise self._failure(str(error)) from error
+
+    def add_user(
+        self, name: str, password: str, configure: str = ".*", write: str = ".*", read: str = ".*"
+    ) -> str:
+        """Add a user with these permissions; return the URL to connect with."""
+        self.ctl("add_user", name, password)
+        self.ctl("set_permissions", name, configure, write, read)
+        return f"amqp://{quote(name, '')}:{quote(password, '')}@{HOST}:{self.port}/"
+
+    def processes(self) -> list[psutil.Process]:
+        """All that belongs to it: epmd, the server and the server's helpers."""
+        own = [psutil.Process(child.pid) for child in self._children if child.poll() is None]
+        return own + [below for process in own for below in process.children(recursive=True)]
+
+    def _end(self, processes: list[psutil.Process]) -> None:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        for child in self._children:
+            child.wait(self.deadline)
+        self._children.clear()
+        end = time.monotonic() + self.deadline
+        while left := [process for process in processes if _lives(process)]:
+            if time.monotonic() > end:
+                raise self._failure(f"still there: {left}")
+            time.sleep(0.01)
+
+    def _spawn(self, *command: str) -> None:
+        mortal = ["setpriv", "--pdeathsig", "KILL", *command]
+        with (self.folder / "output.log").open("ab") as log:
+            started = _parent.submit(
+                lambda: subprocess.Popen(
+                    mortal, cwd=self.folder, env=self._env, start_new_session=True,
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                )
+            )  # fmt: skip
+            self._children.append(started.result())
+
+    @staticmethod
+    def _answer(port: int, greeting: bytes = b"") -> bytes | None:
+        """The first byte that a port answers with, none if it is closed."""
+        try:
+            with socket.create_connection((HOST, port), timeout=5) as connection:
+                connection.sendall(greeting)
+                return connection.recv(1) if greeting else b""
+        except OSError:
+            return None
+
+    def _until(self, condition: Callable[[], bool], failure: str) -> None:
+        end = time.monotonic() + self.deadline
+        while not condition():
+            if self._children[-1].poll() is not None or time.monotonic() > end:
+                error = self._failure(failure)
+                self.kill()
+                raise error
+            time.sleep(0.02)
+
+    def _failure(self, what: str) -> RuntimeError:
+        logs = [p for name in ("output.log", "broker.log") if (p := self.folder / name).exists()]
+        tails = [line for log in logs for line in log.read_text("utf-8").splitlines()[-30:]]
+        return RuntimeError("\n".join([f"RabbitMQ: {what}", *tails]))

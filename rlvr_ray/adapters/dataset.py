@@ -152,12 +152,17 @@ class Dataset:
         """Named by the outcomes that it covers, so that names sort and never clash."""
         return f"{dataset}/parquet/{dataset}_{month}_{first_seq:012d}-{last_seq:012d}.parquet"
 
+    @staticmethod
+    def lines(rows: Iterable[Row]) -> bytes:
+        """Rows as they lie in a JSONL file, one line each."""
+        return b"".join(_line(row) for row in rows)
+
     def append(self, path: str, rows: Sequence[Row], offset: int) -> int:
         """Write rows at ``offset``, cutting what lies behind it; return the new, durable length.
 
         Raises LedgerError where the file is shorter than that: it must be mended first.
         """
-        data = jsonl(rows)
+        data = self.lines(rows)
         file = self._folder / path
         with _writing(path):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -191,15 +196,17 @@ class Dataset:
         if self.size(path) > length:
             os.truncate(self._folder / path, length)
 
-    def digest(self, path: str, length: int) -> str | None:
-        """SHA-256 of a JSONL file's first bytes; None where it has fewer."""
-        if self.size(path) < length:
+    def digest(self, path: str, end: int, start: int = 0) -> str | None:
+        """SHA-256 of a JSONL file's bytes from start to end; None where it has fewer."""
+        if self.size(path) < end:
             return None
         digest = hashlib.sha256()
-        with (self._folder / path).open("rb") as stream:
-            while length > 0 and (block := stream.read(min(length, 2**20))):
-                digest.update(block)
-                length -= len(block)
+        if start < end:
+            with (self._folder / path).open("rb") as stream:
+                stream.seek(start)
+                while start < end and (block := stream.read(min(end - start, 2**20))):
+                    digest.update(block)
+                    start += len(block)
         return digest.hexdigest()
 
     def stray(self, known: Container[str]) -> list[str]:
@@ -228,11 +235,7 @@ class Dataset:
 
     def write_part(self, dataset: str, path: str, rows: Sequence[Row]) -> str:
         """Make a Parquet part appear whole, and return its SHA-256."""
-        schema = SCHEMAS[dataset]
-        slices = [rows[n : n + SLICE] for n in range(0, len(rows), SLICE)]
-        table = pa.Table.from_batches(
-            [pa.RecordBatch.from_pylist(list(some), schema=schema) for some in slices], schema
-        )
+        table = _table(dataset, rows)
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         data = sink.getvalue()
@@ -248,6 +251,12 @@ class Dataset:
                 _fsync(self._disk / folder)
         return hashlib.sha256(data).hexdigest()
 
+    def part_holds(self, dataset: str, path: str, rows: Sequence[Row]) -> bool:
+        """Whether a part has just these rows, in this order."""
+        with _writing(path, "read"):
+            found = pq.read_table(path, filesystem=self._parts, schema=SCHEMAS[dataset])
+        return bool(found.equals(_table(dataset, rows)))
+
     def part_digest(self, path: str) -> str | None:
         """SHA-256 of a part; None where there is none."""
         with _writing(path, "read"):
@@ -257,9 +266,12 @@ class Dataset:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def jsonl(rows: Iterable[Row]) -> bytes:
-    """Rows as they lie in a file, one line each."""
-    return b"".join(_line(row) for row in rows)
+def _table(dataset: str, rows: Sequence[Row]) -> pa.Table:
+    schema = SCHEMAS[dataset]
+    slices = [rows[n : n + SLICE] for n in range(0, len(rows), SLICE)]
+    return pa.Table.from_batches(
+        [pa.RecordBatch.from_pylist(list(some), schema=schema) for some in slices], schema
+    )
 
 
 def _line(row: Row) -> bytes:

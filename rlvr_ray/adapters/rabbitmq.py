@@ -7,13 +7,15 @@ connection, and the mirror starts again from what is not confirmed.
 import asyncio
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 from aio_pika import DeliveryMode, ExchangeType, Message
 from aio_pika.abc import AbstractConnection, AbstractExchange
 
 from rlvr_ray import amqp
+from rlvr_ray.consumer import Consumer, Received
 from rlvr_ray.errors import ConfigError
 from rlvr_ray.ports import Posted
 from rlvr_ray.settings import MirrorSettings
@@ -66,6 +68,19 @@ class RabbitMQ:
             await self.close()
             raise
 
+    async def try_publishing(self) -> None:
+        """Have the broker check our rights by a message that is taken back before it goes out."""
+        assert self._connection is not None, "open() comes first"
+        with amqp.translated("the broker"):
+            async with asyncio.timeout(self._timeout_s):
+                channel = await self._connection.channel(publisher_confirms=False)
+                exchange = await channel.get_exchange(self._name, ensure=False)
+                transaction = channel.transaction()
+                await transaction.select()
+                await exchange.publish(Message(b""), "rlvr_ray.doctor", mandatory=False)
+                await transaction.rollback()
+                await channel.close()
+
     async def unrouted(self) -> int:
         """Messages that waited for nobody: no queue was bound for them."""
         assert self._connection is not None, "open() comes first"
@@ -111,6 +126,27 @@ class RabbitMQ:
                 )
 
 
+class Verifications:
+    """See ``ports.Inbox``: the verifications that others publish to the mirror's exchange."""
+
+    def __init__(self, settings: MirrorSettings) -> None:
+        assert settings.url is not None, "the settings are checked"
+        self._consumer = Consumer(
+            settings.url.get_secret_value(),
+            f"{settings.exchange}.verifications",
+            keys=["verification.*"],
+            exchange=settings.exchange,
+        )
+
+    async def run(self, handle: Callable[[Mapping[str, Any]], Awaitable[None]]) -> None:
+        """See ``ports.Inbox``."""
+
+        async def body_of(event: Received) -> None:
+            await handle(event.body)
+
+        await self._consumer.run(body_of)
+
+
 def _chains(events: Sequence[Posted]) -> list[list[Posted]]:
     """The events of each batch, in order; what belongs to no batch stands alone."""
 
@@ -128,7 +164,7 @@ def _message(posted: Posted) -> Message:
         content_type="application/json",
         content_encoding="utf-8",
         message_id=str(event.event_id),
-        correlation_id=event.body["correlation_id"],
+        correlation_id=amqp.short(event.body["correlation_id"]),
         type=event.event_type,
         app_id="rlvr_ray",
         headers={"schema_version": event.body["schema_version"], "seq": posted.seq},

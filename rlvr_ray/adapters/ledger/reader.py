@@ -21,6 +21,31 @@ from rlvr_ray.ports import Backlog, BatchState, Ingested, JsonlFile, Part, Poste
 
 NAME = "ledger.db"
 
+#: A batch has one event for each answer, each result and its outcome, in this order.
+_MISPLACED_EVENTS = """
+WITH event AS (
+    SELECT batch,
+           count(DISTINCT CASE kind WHEN 'answer' THEN candidate END) AS answers,
+           count(DISTINCT CASE kind WHEN 'verification' THEN candidate END) AS results,
+           sum(kind = 'outcome') AS outcomes,
+           count(*) AS all_events,
+           max(CASE kind WHEN 'answer' THEN seq END) AS last_answer,
+           min(CASE kind WHEN 'verification' THEN seq END) AS first_result,
+           max(CASE kind WHEN 'verification' THEN seq END) AS last_result,
+           min(CASE kind WHEN 'outcome' THEN seq END) AS outcome_at
+    FROM outbox WHERE kind <> 'document' GROUP BY batch
+), result AS (SELECT batch, count(*) AS number FROM verification GROUP BY batch)
+SELECT batch_id FROM batch
+LEFT JOIN event ON event.batch = batch.seq LEFT JOIN result ON result.batch = batch.seq
+WHERE record <> '' AND NOT coalesce(
+    answers = json_array_length(record, '$.candidates')
+    AND results = coalesce(result.number, 0)
+    AND outcomes = 1 - open
+    AND all_events = answers + results + outcomes
+    AND last_answer < coalesce(first_result, last_answer + 1)
+    AND coalesce(last_result, 0) < coalesce(outcome_at, last_result + 1, 1), 0)
+"""
+
 
 class Reader:
     """A connection of its own: it sees what is committed and never waits for the writer.
@@ -234,6 +259,30 @@ class Reader:
             pending=max(pending, 0),
             oldest=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
         )
+
+    # Soundness.
+
+    def damage(self) -> Iterator[str]:
+        """What makes the file unfit to be read, one line each."""
+        for (line,) in self._rows("PRAGMA integrity_check"):
+            if line != "ok":
+                yield f"{self._path}: {line}"
+        for table, row, parent, _ in self._rows("PRAGMA foreign_key_check"):
+            yield f"{self._path}: row {row} of {table} refers to a missing {parent}"
+
+    def misfits(self) -> Iterator[str]:
+        """Rows that do not fit each other, one line each."""
+        for (batch_id,) in self._rows(
+            "SELECT batch_id FROM batch LEFT JOIN outcome ON outcome.batch = batch.seq "
+            "WHERE open <> (outcome.seq IS NULL)"
+        ):
+            yield f"batch {batch_id}: open and decided at once, or neither"
+        for (batch_id,) in self._rows(_MISPLACED_EVENTS):
+            yield f"batch {batch_id}: its events are not one for each fact, in order"
+        for name, last in (("mirrored", "outbox"), ("projected", "outcome"), ("pruned", "outcome")):
+            (seq,) = self._row(f"SELECT coalesce(max(seq), 0) FROM {last}")
+            if self.mark(name) > seq:
+                yield f"{self._path}: {name} is {self.mark(name)}, beyond the last {last}, {seq}"
 
     # Below.
 

@@ -1,0 +1,149 @@
+"""Is the store sound? Every promise about ledger and files, looked at one by one.
+
+It reads a snapshot, so it may run beside a working system, and it changes nothing.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rlvr_ray.core.pairing import PairingRule, decide
+from rlvr_ray.core.rows import DATASETS
+from rlvr_ray.errors import RlvrError
+from rlvr_ray.ports import BatchState, JsonlFile, Part
+from rlvr_ray.projection import STEP, month_of, rows_between, rows_of
+
+if TYPE_CHECKING:
+    from rlvr_ray.adapters.dataset import Dataset
+    from rlvr_ray.adapters.ledger import Reader
+
+
+def audit(ledger: "Reader", dataset: "Dataset") -> Iterator[str]:
+    """One line for each thing that is wrong; none where all is well."""
+    with ledger.snapshot():
+        damage = list(ledger.damage())
+        yield from damage
+        if damage:  # what the tables say cannot be relied on
+            return
+        yield from ledger.misfits()
+        yield from _batches(ledger)
+        yield from _jsonl(ledger, dataset)
+        yield from _parts(ledger, dataset)
+        files = {*ledger.files(), *(part.path for part in ledger.parts())}
+        for path in dataset.stray(files):
+            yield f"{path}: not written by this ledger"
+
+
+def _batches(ledger: "Reader") -> Iterator[str]:
+    seq = 0
+    while True:
+        try:
+            found = ledger.batches(seq, STEP)
+        except (RlvrError, ValueError) as error:
+            yield f"after batch number {seq}: a record cannot be read: {error}"
+            return
+        if not found:
+            return
+        for _, state in found:
+            for problem in _problems(state):
+                yield f"batch {state.batch.batch_id}: {problem}"
+        seq = found[-1][0]
+
+
+def _problems(state: BatchState) -> Iterator[str]:
+    batch, outcome = state.batch, state.outcome
+    answers = {candidate.event_id for candidate in batch.candidates}
+    if outcome is None:
+        return
+    if outcome.batch_id != batch.batch_id:
+        yield f"its outcome names batch {outcome.batch_id}"
+    if missing := answers - set(state.results):
+        yield f"decided without a result for {', '.join(map(str, missing))}"
+        return
+    rule = PairingRule(**dict(outcome.rule))  # type: ignore[arg-type]
+    if decide(batch, state.results, rule, outcome.decided_at) != outcome:
+        yield "its outcome does not follow from its results and the rule on record"
+
+
+def _jsonl(ledger: "Reader", dataset: "Dataset") -> Iterator[str]:
+    """Each file must be, byte for byte, what the ledger would write."""
+    files = ledger.files()
+    expected = {}
+    for path, file in files.items():
+        if file.kept and dataset.digest(path, file.kept) != file.sha256:
+            yield f"{path}: its first {file.kept:,} bytes, past retention, changed or are gone"
+        expected[path] = _Running(file)
+    seq = ledger.mark("pruned")
+    last = ledger.mark("projected")
+    while states := ledger.decided(seq, STEP):
+        for seq, state in states:
+            if seq > last:
+                break
+            for name, new in rows_of(state).items():
+                path = dataset.jsonl_path(name, month_of(state))
+                if new and path not in expected:
+                    yield f"{path}: the ledger has rows of it and knows no such file"
+                    expected[path] = _Running(JsonlFile(bytes=0))
+                if new:
+                    expected[path].add(dataset.lines(new))
+        if seq >= last:
+            break
+    for path, running in expected.items():
+        size = dataset.size(path)
+        if size < running.length:
+            yield f"{path}: {size:,} bytes, and should have {running.length:,}"
+        elif running.file.bytes != running.length:
+            yield f"{path}: {running.file.bytes:,} bytes on record, {running.length:,} expected"
+        elif dataset.digest(path, running.length, start=running.file.kept) != running.digest():
+            yield f"{path}: differs from the ledger"
+
+
+class _Running:
+    """Length and hash of a file as it should be, from behind what cannot be written again."""
+
+    def __init__(self, file: JsonlFile) -> None:
+        self.file = file
+        self.length = file.kept
+        self._sha256 = hashlib.sha256()
+
+    def add(self, data: bytes) -> None:
+        self.length += len(data)
+        self._sha256.update(data)
+
+    def digest(self) -> str:
+        return self._sha256.hexdigest()
+
+
+def _parts(ledger: "Reader", dataset: "Dataset") -> Iterator[str]:
+    pruned = ledger.mark("pruned")
+    parts = ledger.parts()
+    for name in DATASETS:
+        last = 0
+        for part in (part for part in parts if part.dataset == name):
+            if part.first_seq <= last or part.last_seq < part.first_seq:
+                yield f"{part.path}: its range overlaps another one's"
+            if rows := _uncovered(ledger, name, max(last, pruned), part.first_seq):
+                yield f"{part.path}: {rows} rows before it are in no part"
+            last = part.last_seq
+    for part in parts:
+        if part.sha256 is not None:
+            yield from _part(ledger, dataset, part, pruned)
+
+
+def _uncovered(ledger: "Reader", name: str, after: int, before: int) -> int:
+    if before - after <= 1:
+        return 0
+    gap = Part(path="", dataset=name, first_seq=after + 1, last_seq=before - 1, rows=0)
+    return sum(1 for _ in rows_between(ledger, gap))
+
+
+def _part(ledger: "Reader", dataset: "Dataset", part: Part, pruned: int) -> Iterator[str]:
+    digest = dataset.part_digest(part.path)
+    if digest is None:
+        yield f"{part.path}: missing"
+    elif digest != part.sha256:
+        yield f"{part.path}: changed since it was sealed"
+    elif part.last_seq > pruned and not dataset.part_holds(
+        part.dataset, part.path, list(rows_between(ledger, part))
+    ):
+        yield f"{part.path}: differs from the ledger"

@@ -1,0 +1,168 @@
+"""Work on a data folder from outside the running system: check it, rebuild it, retell it."""
+
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from rlvr_ray.adapters.dataset import Dataset
+from rlvr_ray.adapters.ledger import Ledger, Operation, Reader
+from rlvr_ray.audit import audit
+from rlvr_ray.errors import ConfigError, LedgerError, RlvrError
+from rlvr_ray.mirror import WINDOW
+from rlvr_ray.projection import Projector
+from rlvr_ray.settings import Settings
+
+#: Milliseconds of an fsync above which acknowledgements are felt to be slow.
+SLOW_FSYNC_MS = 20.0
+
+
+def verify_store(settings: Settings) -> list[str]:
+    """What is wrong with ledger and files, one line each; a running system is not disturbed."""
+    ledger = Reader(settings.data_dir)
+    try:
+        return list(audit(ledger, _dataset(settings)))
+    finally:
+        ledger.close()
+
+
+def rebuild(settings: Settings) -> dict[str, bool]:
+    """Write every dataset file again from the ledger; by path, whether it is as it was before.
+
+    Raises LedgerError where a running system has the folder.
+    """
+    if not (settings.data_dir / "ledger.db").is_file():
+        raise LedgerError(f"{settings.data_dir} holds no ledger; there is nothing to rebuild from")
+    ledger = Ledger(settings.data_dir)
+
+    def commit(operation: Operation) -> object:
+        return ledger.commit([operation])[0]
+
+    try:
+        return Projector(ledger, commit, _dataset(settings), settings.dataset).rebuild()
+    finally:
+        ledger.close()
+
+
+async def replay(settings: Settings, since: datetime, told: Callable[[int], None]) -> int:
+    """Publish again every event committed since then; returns how many, ``told`` as it goes on.
+
+    They carry the ids that they had, so that consumers know them. Raises Unavailable, ConfigError.
+    """
+    from rlvr_ray.adapters.rabbitmq import RabbitMQ
+
+    publisher = RabbitMQ(settings.mirror)
+    ledger = Reader(settings.data_dir)
+    count = 0
+    try:
+        seq = ledger.first_event(since) - 1
+        while posted := ledger.events(seq, WINDOW):
+            await publisher.publish(posted)
+            seq = posted[-1].seq
+            count += len(posted)
+            told(count)
+    finally:
+        await publisher.close()
+        ledger.close()
+    return count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What the doctor found of one thing."""
+
+    name: str
+    state: Literal["ok", "warning", "failed"]
+    detail: str
+
+
+def doctor(settings: Settings) -> Iterator[Check]:
+    """Look at everything that this installation depends on."""
+    checks: dict[str, Callable[[Settings], list[Check]]] = {
+        "disk": _disk,
+        "ledger": _ledger,
+        "mirror": lambda settings: asyncio.run(_mirror(settings)),
+    }
+    for name, check in checks.items():
+        try:
+            yield from check(settings)
+        except (RlvrError, OSError) as error:
+            yield Check(name=name, state="failed", detail=str(error))
+
+
+def _disk(settings: Settings) -> list[Check]:
+    folder = settings.data_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    stat = os.statvfs(folder)
+    free, floor = stat.f_bavail * stat.f_frsize // 2**20, settings.ledger.min_free_mb
+    room = Check(
+        name="disk",
+        state="ok" if free >= floor else "failed",
+        detail=f"{folder}: {free:,} MiB free, asks are refused below {floor:,} MiB",
+    )
+    took = statistics.median(_fsync_ms(folder) for _ in range(10))
+    slow = took > SLOW_FSYNC_MS
+    detail = f"{took:.1f} ms" + ("; each acknowledgement waits for one" if slow else "")
+    return [room, Check(name="fsync", state="warning" if slow else "ok", detail=detail)]
+
+
+def _fsync_ms(folder: Path) -> float:
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"x" * 4096)
+        file.flush()
+        started = time.perf_counter()
+        os.fsync(file.fileno())
+        return 1000 * (time.perf_counter() - started)
+
+
+def _ledger(settings: Settings) -> list[Check]:
+    if not (settings.data_dir / "ledger.db").is_file():
+        return [Check(name="ledger", state="ok", detail="none yet; the first start makes it")]
+    ledger = Reader(settings.data_dir)
+    try:
+        counts, backlog = ledger.counts(), ledger.backlog()
+    finally:
+        ledger.close()
+    said = ", ".join(f"{count:,} {state}" for state, count in counts.items())
+    found = [Check(name="ledger", state="ok", detail=said)]
+    if settings.mirror.url is not None:
+        oldest = backlog.oldest or datetime.now(UTC)
+        age = (datetime.now(UTC) - oldest).total_seconds()
+        detail = f"{backlog.pending:,} events wait, the oldest for {age:,.0f} s"
+        old = age > settings.mirror.timeout_s
+        found.append(Check(name="backlog", state="warning" if old else "ok", detail=detail))
+    return found
+
+
+async def _mirror(settings: Settings) -> list[Check]:
+    from rlvr_ray.adapters.rabbitmq import RabbitMQ
+
+    if settings.mirror.url is None:
+        return [Check(name="mirror", state="ok", detail="off; set mirror.url to turn it on")]
+    broker, exchange = RabbitMQ(settings.mirror), settings.mirror.exchange
+    found = []
+    try:
+        await broker.open()
+        found.append(Check(name="broker", state="ok", detail=f"exchange {exchange} is declared"))
+        await broker.try_publishing()
+        found.append(Check(name="permissions", state="ok", detail=f"may publish to {exchange}"))
+        lost = await broker.unrouted()
+        detail = f"no event waits in {exchange}.unrouted"
+        if lost:
+            detail = f"{lost:,} events in {exchange}.unrouted: no queue was bound for them"
+        found.append(Check(name="bindings", state="warning" if lost else "ok", detail=detail))
+    except ConfigError as error:
+        found.append(Check(name="permissions", state="failed", detail=str(error)))
+    finally:
+        await broker.close()
+    return found
+
+
+def _dataset(settings: Settings) -> Dataset:
+    return Dataset(settings.data_dir, settings.dataset.parquet_uri)

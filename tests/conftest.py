@@ -1,0 +1,21 @@
+"""What tests of several kinds share."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.broker import Broker
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One RabbitMQ for the run; who mistreats it leaves it as found."""
+    with Broker(tmp_path_factory.mktemp("broker")) as running:
+        yield running
+
+
+@pytest.fixture
+def exchange_name() -> str:
+    """An exchange of the test's own on the one broker."""
+    return f"rlvr_events_{uuid4().hex}"
