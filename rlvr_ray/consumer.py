@@ -31,7 +31,7 @@ import math
 import random
 import reprlib
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -49,7 +49,7 @@ from aio_pika.abc import (
     AbstractIncomingMessage,
     AbstractQueue,
 )
-from aiormq.exceptions import ChannelNotFoundEntity, InvalidFrameError
+from aiormq.exceptions import ChannelNotFoundEntity, InvalidFrameError, PublishError
 from pamqp.common import FieldTable
 
 from rlvr_ray import amqp
@@ -64,7 +64,10 @@ log = logging.getLogger(__name__)
 
 EXCHANGE = "rlvr_events"
 MAX_BYTES = 1024 * 1024  #: of one message; larger ones are refused unread
-TIMEOUT_S = 30.0  #: of connecting, of declaring what is needed, of publishing one event
+#: For connecting, and for declaring what is needed: RabbitMQ forgets to answer some requests that
+#: come while it starts.
+SETUP_S = 10.0
+PUBLISH_S = 30.0  #: until the broker has confirmed an event
 CLOSE_S = 5.0  #: for saying goodbye to a broker that may be hanging
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0  #: between attempts; doubles from one to the next
 KEEP_IN_MEMORY, KEEP_IN_FILE = 100_000, 1_000_000  #: ids of handled events
@@ -237,20 +240,24 @@ class Consumer:
             headers={"schema_version": SCHEMA_VERSION},
             type=body["event_type"],
         )
+        key = body["event_type"]
+        if self._connection is None:
+            raise Unavailable("not connected: publish while run() is running")
         with amqp.translated(self._broker):
-            async with asyncio.timeout(TIMEOUT_S):
-                if self._connection is None:
-                    raise Unavailable("not connected: publish while run() is running")
+            async with asyncio.timeout(PUBLISH_S):
                 if self._publisher is None or self._publisher.is_closed:
                     self._publisher = await self._connection.channel(on_return_raises=True)
                 exchange = await self._publisher.get_exchange(self._exchange, ensure=False)
-                await exchange.publish(message, routing_key=body["event_type"], mandatory=True)
+                try:
+                    await exchange.publish(message, key, mandatory=True)
+                except PublishError:
+                    raise Unavailable(f"no queue of {self._exchange} takes {key}") from None
 
     @contextlib.asynccontextmanager
     async def _subscribed(self) -> AsyncIterator[_Deliveries]:
         async with _connected(self._url) as connection:
             with amqp.translated(self._broker):
-                async with asyncio.timeout(TIMEOUT_S):
+                async with asyncio.timeout(SETUP_S):
                     channel = await connection.channel()
                     await channel.set_qos(self._prefetch)
                     await _find(channel, self._exchange)
@@ -314,7 +321,7 @@ class Consumer:
 
 async def tail(
     url: str, exchange: str = EXCHANGE, keys: Sequence[str] = ("#",)
-) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
     """The routing key and the body of each event from now on; nothing is kept for later.
 
     Bodies are JSON objects that need not fit the schema; other messages are logged and left out.
@@ -324,7 +331,7 @@ async def tail(
     broker = _broker(url)
     async with _connected(url) as connection:
         with amqp.translated(broker):
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(SETUP_S):
                 channel = await connection.channel()
                 await _find(channel, exchange)
                 queue = await channel.declare_queue(
@@ -497,7 +504,7 @@ async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
     broker = _broker(url)
     with amqp.translated(broker):
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(SETUP_S):
                 connection = await amqp.connect(url, "rlvr_ray consumer")
         except InvalidFrameError:  # what aiormq makes of a refusal at the last step
             why = "the virtual host is missing, or down, or closed to this user"

@@ -165,7 +165,7 @@ class Projector:
                 if count >= self._settings.seal_rows:
                     parts.append(self._part(name, month, covered, count))
                     covered, count = [], 0
-            if count and (rest or month != unplanned[-1][1]):
+            if count and (rest or covered[-1] != unplanned[-1][0]):
                 parts.append(self._part(name, month, covered, count))
                 count = 0
             self._pending[name] = count

@@ -12,6 +12,7 @@ import aio_pika
 import psutil
 import pytest
 from aio_pika.abc import AbstractChannel
+from aiormq.exceptions import ChannelAccessRefused
 
 from tests.broker import Broker, unpack
 
@@ -81,6 +82,7 @@ async def test_an_orderly_stop_leaves_no_process_and_all_messages(
         await publish(before, exchange_name, b"kept")
     processes = broker.processes()
     assert {"beam.smp", "epmd"} <= {process.name() for process in processes}
+    broker.pause()  # is no hindrance
 
     broker.stop()
 
@@ -131,10 +133,10 @@ async def test_a_user_may_do_what_was_granted(broker: Broker, exchange_name: str
     async with channel(broker.url) as owner, channel(url) as guest:
         await declare(owner, exchange_name)
         await publish(guest, exchange_name, b"granted")
-        with pytest.raises(aio_pika.exceptions.ChannelAccessRefused):
+        with pytest.raises(ChannelAccessRefused):
             await declare(guest, f"{exchange_name}_more")
-    queues = broker.ctl("list_queues", "name", "messages").splitlines()
-    assert f"{exchange_name}\t1" in queues
+        assert await take(owner, exchange_name) == b"granted"
+    assert exchange_name in broker.ctl("list_queues", "name").splitlines()
 
 
 def test_it_listens_on_loopback_alone(broker: Broker) -> None:
@@ -165,7 +167,7 @@ def test_it_lives_as_long_as_the_run_and_no_longer(tmp_path: Path) -> None:
 def test_a_failed_start_shows_the_log_and_leaves_nothing(tmp_path: Path) -> None:
     broken = Broker(tmp_path)
     (tmp_path / "rabbitmq.conf").write_text("no_such_key = 1\n")
-    with pytest.raises(RuntimeError, match=r"did not start(.|\n)*no_such_key"):
+    with pytest.raises(RuntimeError, match="no_such_key"):
         broken.start()
     assert broken.processes() == []
 

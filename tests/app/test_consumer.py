@@ -5,15 +5,17 @@ import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.exceptions import PublishError
 
 from rlvr_ray import amqp, consumer
 from rlvr_ray.consumer import (
@@ -142,7 +144,8 @@ class Bus:
                     known |= {"message_id": body["event_id"], "type": body["event_type"]}
                     key = body["event_type"]
                 raw = body if isinstance(body, bytes) else data(body)
-                await exchange.publish(aio_pika.Message(raw, **known | properties), key)
+                message = aio_pika.Message(raw, **known | properties)
+                await exchange.publish(message, key, mandatory=False)
 
     async def take(self, queue: str, count: int = 1) -> list[AbstractIncomingMessage]:
         """Wait for so many messages and take them."""
@@ -379,7 +382,9 @@ async def test_a_message_without_properties_is_read(bus: Bus, make: Start, log: 
     """Whoever publishes without an id, or with odd headers, is known by the body."""
     handler = Handler()
     async with running(make(), handler, log):
-        await bus.send(data(answer()), data(answer()), headers=None)
+        with pytest.MonkeyPatch.context() as patch:  # aiormq gives messages without id a random one
+            patch.setattr("aiormq.channel.UUID", lambda **_: SimpleNamespace(hex=None))
+            await bus.send(data(answer()), data(answer()), headers=None)
         await bus.send(answer("odd"), headers={"seq": "first", "x-delivery-count": "many"})
         first, odd = await handler.next(), await handler.next()
     assert (first.seq, first.attempt) == (None, 1)
@@ -485,8 +490,9 @@ async def test_it_declares_a_queue_again_that_was_deleted(bus: Bus, make: Start,
 
 
 async def test_it_outlasts_a_broker_that_is_down_restarts_or_crashes(
-    broker: Broker, bus: Bus, make: Start, log: Log
+    broker: Broker, bus: Bus, make: Start, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(consumer, "SETUP_S", 1)
     handler = Handler()
     await asyncio.to_thread(broker.stop)
     try:
@@ -513,7 +519,7 @@ async def test_it_outlasts_a_broker_that_hangs(
 ) -> None:
     """Three missed heartbeats end the connection; new ones are not answered."""
     monkeypatch.setattr(amqp, "HEARTBEAT_S", 1)
-    monkeypatch.setattr(consumer, "TIMEOUT_S", 1)
+    monkeypatch.setattr(consumer, "SETUP_S", 1)
     handler = Handler()
     async with running(make(), handler, log):
         broker.pause()
@@ -713,8 +719,7 @@ async def test_an_event_that_nobody_takes_is_not_published(
             async with queue.iterator() as messages, asyncio.timeout(PATIENCE):
                 message = await anext(messages)
     assert json.loads(message.body)["answer_event_id"] == answer()["event_id"]
-    assert problems
-    assert problems[0].endswith("('NO_ROUTE', 'verification.completed')")
+    assert set(problems) == {f"no queue of {exchange_name} takes verification.completed"}
     await bus.delete(bus.queue, bus.dead)
 
 
@@ -738,11 +743,11 @@ async def test_publishing_to_a_blocked_broker_gives_up(
     async with running(consumer_, Handler(), log):
         await asyncio.to_thread(broker.block)
         try:
-            monkeypatch.setattr(consumer, "TIMEOUT_S", 0.3)
+            monkeypatch.setattr(consumer, "PUBLISH_S", 0.3)
             with pytest.raises(Unavailable, match="did not answer in time"):
                 await consumer_.publish(answer())
         finally:
-            monkeypatch.setattr(consumer, "TIMEOUT_S", 10)
+            monkeypatch.setattr(consumer, "PUBLISH_S", PATIENCE)
             await asyncio.to_thread(broker.unblock)
         await consumer_.publish(answer())
 
@@ -750,10 +755,10 @@ async def test_publishing_to_a_blocked_broker_gives_up(
 # Watching.
 
 
-async def follow(url: str, exchange: str, keys: Sequence[str] = ("#",)) -> list[tuple[str, Body]]:
-    """Events until that of a document."""
+async def follow(bus: Bus, *keys: str) -> list[tuple[str, Body]]:
+    """Events up to the answer "last"."""
     found = []
-    async with contextlib.aclosing(tail(url, exchange, keys)) as live:
+    async with contextlib.aclosing(tail(bus.url, bus.exchange, keys or ("#",))) as live:
         async for key, body in live:
             found.append((key, body))
             if body.get("answer") == "last":
@@ -761,24 +766,23 @@ async def follow(url: str, exchange: str, keys: Sequence[str] = ("#",)) -> list[
     return found
 
 
-async def bound(bus: Bus, broker: Broker) -> None:
+async def watched(bus: Bus) -> None:
     """Wait until somebody reads the exchange."""
-    async with asyncio.timeout(PATIENCE):
-        async with bus.channel() as channel:
-            exchange = await channel.get_exchange(bus.exchange)
-            while True:
-                with contextlib.suppress(aio_pika.exceptions.PublishError):
-                    await exchange.publish(aio_pika.Message(b"no event"), "answer.generated")
-                    return
-                await asyncio.sleep(0.01)
+    async with bus.channel() as channel, asyncio.timeout(PATIENCE):
+        exchange = await channel.get_exchange(bus.exchange)
+        while True:
+            with contextlib.suppress(PublishError):
+                await exchange.publish(aio_pika.Message(b"no event"), "answer.generated")
+                return
+            await asyncio.sleep(0.01)
 
 
 async def test_tail_shows_what_comes(broker: Broker, exchange_name: str, log: Log) -> None:
     bus = Bus(broker.url, exchange_name)
     async with bus.channel() as channel:
         await channel.declare_exchange(exchange_name, "topic", durable=True)
-    watching = asyncio.create_task(follow(bus.url, exchange_name))
-    await bound(bus, broker)
+    watching = asyncio.create_task(follow(bus))
+    await watched(bus)
     odd = data({"hello": "world"})
     await bus.send(answer("one"), odd, answer("last"))
     async with asyncio.timeout(PATIENCE):
@@ -787,7 +791,7 @@ async def test_tail_shows_what_comes(broker: Broker, exchange_name: str, log: Lo
             ("answer.generated", {"hello": "world"}),
             ("answer.generated", answer("last")),
         ]
-    await log.until("left out None: the message is not JSON")
+    await log.until("the message is not JSON")
 
 
 async def test_tail_says_that_there_is_no_exchange(broker: Broker) -> None:
@@ -804,8 +808,8 @@ async def test_tail_ends_with_the_connection(broker: Broker, exchange_name: str)
     bus = Bus(broker.url, exchange_name)
     async with bus.channel() as channel:
         await channel.declare_exchange(exchange_name, "topic", durable=True)
-    watching = asyncio.create_task(follow(bus.url, exchange_name))
-    await bound(bus, broker)
+    watching = asyncio.create_task(follow(bus))
+    await watched(bus)
     await asyncio.to_thread(broker.ctl, "close_all_connections", "for a test")
     with pytest.raises(Unavailable, match="the broker ended the subscription"):
         await watching

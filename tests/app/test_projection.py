@@ -1,7 +1,5 @@
 """From the ledger to the files, with crashes at every point that matters."""
 
-import contextlib
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,136 +13,21 @@ import pytest
 from rlvr_ray import projection as module
 from rlvr_ray.adapters.dataset import Dataset
 from rlvr_ray.adapters.ledger import Ledger
-from rlvr_ray.core import rows
-from rlvr_ray.core.pairing import PairingRule, Result, decide
-from rlvr_ray.core.records import Kind
 from rlvr_ray.ports import BatchState
 from rlvr_ray.projection import Projector
 from rlvr_ray.settings import DatasetSettings
-from tests.builders import DECIDED, batch, context, failed, verification
-
-DPO = "dpo_data/dpo_data_202603.jsonl"
-TRAINING = "training_data/training_data_202603.jsonl"
-#: What tears lines, columns and encodings.
-ODD = (
-    'U+2028 \u2028, U+2029 \u2029, NEL \x85, \v\f\x1c\x1d\x1e, CRLF \r\n, "quotes", \\, 🦆, \ufeff'
+from tests.builders import context
+from tests.folders import (
+    DPO,
+    MIXED,
+    ODD,
+    TRAINING,
+    Folder,
+    decide_in,
+    decided,
+    expected,
+    same_files,
 )
-Scores = Sequence[float | str]
-
-
-def decided(
-    number: int,
-    scores: Scores = (0.9, 0.7, 0.5),
-    *,
-    at: datetime = DECIDED,
-    answers: Sequence[str] | None = None,
-    rule: PairingRule | None = None,
-    **changes: Any,
-) -> BatchState:
-    """A decided batch; a score that is a text is the reason of a failure."""
-    answers = answers or [f"answer {i} of {number}" for i in range(len(scores))]
-    recorded = batch(answers, f"Question {number}?", **changes)
-    results: dict[Any, Result] = {
-        c.event_id: failed(c, s) if isinstance(s, str) else verification(c, s, s)
-        for c, s in zip(recorded.candidates, scores, strict=True)
-    }
-    return BatchState(
-        batch=recorded,
-        results=results,
-        outcome=decide(recorded, results, rule or PairingRule(), at),
-    )
-
-
-#: One of each kind that makes other rows: a pair, no pair, a failure, a single answer, odd texts.
-MIXED = (
-    decided(0),
-    decided(1, (0.9, 0.89)),
-    decided(2, (0.9, "the judge is silent", 0.5)),
-    decided(3, (0.8,), kind=Kind.SINGLE),
-    decided(4, (0.95, 0.2), answers=(ODD, f"rejected {ODD}")),
-    decided(5, ("all", "of", "them failed")),
-    decided(6, (0.75, 0.5), rule=PairingRule(prompt="rag", quality_filter=True)),
-    decided(7, (1.0, 0.0), contexts=(context("", -0.25, source="ünï.md", chunk_index=7, start=9),)),
-)
-
-
-class Folder:
-    """A data folder and what it holds."""
-
-    def __init__(self, path: Path, settings: DatasetSettings | None = None) -> None:
-        self.path = path
-        self.settings = settings or DatasetSettings()
-
-    @contextlib.contextmanager
-    def open(self) -> Iterator[tuple[Ledger, Projector]]:
-        """One run of the program up to a crash: nothing is sealed at the end."""
-        ledger = Ledger(self.path)
-        try:
-            projector = Projector(ledger, Dataset(self.path), self.settings)
-            projector.mend()
-            yield ledger, projector
-        finally:
-            ledger.close()
-
-    def run(self, states: Sequence[BatchState] = (), *, seal: bool = True) -> None:
-        """One orderly run that decides some batches, one after the other."""
-        with self.open() as (ledger, projector):
-            projector.project()
-            for state in states:
-                decide_in(ledger, state)
-                projector.project()
-                projector.seal_due()
-            if seal:
-                projector.seal_all()
-
-    def files(self) -> dict[str, bytes]:
-        """Every dataset file and its bytes."""
-        found = sorted(p for p in self.path.glob("*_data/**/*") if p.is_file())
-        return {str(p.relative_to(self.path)): p.read_bytes() for p in found}
-
-    def lines(self, path: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.path / path).read_bytes().splitlines()]
-
-    def parts(self, dataset: str) -> list[list[dict[str, Any]]]:
-        """The rows of each part, in the order of their names."""
-        found = sorted((self.path / dataset).glob("parquet/*.parquet"))
-        return [pq.read_table(p).to_pylist() for p in found]
-
-    def sealed(self, dataset: str) -> list[dict[str, Any]]:
-        return [row for part in self.parts(dataset) for row in part]
-
-
-def decide_in(ledger: Ledger, state: BatchState) -> None:
-    outcome = state.outcome
-    assert outcome is not None
-    ledger.commit([lambda it: it.record(state.batch), lambda it: it.decide(state.results, outcome)])
-
-
-def expected(states: Sequence[BatchState]) -> dict[str, list[rows.Row]]:
-    """The rows that states make, by dataset, as JSON holds them."""
-    found: dict[str, list[rows.Row]] = {"dpo_data": [], "training_data": []}
-    for state in states:
-        assert state.outcome is not None
-        for name, new in rows.of_batch(state.batch, state.results, state.outcome).items():
-            found[name] += new
-    plain: dict[str, list[rows.Row]] = json.loads(json.dumps(found))
-    return plain
-
-
-def same_files(found: Mapping[str, bytes], wanted: Mapping[str, bytes]) -> None:
-    """Fail with the first difference; a diff of whole files would say nothing."""
-    assert sorted(found) == sorted(wanted)
-    for path, content in wanted.items():
-        if found[path] != content:
-            at = next(
-                (i for i, (a, b) in enumerate(zip(found[path], content, strict=False)) if a != b),
-                min(len(found[path]), len(content)),
-            )
-            around = slice(max(0, at - 40), at + 40)
-            pytest.fail(
-                f"{path} differs at byte {at} of {len(content)}: "
-                f"{found[path][around]!r} is not {content[around]!r}"
-            )
 
 
 @pytest.fixture
@@ -265,6 +148,7 @@ class TestTornTails:
         monkeypatch.setattr("os.fsync", lambda _: None)  # thousands of rounds; nobody pulls a plug
         folder.run(self.STATES)
         ledger = Ledger(folder.path)
+        reader = ledger.reader()
         ledger._db.pragma("synchronous", "off")
         lines = {path: data for path, data in wanted.items() if path.endswith(".jsonl")}
 
@@ -273,12 +157,18 @@ class TestTornTails:
             for name, size in noted.items():
                 (folder.path / name).write_bytes(wanted[name][:size])
             (folder.path / path).write_bytes(content)
-            projector = Projector(ledger, Dataset(folder.path), folder.settings)
+            projector = Projector(
+                reader,
+                lambda operation: ledger.commit([operation])[0],
+                Dataset(folder.path),
+                folder.settings,
+            )
             projector.mend()
             projector.project()
             same_files({p: (folder.path / p).read_bytes() for p in (DPO, TRAINING)}, lines)
 
         yield check
+        reader.close()
         ledger.close()
         same_files(folder.files(), wanted)
 
@@ -443,16 +333,100 @@ def test_a_crash_while_mending_is_mended(
 def test_leftovers_of_an_unfinished_part_are_no_part(folder: Folder, tmp_path: Path) -> None:
     folder.run(MIXED)
     wanted = undisturbed(tmp_path, MIXED)
-    leftovers = []
-    for path in wanted:
-        if path.endswith(".parquet"):
-            (folder.path / path).with_suffix(".tmp").write_bytes(b"PAR1 torn")
-            (folder.path / path).unlink()
-            leftovers.append(path)
-    assert len(leftovers) == 2
+    parts = [path for path in wanted if path.endswith(".parquet")]
+    assert len(parts) == 2
+    for path in parts:
+        (folder.path / f"{path}.tmp").write_bytes(b"PAR1 torn")
+        (folder.path / path).unlink()
     folder.run()
-    found = {path: data for path, data in folder.files().items() if not path.endswith(".tmp")}
-    same_files(found, wanted)
+    same_files(folder.files(), wanted)
+
+
+class TestRebuild:
+    """Every file again, from the ledger alone."""
+
+    def rebuild(self, folder: Folder) -> dict[str, bool]:
+        with folder.open() as (_, projector):
+            return projector.rebuild()
+
+    def test_what_was_in_order_comes_out_the_same(self, folder: Folder) -> None:
+        folder.run(MIXED)
+        before = folder.files()
+        assert self.rebuild(folder) == dict.fromkeys(before, True)
+        same_files(folder.files(), before)
+
+    def test_what_was_deleted_comes_back(self, folder: Folder) -> None:
+        """Nothing is there to compare with: it counts as what it was."""
+        folder.settings = DatasetSettings(seal_rows=3)
+        folder.run(MIXED)
+        before = folder.files()
+        with folder.open() as (_, projector):
+            for path in before:
+                (folder.path / path).unlink()
+            assert projector.rebuild() == dict.fromkeys(before, True)
+        same_files(folder.files(), before)
+
+    def test_what_was_changed_is_told_and_mended(self, folder: Folder) -> None:
+        folder.run(MIXED)
+        before = folder.files()
+        for path, data in before.items():
+            middle = len(data) // 2
+            changed = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+            (folder.path / path).write_bytes(changed)
+        found = self.rebuild(folder)
+        same_files(folder.files(), before)
+        assert {path: found[path] for path in (DPO, TRAINING)} == {DPO: False, TRAINING: False}
+        parts = [path for path in before if path.endswith(".parquet")]
+        assert [found[path] for path in parts] == [True, True], "what was sealed came out again"
+
+    def test_only_what_changed_is_told(self, folder: Folder) -> None:
+        folder.run(MIXED)
+        file = folder.path / DPO
+        file.write_bytes(file.read_bytes().replace(b"chosen", b"CHOSEN", 1))
+        assert {path for path, same in self.rebuild(folder).items() if not same} == {DPO}
+
+    def test_rows_that_were_not_written_yet_are_written_too(
+        self, folder: Folder, tmp_path: Path
+    ) -> None:
+        folder.run(MIXED[:4], seal=False)
+        with folder.open() as (ledger, projector):
+            for state in MIXED[4:]:
+                decide_in(ledger, state)
+            assert projector.rebuild() == {DPO: True, TRAINING: True}
+            projector.seal_all()
+        same_files(folder.files(), undisturbed(tmp_path, MIXED))
+
+    def test_an_empty_ledger_has_nothing_to_rebuild(self, folder: Folder) -> None:
+        assert self.rebuild(folder) == {}
+        assert folder.files() == {}
+
+    @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+    @pytest.mark.parametrize(
+        ("kind", "name"),
+        [
+            (Ledger, "forget_files"),
+            (Ledger, "seal_part"),
+            (Dataset, "append"),
+            (Ledger, "advance"),
+            (Dataset, "write_part"),
+        ],
+    )
+    def test_one_that_was_cut_off_is_finished_at_the_next_start(
+        self,
+        folder: Folder,
+        monkeypatch: pytest.MonkeyPatch,
+        kind: type,
+        name: str,
+        after: bool,
+    ) -> None:
+        folder.run(MIXED)
+        before = folder.files()
+        with folder.open() as (_, projector):
+            crash_in(kind, name, monkeypatch, after=after)
+            with pytest.raises(Crash):
+                projector.rebuild()
+        folder.run()
+        same_files(folder.files(), before)
 
 
 class TestSealing:
@@ -551,3 +525,13 @@ class TestMonths:
             "dpo_data/parquet/dpo_data_202603_000000000001-000000000002.parquet",
             "dpo_data/parquet/dpo_data_202603_000000000003-000000000003.parquet",
         ]
+
+    def test_months_that_come_again_are_sealed_whole(self, folder: Folder) -> None:
+        """What lies between two parts would be in none, for parts are made in order."""
+        folder.settings = DatasetSettings(seal_rows=4)
+        folder.run(self.STATES)
+        assert sorted(row["prompt"] for row in folder.sealed("dpo_data")) == [
+            f"Question {number}?" for number in range(5)
+        ]
+        folder.run([decided(9, at=self.MIDNIGHT + timedelta(hours=2))])
+        assert len(folder.sealed("dpo_data")) == 6

@@ -357,7 +357,7 @@ VERIFIER = {
 
 
 def completed(**changes: Any) -> Body:
-    given = {"faithfulness": 1.0, "relevancy": 0.5, "verifier": VERIFIER, "duration_ms": 12}
+    given: Body = {"faithfulness": 1.0, "relevancy": 0.5, "verifier": VERIFIER, "duration_ms": 12}
     return verification_completed(received(), **given | changes)
 
 
