@@ -43,9 +43,14 @@ async def connect(url: str, name: str) -> AbstractConnection:
     Call it inside ``translated``.
     """
     parsed = URL(url)
-    return await aio_pika.connect(
-        parsed.with_query({"heartbeat": HEARTBEAT_S, "name": name, **parsed.query})
-    )
+    asked = parsed.with_query({"heartbeat": HEARTBEAT_S, "name": name, **parsed.query})
+    try:
+        return await aio_pika.connect(asked)
+    except amqp.InvalidFrameError:  # what it says to a virtual host that it does not open
+        raise ConfigError(
+            f"the broker at {parsed.host} does not open the virtual host {parsed.path[1:] or '/'}: "
+            "it does not exist, or the user may not use it"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -1,26 +1,28 @@
 """The ledger: what it acknowledged is there, whatever happens next."""
 
+import json
 import os
 import random
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
-from rlvr_ray.adapters import ledger as module
-from rlvr_ray.adapters.ledger import Ledger, Operation
+from rlvr_ray.adapters.ledger import Ledger, Operation, Reader, schema, writer
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import Batch, Judge, Kind, Outcome, Statement, Usage
 from rlvr_ray.errors import LedgerError, Overloaded
-from rlvr_ray.ports import Part
+from rlvr_ray.ports import Ingested, JsonlFile, Part, Posted
 from tests.builders import CREATED, DECIDED, batch, candidate, context, failed, verification
 from tests.fakes import PATIENCE
 
@@ -42,15 +44,18 @@ def outcome_of(asked: Batch, results: dict[Any, Result]) -> Outcome:
 
 
 def recording(asked: Batch) -> Operation:
-    return lambda ledger: ledger.record(asked)
+    return lambda ledger: ledger.record([asked])[0]
 
 
-def keep(ledger: Ledger, asked: Batch, *scores: float | str) -> Outcome:
-    """Record and decide a batch."""
+def deciding(asked: Batch, *scores: float | str) -> Operation:
     results = results_of(asked, *scores)
-    outcome = outcome_of(asked, results)
-    ledger.commit([recording(asked), lambda it: it.decide(results, outcome)])
-    return outcome
+    return lambda ledger: ledger.decide(asked, results, outcome_of(asked, results))
+
+
+def settle(ledger: Ledger, asked: Batch, *scores: float | str) -> Outcome:
+    """Record and decide a batch."""
+    ledger.commit([recording(asked), deciding(asked, *scores)])
+    return outcome_of(asked, results_of(asked, *scores))
 
 
 @pytest.fixture
@@ -77,12 +82,19 @@ class TestRecord:
         operations = [recording(first), recording(second)]
         assert ledger.commit(operations) == [first, first]
 
+    def test_one_operation_may_record_many(self, ledger: Ledger) -> None:
+        asked = [batch(question=f"Question {n}?") for n in range(3)]
+        ledger.commit([recording(asked[1])])
+        other = replace(asked[0], question="Another?")
+        assert ledger.commit([lambda it: it.record([*asked, other])]) == [[*asked, asked[0]]]
+        assert ledger.counts() == {"open": 3}
+
     def test_an_unknown_batch_is_none(self, ledger: Ledger) -> None:
         assert ledger.find(ids.derive("nobody")) is None
 
     def test_recording_a_decided_batch_again_does_not_open_it(self, ledger: Ledger) -> None:
         asked = batch()
-        keep(ledger, asked, 0.9, 0.7, 0.5)
+        settle(ledger, asked, 0.9, 0.7, 0.5)
         assert ledger.commit([recording(asked)]) == [asked]
         assert ledger.open_batches(0, 10) == []
         assert ledger.counts() == {"open": 0, "pair": 1}
@@ -91,9 +103,8 @@ class TestRecord:
 class TestDecide:
     def test_the_first_decision_stays(self, ledger: Ledger) -> None:
         asked = batch()
-        first = keep(ledger, asked, 0.9, 0.7, 0.5)
-        other = results_of(asked, 0.1, "silent", 0.95)
-        ledger.commit([lambda it: it.decide(other, outcome_of(asked, other))])
+        first = settle(ledger, asked, 0.9, 0.7, 0.5)
+        ledger.commit([deciding(asked, 0.1, "silent", 0.95)])
         state = ledger.find(asked.batch_id)
         assert state is not None
         assert state.outcome == first
@@ -103,10 +114,10 @@ class TestDecide:
 
     def test_a_batch_that_is_not_recorded_cannot_be_decided(self, ledger: Ledger) -> None:
         asked = batch()
-        results = results_of(asked, 0.9, 0.7, 0.5)
-        with pytest.raises(LedgerError, match="FOREIGN KEY"):
-            ledger.commit([lambda it: it.decide(results, outcome_of(asked, results))])
+        with pytest.raises((TypeError, LedgerError)):
+            ledger.commit([deciding(asked, 0.9, 0.7, 0.5)])
         assert ledger.decided(0, 10) == []
+        assert ledger.events(0, 10) == []
 
 
 class TestCommit:
@@ -121,7 +132,7 @@ class TestCommit:
         with pytest.raises(ZeroDivisionError):
             ledger.commit([recording(asked), lambda it: it.advance(7, {"f": 1}), failing])
         assert ledger.find(asked.batch_id) is None
-        assert (ledger.projected(), ledger.files()) == (0, {})
+        assert (ledger.mark("projected"), ledger.files()) == (0, {})
         assert ledger.find(kept.batch_id) is not None
         assert ledger.commit([recording(asked)]) == [asked], "it goes on"
 
@@ -140,7 +151,7 @@ class TestCommit:
     def test_nothing_of_an_unfinished_commit_survives(self, tmp_path: Path) -> None:
         ledger = Ledger(tmp_path)
         ledger._db.execute("BEGIN IMMEDIATE")
-        ledger.record(batch())
+        ledger.record([batch()])
         ledger.close()
         ledger = Ledger(tmp_path)
         assert ledger.counts() == {"open": 0}
@@ -201,7 +212,7 @@ class TestRoundTrip:
         }
         outcome = decide(asked, results, PairingRule(prompt="rag", quality_filter=True), DECIDED)
         with_ledger = Ledger(tmp_path)
-        with_ledger.commit([recording(asked), lambda it: it.decide(results, outcome)])
+        with_ledger.commit([recording(asked), lambda it: it.decide(asked, results, outcome)])
         with_ledger.close()
 
         again = Ledger(tmp_path)
@@ -214,7 +225,7 @@ class TestRoundTrip:
 
     def test_every_field_of_a_pair_survives(self, ledger: Ledger) -> None:
         asked = batch()
-        outcome = keep(ledger, asked, 0.9, 0.7, 0.5)
+        outcome = settle(ledger, asked, 0.9, 0.7, 0.5)
         state = ledger.find(asked.batch_id)
         assert state is not None
         assert (state.batch, state.outcome) == (asked, outcome)
@@ -235,14 +246,14 @@ class TestRoundTrip:
         )
         ledger.close()
         ledger = Ledger(tmp_path)
-        assert ledger.projected() == 4
-        assert ledger.files() == {"a.jsonl": 11, ODD: 2**40}
-        assert ledger.unsealed_parts() == [part]
-        assert ledger.sealed_paths() == ["b.parquet"]
+        assert ledger.mark("projected") == 4
+        assert ledger.files() == {"a.jsonl": JsonlFile(bytes=11), ODD: JsonlFile(bytes=2**40)}
+        assert ledger.parts() == [part, replace(other, sha256="00" * 32)]
+        assert ledger.parts(unsealed=True) == [part]
         ledger.commit([lambda it: it.seal_part("b.parquet", None)])
-        assert ledger.unsealed_parts() == [part, other]
+        assert ledger.parts(unsealed=True) == [part, other]
         ledger.commit([lambda it: it.forget_files()])
-        assert (ledger.projected(), ledger.files()) == (0, {})
+        assert (ledger.mark("projected"), ledger.files()) == (0, {})
         ledger.close()
 
 
@@ -252,10 +263,10 @@ class TestReading:
         random.Random(5).shuffle(asked)
         for one in asked:
             ledger.commit([recording(one)])
-        keep(ledger, asked[2], 0.9, 0.7, 0.5)
+        settle(ledger, asked[2], 0.9, 0.7, 0.5)
         left = [b for b in asked if b is not asked[2]]
         found = ledger.open_batches(0, 100)
-        assert [b for _, b in found] == left
+        assert [state.batch for _, state in found] == left
         assert [seq for seq, _ in found] == sorted({seq for seq, _ in found})
 
         cursor, paged = 0, []
@@ -270,7 +281,7 @@ class TestReading:
         ledger.commit([recording(b) for b in asked])
         order = [asked[n] for n in (3, 0, 4, 1)]
         for one in order:
-            keep(ledger, one, 0.9, 0.7, 0.5)
+            settle(ledger, one, 0.9, 0.7, 0.5)
         found = ledger.decided(0, 100)
         assert [state.batch for _, state in found] == order
         assert [seq for seq, _ in found] == [1, 2, 3, 4]
@@ -279,11 +290,11 @@ class TestReading:
 
     def test_counts(self, ledger: Ledger) -> None:
         assert ledger.counts() == {"open": 0}
-        keep(ledger, batch(question="1"), 0.9, 0.7, 0.5)
-        keep(ledger, batch(question="2"), 0.9, 0.7, 0.5)
-        keep(ledger, batch(question="3"), 0.9, "silent", 0.5)
-        keep(ledger, batch(("a", "b"), question="4"), 0.8, 0.8)
-        keep(ledger, batch(("a",), question="5", kind=Kind.SINGLE), 0.8)
+        settle(ledger, batch(question="1"), 0.9, 0.7, 0.5)
+        settle(ledger, batch(question="2"), 0.9, 0.7, 0.5)
+        settle(ledger, batch(question="3"), 0.9, "silent", 0.5)
+        settle(ledger, batch(("a", "b"), question="4"), 0.8, 0.8)
+        settle(ledger, batch(("a",), question="5", kind=Kind.SINGLE), 0.8)
         ledger.commit([recording(batch(question="6"))])
         assert ledger.counts() == {
             "open": 1,
@@ -294,9 +305,9 @@ class TestReading:
         }
 
     def test_unplanned_counts_the_rows_of_each_dataset(self, ledger: Ledger) -> None:
-        keep(ledger, batch(question="1"), 0.9, 0.7, 0.5)
-        keep(ledger, batch(("a", "b"), question="2"), 0.8, 0.8)
-        keep(ledger, batch(question="3"), 0.9, 0.7, 0.5)
+        settle(ledger, batch(question="1"), 0.9, 0.7, 0.5)
+        settle(ledger, batch(("a", "b"), question="2"), 0.8, 0.8)
+        settle(ledger, batch(question="3"), 0.9, 0.7, 0.5)
         assert ledger.unplanned("training_data") == [], "nothing is projected yet"
         ledger.commit([lambda it: it.advance(2, {})])
         assert ledger.unplanned("training_data") == [(1, "202603", 3), (2, "202603", 2)]
@@ -380,7 +391,7 @@ class TestLock:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whoever mends what was wrong can go on in the same process."""
-        monkeypatch.setattr(module, "SCHEMA", "CREATE nonsense")
+        monkeypatch.setattr(schema, "SCHEMA", "CREATE nonsense")
         with pytest.raises(LedgerError, match="syntax error"):
             Ledger(tmp_path)
         monkeypatch.undo()
@@ -391,11 +402,12 @@ class TestVersions:
     def test_a_newer_schema_is_refused_and_left_alone(self, tmp_path: Path) -> None:
         Ledger(tmp_path).close()
         db = apsw.Connection(str(tmp_path / "ledger.db"))
-        db.pragma("user_version", module.SCHEMA_VERSION + 1)
+        db.pragma("user_version", schema.VERSION + 1)
         db.close()
         before = (tmp_path / "ledger.db").read_bytes()
-        with pytest.raises(LedgerError, match="written by a newer rlvr_ray"):
-            Ledger(tmp_path)
+        for kind in (Ledger, Reader):
+            with pytest.raises(LedgerError, match="written by a newer rlvr_ray"):
+                kind(tmp_path)
         assert (tmp_path / "ledger.db").read_bytes() == before
 
     def test_an_empty_file_is_a_new_ledger(self, tmp_path: Path) -> None:
@@ -414,7 +426,7 @@ class TestVersions:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The first start was cut off: no table may be there without its version."""
-        monkeypatch.setattr(module, "SCHEMA", f"{module.SCHEMA}; CREATE nonsense")
+        monkeypatch.setattr(schema, "SCHEMA", f"{schema.SCHEMA}; CREATE nonsense")
         with pytest.raises(LedgerError):
             Ledger(tmp_path)
         db = apsw.Connection(str(tmp_path / "ledger.db"))
@@ -431,7 +443,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path, round_: int)
         "n = 0\n"
         "while True:\n"
         "    group = [batch(question=f'Question {n + i}?') for i in range(3)]\n"
-        "    ledger.commit([lambda it, b=b: it.record(b) for b in group])\n"
+        "    ledger.commit([lambda it, b=b: it.record([b]) for b in group])\n"
         "    n += 3\n"
         "    print(n, flush=True)\n",
         tmp_path,
@@ -456,15 +468,18 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path, round_: int)
     assert state == "ok"
     assert len(found) >= acknowledged
     assert len(found) % 3 == 0, "half a group was kept"
-    assert [b.question for _, b in found] == [f"Question {n}?" for n in range(len(found))]
+    assert [state.batch.question for _, state in found] == [
+        f"Question {n}?" for n in range(len(found))
+    ]
 
 
 @pytest.mark.parametrize("keep_share", [0.0, 0.3, 0.999])
 def test_a_torn_wal_keeps_whole_commits_in_order(tmp_path: Path, keep_share: float) -> None:
     """What a loss of power may leave of the last writes."""
+    Ledger(tmp_path).close()  # what is torn lies behind the commit that made the schema
     writer = script(
         "for n in range(40):\n"
-        "    ledger.commit([lambda it, n=n: it.record(batch(question=f'Question {n}?'))])\n"
+        "    ledger.commit([lambda it, n=n: it.record([batch(question=f'Question {n}?')])])\n"
         "print('done', flush=True)\n"
         "time.sleep(60)\n",
         tmp_path,
@@ -476,14 +491,12 @@ def test_a_torn_wal_keeps_whole_commits_in_order(tmp_path: Path, keep_share: flo
     wal = tmp_path / "ledger.db-wal"
     whole = wal.stat().st_size
     assert whole > 40 * 4096, "nothing was checkpointed yet"
-    # The commit that made the schema is at the front; what is torn lies behind it.
-    front = 120_000
-    os.truncate(wal, front + int((whole - front) * keep_share))
+    os.truncate(wal, int(whole * keep_share))
     with wal.open("ab") as stream:
         stream.write(random.Random(1).randbytes(5000))
 
     ledger = Ledger(tmp_path)
-    found = [b.question for _, b in ledger.open_batches(0, 1000)]
+    found = [state.batch.question for _, state in ledger.open_batches(0, 1000)]
     ledger.close()
     assert len(found) < 40
     assert found == [f"Question {n}?" for n in range(len(found))]
@@ -499,7 +512,8 @@ def test_a_full_disk_is_overload_and_nothing_is_lost(ledger: Ledger) -> None:
     large = batch(("x" * 100_000, "y"), question="Large?")
     with pytest.raises(Overloaded, match="no room left"):
         ledger.commit([recording(batch(question="Small?")), recording(large)])
-    assert [b for _, b in ledger.open_batches(0, 10)] == [kept]
+    assert [state.batch for _, state in ledger.open_batches(0, 10)] == [kept]
+    assert len(ledger.events(0, 10)) == 3
 
     ledger._db.pragma("max_page_count", 1_000_000)
     assert ledger.commit([recording(large)]) == [large]
