@@ -44,13 +44,19 @@ async def connect(url: str, name: str) -> AbstractConnection:
     """
     parsed = URL(url)
     asked = parsed.with_query({"heartbeat": HEARTBEAT_S, "name": name, **parsed.query})
+    connection = aio_pika.Connection(asked)
     try:
-        return await aio_pika.connect(asked)
-    except amqp.InvalidFrameError:  # what it says to a virtual host that it does not open
+        await connection.connect()
+    except BaseException as error:
+        await connection.close()  # else it complains when it is collected
+        if not isinstance(error, amqp.InvalidFrameError):
+            raise
+        # What it says to a virtual host that it does not open.
         raise ConfigError(
             f"the broker at {parsed.host} does not open the virtual host {parsed.path[1:] or '/'}: "
             "it does not exist, or the user may not use it"
         ) from None
+    return connection
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ from aio_pika.abc import (
     AbstractIncomingMessage,
     AbstractQueue,
 )
-from aiormq.exceptions import ChannelNotFoundEntity, InvalidFrameError, PublishError
+from aiormq.exceptions import ChannelNotFoundEntity, PublishError
 from pamqp.common import FieldTable
 
 from rlvr_ray import amqp
@@ -64,8 +64,8 @@ log = logging.getLogger(__name__)
 
 EXCHANGE = "rlvr_events"
 MAX_BYTES = 1024 * 1024  #: of one message; larger ones are refused unread
-#: For connecting, and for declaring what is needed: RabbitMQ forgets to answer some requests that
-#: come while it starts.
+#: For connecting, and for declaring what is needed. While RabbitMQ starts, it takes requests that
+#: it never answers.
 SETUP_S = 10.0
 PUBLISH_S = 30.0  #: until the broker has confirmed an event
 CLOSE_S = 5.0  #: for saying goodbye to a broker that may be hanging
@@ -206,7 +206,8 @@ class Consumer:
         Outlasts every trouble of the broker, its absence included, and logs it. The event in hand
         when this is cancelled stays in the queue. Raises ConfigError where only a person can
         help: wrong credentials, missing rights, a queue that exists with other arguments, a
-        ``seen`` that cannot be used. A handler must not block the event loop: heartbeats stop.
+        ``seen`` that cannot be used. A handler must not block the event loop, since heartbeats
+        would stop, and must end within the broker's ``consumer_timeout`` (30 minutes).
         """
         with contextlib.closing(_Seen(self._seen)) as seen:
             failures = 0
@@ -231,8 +232,11 @@ class Consumer:
         under the same id.
         """
         validate(body)
+        data = json.dumps(dict(body), ensure_ascii=False).encode()
+        if len(data) > MAX_BYTES:
+            raise InputError(f"the event has {len(data)} bytes; none reads more than {MAX_BYTES}")
         message = aio_pika.Message(
-            json.dumps(dict(body), ensure_ascii=False).encode(),
+            data,
             content_type="application/json",
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             message_id=body["event_id"],
@@ -337,7 +341,7 @@ async def tail(
                 queue = await channel.declare_queue(
                     exclusive=True, auto_delete=True, arguments={"x-queue-type": "classic"}
                 )
-                for key in keys:
+                for key in [keys] if isinstance(keys, str) else keys:
                     await queue.bind(exchange, key)
                 deliveries = await _subscribe(channel, queue, no_ack=True)
         while True:
@@ -366,7 +370,9 @@ def _validator() -> Any:
 
 def _is_number(_: Any, value: object) -> bool:
     """Without NaN and the infinities, which pass every comparison or some."""
-    return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_string(_: Any, value: object) -> bool:
@@ -501,14 +507,9 @@ def _broker(url: str) -> str:
 
 @contextlib.asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
-    broker = _broker(url)
-    with amqp.translated(broker):
-        try:
-            async with asyncio.timeout(SETUP_S):
-                connection = await amqp.connect(url, "rlvr_ray consumer")
-        except InvalidFrameError:  # what aiormq makes of a refusal at the last step
-            why = "the virtual host is missing, or down, or closed to this user"
-            raise ConfigError(f"{broker} refuses: {why}") from None
+    with amqp.translated(_broker(url)):
+        async with asyncio.timeout(SETUP_S):
+            connection = await amqp.connect(url, "rlvr_ray consumer")
     try:
         yield connection
     finally:

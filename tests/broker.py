@@ -76,7 +76,8 @@ def unpack(cache: Path) -> Path:
             home = f'ROOTDIR="$(readlink -f "$(dirname "$0")/{erlang}")"'
             script.write_text(re.sub('ROOTDIR="?/usr/lib/erlang"?', home, script.read_text()))
         for plugin in root.glob("usr/lib/rabbitmq/lib/*/plugins/rabbitmq_*"):
-            if "prelaunch" not in plugin.name:  # the others slow the start even when they are off
+            # All but this one slow the start, even when they are off.
+            if plugin.is_dir() and "prelaunch" not in plugin.name:
                 shutil.rmtree(plugin)
         version = next(folder.glob("rabbitmq-server_*.deb")).name.split("_")[1]
         target = cache / f"rabbitmq-{version}"

@@ -7,22 +7,24 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apsw
 import pytest
 
 from rlvr_ray.adapters.ledger import Ledger, Operation, Reader, schema, writer
-from rlvr_ray.core import ids
+from rlvr_ray.core import events, ids
+from rlvr_ray.core.events import Event
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import Batch, Judge, Kind, Outcome, Statement, Usage
 from rlvr_ray.errors import LedgerError, Overloaded
-from rlvr_ray.ports import Ingested, JsonlFile, Part, Posted
+from rlvr_ray.ports import Backlog, Ingested, JsonlFile, Part, Posted
 from tests.builders import CREATED, DECIDED, batch, candidate, context, failed, verification
 from tests.fakes import PATIENCE
 
@@ -316,6 +318,414 @@ class TestReading:
         ledger.commit([lambda it: it.advance(3, {}), lambda it: it.plan_part(part)])
         assert ledger.unplanned("dpo_data") == [(2, "202603", 0), (3, "202603", 1)]
         assert len(ledger.unplanned("training_data")) == 3
+
+
+class Clock:
+    """What the ledger takes for the time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_800_000_000.5
+        monkeypatch.setattr(writer, "time", SimpleNamespace(time=lambda: self.now))
+
+
+def events_of(asked: Batch, *scores: float | str) -> list[Event]:
+    """All that a batch tells, in the order in which it is told."""
+    results = results_of(asked, *scores)
+    return [
+        *(events.answer_generated(asked, c) for c in asked.candidates),
+        *(events.verification_ended(asked, c, results[c.event_id]) for c in asked.candidates),
+        events.outcome_decided(asked, outcome_of(asked, results), results),
+    ]
+
+
+def told(ledger: Reader, after: int = 0) -> list[Event]:
+    return [posted.event for posted in ledger.events(after, 1000)]
+
+
+def document(content: str, source: str = "a.md", num_chunks: int = 3) -> Ingested:
+    return Ingested(
+        document_id=ids.derive("document", source),
+        source=source,
+        num_chunks=num_chunks,
+        content_id=ids.derive("content", content),
+        changed=True,
+    )
+
+
+def ingesting(*documents: Ingested) -> Operation:
+    return lambda ledger: ledger.ingested(documents)
+
+
+class TestOutbox:
+    """Each fact and the event that tells of it are one."""
+
+    def test_a_batch_tells_its_answers_at_once(self, ledger: Ledger) -> None:
+        asked = batch()
+        ledger.commit([recording(asked)])
+        assert told(ledger) == events_of(asked, 0.9, 0.7, 0.5)[:3]
+
+    @pytest.mark.parametrize("scores", [(0.9, 0.7, 0.5), (0.9, "silent", 0.5), (0.8, 0.8, 0.8)])
+    def test_answers_then_verifications_then_the_outcome(
+        self, ledger: Ledger, scores: tuple[float | str, ...]
+    ) -> None:
+        asked = batch()
+        settle(ledger, asked, *scores)
+        assert told(ledger) == events_of(asked, *scores)
+        assert [posted.seq for posted in ledger.events(0, 100)] == list(range(1, 8))
+
+    def test_the_order_is_that_of_the_commits(self, ledger: Ledger) -> None:
+        one, two = batch(("a", "b"), "One?"), batch(("c",), "Two?", kind=Kind.SINGLE)
+        ledger.commit([recording(one), recording(two), ingesting(document("A"))])
+        ledger.commit([deciding(two, 0.8)])
+        ledger.commit([deciding(one, 0.9, 0.5)])
+        first, second = events_of(one, 0.9, 0.5), events_of(two, 0.8)
+        found = told(ledger)
+        assert found[3].event_type == "document.ingested"
+        assert [*found[:3], *found[4:]] == [*first[:2], *second[:1], *second[1:], *first[2:]]
+
+    def test_it_is_the_same_after_reopening(self, tmp_path: Path) -> None:
+        asked = batch(("a", ODD), ODD)
+        ledger = Ledger(tmp_path)
+        settle(ledger, asked, 0.9, ODD)
+        ledger.commit([ingesting(document("A", f"{ODD}.md"))])
+        before = ledger.events(0, 100)
+        ledger.close()
+        ledger = Ledger(tmp_path)
+        assert ledger.events(0, 100) == before
+        assert told(ledger)[:-1] == events_of(asked, 0.9, ODD)
+        ledger.close()
+
+    def test_what_is_rolled_back_tells_nothing(self, ledger: Ledger) -> None:
+        kept = batch(question="Kept?")
+        ledger.commit([recording(kept)])
+
+        def failing(_: Ledger) -> None:
+            raise ZeroDivisionError
+
+        for operations in (
+            [recording(batch()), ingesting(document("A")), failing],
+            [deciding(kept, 0.9, 0.7, 0.5), failing],
+            [lambda it: it.keep(kept, results_of(kept, 0.9, 0.7, 0.5)), failing],
+        ):
+            with pytest.raises(ZeroDivisionError):
+                ledger.commit(operations)
+        assert told(ledger) == events_of(kept, 0.9, 0.7, 0.5)[:3]
+
+    def test_what_cannot_be_told_is_not_kept(
+        self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kept = batch(question="Kept?")
+        ledger.commit([recording(kept)])
+
+        def mute(*_: object) -> None:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "_tell", mute)
+            for operation in (
+                recording(batch()),
+                deciding(kept, 0.9, 0.7, 0.5),
+                lambda it: it.keep(kept, results_of(kept, 0.9, 0.7, 0.5)),
+                ingesting(document("A")),
+            ):
+                with pytest.raises(ZeroDivisionError):
+                    ledger.commit([operation])
+        state = ledger.find(kept.batch_id)
+        assert state is not None
+        assert (dict(state.results), state.outcome) == ({}, None)
+        assert ledger.find(batch().batch_id) is None
+        ledger.commit([ingesting(document("A"))])
+        assert told(ledger)[-1].event_id == ids.document_event(document("A").document_id, 0)
+
+    def test_repeats_tell_nothing(self, ledger: Ledger) -> None:
+        asked = batch()
+        ledger.commit([recording(asked), recording(asked)])
+        ledger.commit([recording(replace(asked, question="Another?"))])
+        assert len(told(ledger)) == 3
+        settle(ledger, asked, 0.9, 0.7, 0.5)
+        settle(ledger, asked, 0.9, 0.7, 0.5)
+        ledger.commit([deciding(asked, "silent", 0.1, 0.2)])
+        assert told(ledger) == events_of(asked, 0.9, 0.7, 0.5)
+
+    def test_an_unfinished_commit_tells_nothing(self, tmp_path: Path) -> None:
+        ledger = Ledger(tmp_path)
+        ledger._db.execute("BEGIN IMMEDIATE")
+        ledger.record([batch()])
+        ledger.close()
+        ledger = Ledger(tmp_path)
+        assert told(ledger) == []
+        ledger.close()
+
+    def test_windows(self, ledger: Ledger) -> None:
+        asked = [batch(question=f"Question {n}?") for n in range(3)]
+        for one in asked:
+            settle(ledger, one, 0.9, 0.7, 0.5)
+            ledger.commit([ingesting(document("A", f"{one.question}.md"))])
+        whole = ledger.events(0, 1000)
+        assert len(whole) == 24
+        assert [posted.seq for posted in whole] == sorted({posted.seq for posted in whole})
+        for limit in (1, 2, 5, 24, 25):
+            after, paged = 0, list[Posted]()
+            while page := ledger.events(after, limit):
+                assert len(page) <= limit
+                paged += page
+                after = page[-1].seq
+            assert paged == whole
+        assert ledger.events(whole[-1].seq, 10) == []
+
+    def test_bodies_are_strict_json(self, ledger: Ledger) -> None:
+        settle(ledger, batch(), 0.9, "silent", 0.5)
+        ledger.commit([ingesting(document("A", f"{ODD}.md"))])
+        for event in told(ledger):
+            assert json.loads(json.dumps(event.body, allow_nan=False)) == event.body
+
+
+class TestKeep:
+    """Results that come one by one, before the outcome."""
+
+    @pytest.fixture
+    def asked(self, ledger: Ledger) -> Batch:
+        asked = batch()
+        ledger.commit([recording(asked)])
+        return asked
+
+    def keep(self, ledger: Ledger, asked: Batch, *indices: int, score: float | str = 0.9) -> None:
+        results = results_of(asked, *[score] * 3)
+        keys = [asked.candidates[index].event_id for index in indices]
+        ledger.commit([lambda it: it.keep(asked, {key: results[key] for key in keys})])
+
+    def test_each_is_told_as_it_comes(self, ledger: Ledger, asked: Batch) -> None:
+        self.keep(ledger, asked, 1)
+        self.keep(ledger, asked, 2, score="silent")
+        ledger.commit([deciding(asked, 0.9, 0.9, "silent")])
+        *answers, first, second, third, outcome = events_of(asked, 0.9, 0.9, "silent")
+        assert told(ledger) == [*answers, second, third, first, outcome]
+
+    def test_the_batch_stays_open(self, ledger: Ledger, asked: Batch) -> None:
+        self.keep(ledger, asked, 0, 2)
+        ((_, state),) = ledger.open_batches(0, 10)
+        first, _, third = asked.candidates
+        assert set(state.results) == {first.event_id, third.event_id}
+        assert state == ledger.find(asked.batch_id)
+        assert ledger.counts() == {"open": 1}
+
+    def test_the_first_result_of_an_answer_stays(self, ledger: Ledger, asked: Batch) -> None:
+        self.keep(ledger, asked, 1, score=0.9)
+        self.keep(ledger, asked, 1, score=0.1)
+        self.keep(ledger, asked, 1, score="silent")
+        ledger.commit([deciding(asked, 0.2, 0.2, 0.2)])
+        state = ledger.find(asked.batch_id)
+        assert state is not None
+        assert state.results == results_of(asked, 0.2, 0.9, 0.2)
+        assert len(told(ledger)) == 7
+
+    def test_what_comes_after_the_outcome_is_dropped(self, ledger: Ledger, asked: Batch) -> None:
+        first = asked.candidates[0].event_id
+        results = results_of(asked, 0.9, "silent", "silent")
+        outcome = outcome_of(asked, results)
+        ledger.commit([lambda it: it.decide(asked, {first: results[first]}, outcome)])
+        before = told(ledger)
+        self.keep(ledger, asked, 0, 1, 2)
+        ledger.commit([deciding(asked, 0.1, 0.2, 0.3)])
+        state = ledger.find(asked.batch_id)
+        assert state is not None
+        assert set(state.results) == {first}
+        assert told(ledger) == before
+
+    def test_results_of_other_answers_are_not_its(self, ledger: Ledger, asked: Batch) -> None:
+        other = batch(question="Another?")
+        ledger.commit([lambda it: it.keep(asked, results_of(other, 0.9, 0.7, 0.5))])
+        state = ledger.find(asked.batch_id)
+        assert state is not None and dict(state.results) == {}
+        assert len(told(ledger)) == 3
+
+
+class TestDocuments:
+    def numbers(self, ledger: Ledger, source: str = "a.md") -> list[int]:
+        """Which contents of a document were told, by their event ids."""
+        document_id = ids.derive("document", source)
+        known = {ids.document_event(document_id, n): n for n in range(10)}
+        return [known[event.event_id] for event in told(ledger) if event.event_id in known]
+
+    def test_what_is_told(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = Clock(monkeypatch)
+        ledger.commit([ingesting(document("A", "ü.md", num_chunks=7))])
+        (posted,) = ledger.events(0, 10)
+        document_id = ids.derive("document", "ü.md")
+        assert posted.event == events.document_ingested(
+            document_id=document_id,
+            number=0,
+            filename="ü.md",
+            num_chunks=7,
+            at=datetime.fromtimestamp(int(clock.now), UTC),
+        )
+
+    def test_once_for_each_change(self, ledger: Ledger) -> None:
+        for content in ("A", "A", "B", "A"):
+            ledger.commit([ingesting(document(content))])
+        assert self.numbers(ledger) == [0, 1, 2]
+        assert len({event.event_id for event in told(ledger)}) == 3
+
+    def test_also_within_one_commit(self, ledger: Ledger) -> None:
+        ledger.commit([ingesting(*map(document, "AAB")), ingesting(*map(document, "BA"))])
+        assert self.numbers(ledger) == [0, 1, 2]
+
+    def test_also_after_reopening(self, tmp_path: Path) -> None:
+        for content in ("A", "A", "B", "B", "A"):
+            ledger = Ledger(tmp_path)
+            ledger.commit([ingesting(document(content))])
+            found = self.numbers(ledger)
+            ledger.close()
+        assert found == [0, 1, 2]
+
+    def test_each_document_counts_for_itself(self, ledger: Ledger) -> None:
+        ledger.commit([ingesting(document("A"), document("A", "b.md"))])
+        ledger.commit([ingesting(document("A"), document("B", "b.md"))])
+        assert (self.numbers(ledger), self.numbers(ledger, "b.md")) == ([0], [0, 1])
+
+
+class TestBacklog:
+    def test_an_empty_ledger_has_none(self, ledger: Ledger) -> None:
+        assert ledger.backlog() == Backlog(pending=0, oldest=None)
+        assert ledger.mark("mirrored") == 0
+
+    def test_it_counts_what_is_not_confirmed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = Clock(monkeypatch)
+        start = datetime.fromtimestamp(int(clock.now), UTC)
+        ledger = Ledger(tmp_path)
+        ledger.commit([recording(batch())])
+        clock.now += 100
+        ledger.commit([deciding(batch(), 0.9, 0.7, 0.5)])
+        assert ledger.backlog() == Backlog(pending=7, oldest=start)
+        ledger.commit([lambda it: it.mirrored(2)])
+        assert ledger.backlog() == Backlog(pending=5, oldest=start)
+        ledger.commit([lambda it: it.mirrored(3)])
+        later = start + timedelta(seconds=100)
+        assert ledger.backlog() == Backlog(pending=4, oldest=later)
+        ledger.close()
+
+        ledger = Ledger(tmp_path)
+        assert ledger.mark("mirrored") == 3
+        assert ledger.backlog() == Backlog(pending=4, oldest=later)
+        ledger.commit([lambda it: it.mirrored(7)])
+        assert ledger.backlog() == Backlog(pending=0, oldest=None)
+        assert len(told(ledger)) == 7, "what is confirmed can be told again"
+        ledger.close()
+
+    def test_the_first_event_since(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = Clock(monkeypatch)
+        start = datetime.fromtimestamp(clock.now, UTC)
+        assert ledger.first_event(start) == 1
+        ledger.commit([recording(batch())])
+        clock.now += 10
+        ledger.commit([deciding(batch(), 0.9, 0.7, 0.5)])
+        for seconds, seq in ((-9, 1), (0, 1), (0.4, 1), (1, 4), (10, 4), (10.4, 4), (11, 8)):
+            assert ledger.first_event(start + timedelta(seconds=seconds)) == seq, f"{seconds} s"
+        found = told(ledger, ledger.first_event(start + timedelta(seconds=5)) - 1)
+        assert found == events_of(batch(), 0.9, 0.7, 0.5)[3:]
+
+
+class TestReader:
+    @pytest.fixture
+    def reader(self, ledger: Ledger) -> Iterator[Reader]:
+        opened = ledger.reader()
+        yield opened
+        opened.close()
+
+    def test_it_sees_what_is_committed_and_nothing_else(
+        self, ledger: Ledger, reader: Reader
+    ) -> None:
+        asked = batch()
+        ledger._db.execute("BEGIN IMMEDIATE")
+        ledger.record([asked])
+        assert reader.find(asked.batch_id) is None
+        assert (reader.counts(), reader.events(0, 10)) == ({"open": 0}, [])
+        ledger._db.execute("COMMIT")
+        assert reader.find(asked.batch_id) == ledger.find(asked.batch_id)
+        assert (reader.counts(), len(reader.events(0, 10))) == ({"open": 1}, 3)
+
+    def test_in_another_thread_while_the_writer_is_at_work(
+        self, ledger: Ledger, reader: Reader
+    ) -> None:
+        kept = batch(question="Kept?")
+        settle(ledger, kept, 0.9, 0.7, 0.5)
+        with ThreadPoolExecutor(1) as thread:
+
+            def elsewhere(_: Ledger) -> list[Event]:
+                return thread.submit(told, reader).result(PATIENCE)
+
+            _, seen = ledger.commit([recording(batch()), elsewhere])
+        assert seen == events_of(kept, 0.9, 0.7, 0.5)
+        assert len(told(reader)) == 10
+
+    def test_a_snapshot_stays_as_it_is(self, ledger: Ledger, reader: Reader) -> None:
+        one, two = batch(question="One?"), batch(question="Two?")
+        settle(ledger, one, 0.9, 0.7, 0.5)
+        with reader.snapshot():
+            before = reader.counts(), reader.events(0, 100), reader.decided(0, 10)
+            settle(ledger, two, 0.9, 0.7, 0.5)
+            ledger.commit([lambda it: it.mirrored(5), lambda it: it.advance(2, {"f": 1})])
+            assert (reader.counts(), reader.events(0, 100), reader.decided(0, 10)) == before
+            assert reader.find(two.batch_id) is None
+            assert (reader.mark("mirrored"), reader.mark("projected")) == (0, 0)
+            assert reader.files() == {}
+        assert reader.find(two.batch_id) is not None
+        assert reader.mark("mirrored") == 5
+
+    def test_a_snapshot_ends_also_where_it_fails(self, ledger: Ledger, reader: Reader) -> None:
+        with pytest.raises(ZeroDivisionError), reader.snapshot():
+            reader.counts()
+            raise ZeroDivisionError
+        ledger.commit([recording(batch())])
+        assert reader.counts() == {"open": 1}
+
+    def test_it_cannot_write(self, ledger: Ledger, reader: Reader) -> None:
+        ledger.commit([recording(batch())])
+        with pytest.raises(LedgerError, match="readonly"):
+            reader._rows("DELETE FROM outbox")
+        assert len(told(ledger)) == 3
+
+    def test_without_a_writer(self, tmp_path: Path) -> None:
+        ledger = Ledger(tmp_path)
+        settle(ledger, batch(), 0.9, 0.7, 0.5)
+        ledger.close()
+        reader = Reader(tmp_path)
+        assert told(reader) == events_of(batch(), 0.9, 0.7, 0.5)
+        reader.close()
+
+    def test_after_a_writer_that_was_killed(self, tmp_path: Path) -> None:
+        writer = script(
+            "ledger.commit([lambda it: it.record([batch()])])\n"
+            "print('done', flush=True)\n"
+            "time.sleep(60)\n",
+            tmp_path,
+        )
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        writer.kill()
+        writer.communicate(timeout=PATIENCE)
+        reader = Reader(tmp_path)
+        assert reader.counts() == {"open": 1}
+        reader.close()
+
+    def test_it_needs_a_ledger(self, tmp_path: Path) -> None:
+        with pytest.raises(LedgerError, match=r"holds no ledger.*rlvr serve"):
+            Reader(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_it_keeps_nobody_out(self, tmp_path: Path) -> None:
+        ledger = Ledger(tmp_path)
+        readers = [Reader(tmp_path) for _ in range(3)]
+        ledger.commit([recording(batch())])
+        assert [reader.counts() for reader in readers] == [{"open": 1}] * 3
+        ledger.close()
+        again = Ledger(tmp_path)
+        assert again.commit([recording(batch())]) == [batch()]
+        for reader in readers:
+            reader.close()
+        again.close()
 
 
 def script(body: str, folder: Path) -> "subprocess.Popen[str]":

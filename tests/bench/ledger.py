@@ -1,7 +1,7 @@
 """What the ledger costs: acknowledged batches a second, latency under load, cost as it grows.
 
-    python tests/bench/ledger.py            # all but growth
-    python tests/bench/ledger.py --growth 1000000
+python tests/bench/ledger.py            # all but growth
+python tests/bench/ledger.py --growth 1000000
 """
 
 import argparse

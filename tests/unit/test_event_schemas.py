@@ -266,6 +266,7 @@ BAD: list[tuple[Body, Path, Any, str]] = [
     (VERIFIED, ("relevancy",), "0.5", "relevancy: '0.5' is not of type 'number'"),
     (VERIFIED, ("relevancy",), None, "relevancy: None is not of type 'number'"),
     (VERIFIED, ("relevancy",), True, "relevancy: True is not of type 'number'"),
+    (VERIFIED, ("relevancy",), 10**400, "relevancy: 1000000000000000"),
     (VERIFIED, ("confidence",), "sure", "confidence: 'sure' is not one of"),
     (VERIFIED, ("verifier", "model"), None, "verifier.model: None is not of type 'string'"),
     (VERIFIED, ("verifier",), "me", "verifier: 'me' is not of type 'object'"),
