@@ -324,7 +324,9 @@ def tail(
         raise ConfigError("the mirror is off; set mirror.url, for example amqp://localhost/")
 
     async def follow(url: str) -> None:
-        async for _, body in consumer.tail(url, mirror.exchange, key or ["#"]):
+        async for _, body in consumer.tail(
+            url, mirror.exchange, key or ["#"], listening=lambda: err.print("Ctrl-C ends it.")
+        ):
             sys.stdout.write(json.dumps(body, ensure_ascii=False) + "\n")
             sys.stdout.flush()
 

@@ -19,3 +19,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 def exchange_name() -> str:
     """An exchange of the test's own on the one broker."""
     return f"rlvr_events_{uuid4().hex}"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--rounds`` is for ``tests/faults``; pytest asks for options here only."""
+    parser.addoption(
+        "--rounds",
+        type=int,
+        default=8,
+        help="how often each random fault is tried; from 100 on, every single case too",
+    )

@@ -23,6 +23,7 @@ from rlvr_ray.ports import (
     Completion,
     Document,
     Ingested,
+    Posted,
     Prompt,
     Query,
     Sample,
@@ -238,6 +239,27 @@ class FakeRecorder(Faulty):
     async def stats(self) -> dict[str, Any]:
         async with self._call():
             return {"batches": {"open": len(self.states)}, "last_error": None}
+
+
+class FakePublisher(Faulty):
+    """A Publisher: ``published`` is what the broker confirmed, ``sent`` what it was given.
+
+    A call that fails, or is cancelled while it hangs, confirms nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[list[int]] = []  #: sequence numbers, by call
+        self.published: list[Posted] = []
+        self.closed = 0
+
+    async def publish(self, events: Sequence[Posted]) -> None:
+        self.sent.append([posted.seq for posted in events])
+        async with self._call():
+            self.published += events
+
+    async def close(self) -> None:
+        self.closed += 1
 
 
 class FakeEmbedder:

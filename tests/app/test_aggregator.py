@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -13,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from rlvr_ray import aggregator as module
+from rlvr_ray import tasks
 from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.ledger import Ledger, Operation
+from rlvr_ray.adapters.ledger import Ledger, Operation, Reader
 from rlvr_ray.aggregator import Aggregator
 from rlvr_ray.core.records import Batch, FailedVerification, Kind, Reason, Verification
 from rlvr_ray.errors import LedgerError, Overloaded, Unavailable
@@ -48,10 +50,11 @@ class WatchedLedger(Ledger):
         finally:
             self._loop.call_soon_threadsafe(self.changed.set)
 
-    def record(self, batch: Batch) -> Batch:
-        if batch.batch_id in self.poisoned:
-            raise LedgerError(f"{batch.batch_id} is poison")
-        return super().record(batch)
+    def record(self, batches: Sequence[Batch]) -> list[Batch]:
+        for batch in batches:
+            if batch.batch_id in self.poisoned:
+                raise LedgerError(f"{batch.batch_id} is poison")
+        return super().record(batches)
 
 
 class System:
@@ -76,13 +79,17 @@ class System:
 
         return await self._until(look, lambda states: all(s.outcome for s in states))
 
+    async def read(self, query: Callable[[Reader], T]) -> T:
+        """Ask the ledger where the aggregator asks it."""
+        return await self.aggregator._read(query)
+
     async def projected(self, count: int) -> None:
         """Wait until the JSONL files hold so many outcomes."""
+        await self.until(methodcaller("mark", "projected"), lambda seq: int(seq) >= count)
 
-        async def look() -> int:
-            return await self.aggregator._in_thread(self.ledger.projected)
-
-        await self._until(look, lambda seq: seq >= count)
+    async def until(self, query: Callable[[Reader], T], enough: Callable[[T], bool]) -> T:
+        """The first answer of the ledger's that is enough."""
+        return await self._until(lambda: self.read(query), enough)
 
     async def _until(self, look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
         found: T | None = None
@@ -118,17 +125,20 @@ async def running(folder: Path, verifier: FakeVerifier, **sections: Any) -> Asyn
 
 async def crash(system: System) -> None:
     """End a system as a crash does: nothing is sealed, and the folder's lock goes."""
-    for task in system.aggregator._tasks:
+    aggregator = system.aggregator
+    for task in aggregator._tasks:
         task.cancel()
-    await asyncio.gather(*system.aggregator._tasks, return_exceptions=True)
-    await system.aggregator._in_thread(system.ledger.close)
-    system.aggregator._thread.shutdown()
+    await asyncio.gather(*aggregator._tasks, return_exceptions=True)
+    await aggregator._files.run(lambda: None)  # what is at work there commits through this loop
+    aggregator._files.close()
+    aggregator._reads.close()
+    await aggregator._commits.close()
 
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_BACKOFF", 0.05)
-    monkeypatch.setattr(module, "RESTART_PAUSE", 0.05)
+    monkeypatch.setattr(tasks, "RESTART_PAUSE", 0.05)
 
 
 async def test_a_recorded_batch_becomes_a_pair_in_the_files(tmp_path: Path) -> None:

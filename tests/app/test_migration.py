@@ -137,11 +137,10 @@ def write_version_1(path: Path, known: Mapping[str, Any]) -> None:
 def dump(folder: Path) -> dict[str, Any]:
     """Every table and its rows, and the version."""
     db = apsw.Connection(str(folder / "ledger.db"))
-    tables = db.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
-    found: dict[str, Any] = {"version": db.pragma("user_version"), "schema": tables}
-    for name, sql in tables:
-        if sql and sql.startswith("CREATE TABLE"):
-            found[name] = db.execute(f"SELECT * FROM {name}").fetchall()
+    made = db.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall()
+    found: dict[str, Any] = {"version": db.pragma("user_version"), "schema": made}
+    for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+        found[str(name)] = db.execute(f"SELECT * FROM {name}").fetchall()
     db.close()
     return found
 
@@ -220,8 +219,8 @@ def test_files_stay_as_they_are_and_grow_on(
     more = [decided(number) for number in range(10, 14)]
     with folder.open() as (ledger, projector):
         for file, (modified, inode, data) in before.items():
-            state = file.stat()
-            assert (state.st_mtime_ns, state.st_ino) == (modified, inode), f"{file.name} was made"
+            now = file.stat()
+            assert (now.st_mtime_ns, now.st_ino) == (modified, inode), f"{file.name} was made"
             assert file.read_bytes() == data
         projector.project()
         for state in more:

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from rlvr_ray.client import Client
+from tests.broker import Broker
 
 START_S = 180
 STOP_S = 90
@@ -34,17 +35,60 @@ class System:
     log: Path
     client: Client
     http: httpx.Client
+    mirror_url: str
 
     def rlvr(self, *arguments: str, code: int = 0) -> str:
         """Run a command against this server; return what it printed on stdout."""
-        env = os.environ | {"RLVR_DATA_DIR": str(self.data_dir)}
         done = subprocess.run(
-            [*RLVR, *arguments], capture_output=True, text=True, timeout=180, env=env, check=False
+            [*RLVR, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            env=self.env,
+            check=False,
         )
         assert done.returncode == code, (
             f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
         )
         return done.stdout
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment in which commands find this server's folder and broker."""
+        return os.environ | {
+            "RLVR_DATA_DIR": str(self.data_dir),
+            "RLVR_MIRROR__URL": self.mirror_url,
+        }
+
+    @contextlib.contextmanager
+    def tail(self, *keys: str) -> Iterator[Iterator[dict[str, Any]]]:
+        """Events as `rlvr events tail` prints them, from now on."""
+        options = [option for key in keys for option in ("--key", key)]
+        process = subprocess.Popen(
+            [*RLVR, "events", "tail", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.env,
+        )
+        assert process.stdout and process.stderr
+        try:
+            assert "Ctrl-C" in process.stderr.readline(), "it says when it listens"
+            yield map(json.loads, process.stdout)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+
+    def pending(self) -> int:
+        """Events that the broker has not confirmed."""
+        return int(self.client.stats()["mirror"]["pending"])
+
+    def await_mirrored(self) -> None:
+        """Wait until the broker has confirmed every event."""
+        deadline = time.monotonic() + 60
+        while self.pending():
+            assert time.monotonic() < deadline, self.client.stats()
+            time.sleep(0.1)
 
     def family(self) -> list[psutil.Process]:
         """The server's process and all below it."""
@@ -97,7 +141,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[System]:
     folder = tmp_path_factory.mktemp("system")
     port = free_port()
     log = folder / "serve.log"
@@ -107,10 +151,11 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env=os.environ | {"RLVR_MIRROR__URL": broker.url},
         )
     url = f"http://127.0.0.1:{port}"
     with Client(url) as client, httpx.Client(base_url=url, timeout=120) as http:
-        yield from serving(System(url, folder / "data", process, log, client, http))
+        yield from serving(System(url, folder / "data", process, log, client, http, broker.url))
 
 
 def serving(running: System) -> Iterator[System]:

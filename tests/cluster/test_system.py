@@ -1,6 +1,7 @@
 """The main job on real parts, and what must hold when it is disturbed. Order matters: the first
 test wants an empty store, the last one stops the server."""
 
+import itertools
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,9 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from rlvr_ray.errors import InputError
+from rlvr_ray.consumer import validate
+from rlvr_ray.errors import InputError, RlvrError
+from tests.broker import Broker
 from tests.cluster.conftest import System
 
 QUESTION = "What is Ray Serve?"
@@ -20,6 +23,17 @@ GIB = 2**30
 
 def ask(system: System, question: str = QUESTION, **fields: object) -> dict:
     return system.client.ask(question, top_k=2, **fields)
+
+
+def wait(system: System, batch_id: str) -> dict:
+    """The decided batch, though the ingress may be away for a while."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return system.client.wait(batch_id)
+        except RlvrError:
+            assert time.monotonic() < deadline, "the ingress did not come back"
+            time.sleep(0.2)
 
 
 def test_nothing_to_search_is_said(system: System) -> None:
@@ -152,17 +166,82 @@ def test_killing_the_aggregator_loses_nothing(system: System) -> None:
     assert len(pairs) == int(state["outcome"]["pair"])
 
 
-@pytest.mark.parametrize("replica", ["rlvr:Verifier", "rlvr:Generator"])
+@pytest.mark.parametrize("replica", ["rlvr:Verifier", "rlvr:Generator", "rlvr:Ask"])
 def test_a_killed_replica_delays_and_loses_nothing(system: System, replica: str) -> None:
     batch = ask(system)
     system.kill(f"ray::ServeReplica:{replica}")
-    state = system.client.wait(batch["batch_id"])
+    state = wait(system, batch["batch_id"])
     assert [c["verification"]["status"] for c in state["candidates"]] == ["completed"] * 3
     system.await_rows("training_data", batch["batch_id"], 3)
     deadline = time.monotonic() + 60
     while system.http.get("/readyz").status_code != 200:
         assert time.monotonic() < deadline, system.http.get("/readyz").text
         time.sleep(0.2)
+
+
+def test_a_judge_that_hangs_delays_and_loses_nothing(system: System) -> None:
+    judge = system.actor("ray::ServeReplica:rlvr:Verifier")
+    judge.suspend()
+    try:
+        batches = [ask(system), ask(system, "What is FastAPI?")]
+        states = [system.client.batch(batch["batch_id"])["state"] for batch in batches]
+        assert states == ["open", "open"]
+    finally:
+        judge.resume()
+    for batch in batches:
+        state = system.client.wait(batch["batch_id"])
+        assert [c["verification"]["status"] for c in state["candidates"]] == ["completed"] * 3
+
+
+def test_every_step_is_told_on_the_broker(system: System) -> None:
+    system.await_mirrored()
+    with system.tail("#") as events:
+        batch = ask(system)
+        told = list(itertools.islice(events, 7))
+    assert {event["batch_id"] for event in told} == {batch["batch_id"]}
+    answers = [c["metadata"]["event_id"] for c in batch["candidates"]]
+    assert [event["event_id"] for event in told[:3]] == answers
+    assert [event["event_type"] for event in told[3:6]] == ["verification.completed"] * 3
+    assert [event["answer_event_id"] for event in told[3:6]] == answers
+    state = system.client.wait(batch["batch_id"])
+    end = "pair.created" if state["outcome"]["pair"] else "pair.skipped"
+    assert told[6]["event_type"] == end
+    for event in told:
+        validate(event)
+
+
+def test_a_broker_that_dies_delays_events_and_nothing_else(system: System, broker: Broker) -> None:
+    system.await_mirrored()
+    broker.kill()
+    try:
+        batch = ask(system)
+        state = system.client.wait(batch["batch_id"])
+        system.await_rows("training_data", batch["batch_id"], 3)
+        assert state["outcome"] is not None
+        assert system.pending() == 7
+        system.rlvr("doctor", code=1)
+    finally:
+        broker.start()
+    system.await_mirrored()
+    checks = {c["name"]: c["state"] for c in json.loads(system.rlvr("doctor", "--json"))}
+    assert {name: checks[name] for name in ("broker", "permissions", "backlog")} == {
+        "broker": "ok",
+        "permissions": "ok",
+        "backlog": "ok",
+    }
+
+
+def test_events_are_told_again(system: System) -> None:
+    batches = system.client.stats()["batches"]
+    said = system.rlvr("events", "replay", "--since", "2026-01-01")
+    assert int(said.split()[0].replace(",", "")) > 6 * sum(batches.values()) / 2
+    said = system.rlvr("events", "replay", "--since", "2999-01-01")
+    assert said.startswith("0 events")
+
+
+def test_the_store_is_sound_while_it_works(system: System) -> None:
+    assert json.loads(system.rlvr("verify-store", "--json")) == []
+    system.rlvr("rebuild", code=1)  # the server has the folder
 
 
 def test_the_command_line_asks_and_tells(system: System) -> None:
@@ -212,3 +291,11 @@ def test_stopping_seals_the_files_and_leaves_nothing(system: System) -> None:
         sealed = [row for part in parts for row in pq.read_table(part).to_pylist()]
         assert sealed == rows, dataset
         assert not list(system.data_dir.rglob("*.tmp"))
+    assert "sound" in system.rlvr("verify-store")
+    before = {f: f.read_bytes() for f in system.data_dir.glob("*_data/**/*") if f.is_file()}
+    assert len(before) >= 4
+    for file in before:
+        file.unlink()
+    assert json.loads(system.rlvr("verify-store", "--json", code=1))
+    assert all(json.loads(system.rlvr("rebuild", "--json")).values())
+    assert {f: f.read_bytes() for f in before} == before

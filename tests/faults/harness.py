@@ -194,15 +194,19 @@ class Load:
         """Take a child's word into account."""
         match said:
             case Acknowledged(numbers):
-                self.waiting.remove(numbers)
+                self._answered(numbers)
                 self.acknowledged.update(numbers)
             case Refused(numbers, error):
-                self.waiting.remove(numbers)
+                self._answered(numbers)
                 self.refused.append(error)
             case Failed():
                 raise AssertionError(f"the child failed:\n{said.trace}")
             case _:
                 pass
+
+    def _answered(self, numbers: tuple[int, ...]) -> None:
+        if numbers in self.waiting:  # it may have been asked twice
+            self.waiting.remove(numbers)
 
     def _next(self, upto: int) -> tuple[int, ...]:
         first = self.asked

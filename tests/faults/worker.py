@@ -31,7 +31,7 @@ class Task:
     seal_rows: int = 20
     seal_seconds: float = 0.1
     min_free_mb: int = 0
-    max_backoff: float = SHORT_PAUSE
+    checkpoint_pages: int = 100  #: of the write-ahead log; SQLite's own 1000 take long to come by
 
     @property
     def log(self) -> Path:
@@ -116,8 +116,9 @@ Said = Started | Acknowledged | Refused | AtRest | Closed | Failed
 class _Ledger(Ledger):
     """A Ledger that tells when a transaction is over."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, checkpoint_pages: int) -> None:
         super().__init__(folder)
+        self._db.wal_autocheckpoint(checkpoint_pages)
         self.changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -143,7 +144,7 @@ class _Worker:
 
     async def run(self) -> None:
         folder = self._task.folder
-        self._ledger = _Ledger(folder)
+        self._ledger = _Ledger(folder, self._task.checkpoint_pages)
         self._aggregator = Aggregator(
             self._ledger, Dataset(folder), verifier(), self._settings, publisher=None
         )
@@ -221,7 +222,7 @@ class _Worker:
 def main(pipe: "Connection[Said, Told]", task: Task) -> None:
     """The child, from its first moment to its last."""
     logging.basicConfig(filename=task.log, level=logging.INFO, force=True)
-    aggregator.MAX_BACKOFF = task.max_backoff
+    aggregator.MAX_BACKOFF = SHORT_PAUSE
     tasks.RESTART_PAUSE = SHORT_PAUSE
 
     async def work() -> None:
