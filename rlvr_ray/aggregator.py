@@ -126,15 +126,14 @@ class Aggregator:
     async def record(self, batches: Sequence[Batch]) -> list[Batch]:
         """See ``ports.Recorder``. When this returns, the batches are on disk."""
         await self.admit()
-        recorded: list[Batch] = await self._commits.commit(methodcaller("record", batches))
-        self._recorded.set()
-        self._wake_mirror()
+        recorded: list[Batch] = await self._commits.commit(
+            methodcaller("record", batches), self._wake
+        )
         return recorded
 
     async def ingested(self, documents: Sequence[Ingested]) -> None:
         """See ``ports.Recorder``."""
-        await self._commits.commit(methodcaller("ingested", documents))
-        self._wake_mirror()
+        await self._commits.commit(methodcaller("ingested", documents), self._wake)
 
     async def find(self, batch_id: UUID) -> BatchState | None:
         """See ``ports.Recorder``."""
@@ -153,7 +152,10 @@ class Aggregator:
     async def _read(self, query: Callable[["Reader"], T]) -> T:
         return await self._reads.run(partial(query, self._reader))
 
-    def _wake_mirror(self) -> None:
+    def _wake(self) -> None:
+        """Something is on the disk that a loop may be waiting for."""
+        self._recorded.set()
+        self._decided.set()
         if self._mirror:
             self._mirror.wake()
 
@@ -187,7 +189,6 @@ class Aggregator:
     async def _decide(self, batch: Batch, results: Mapping[UUID, Result]) -> None:
         outcome = decide(batch, results, self._settings.dpo.rule(), datetime.now(UTC))
         await self._persist(methodcaller("decide", batch, results, outcome))
-        self._decided.set()
         log.info("batch %s: %s (%s)", batch.batch_id, outcome.reason or "pair", outcome.detail)
 
     async def _scored(self, claims: Sequence[Claim]) -> dict[UUID, Result]:
@@ -224,8 +225,7 @@ class Aggregator:
         """Commit, waiting for room on the disk if need be."""
         while True:
             try:
-                await self._commits.commit(operation)
-                self._wake_mirror()
+                await self._commits.commit(operation, self._wake)
                 return
             except Overloaded as error:
                 self._note("ledger", str(error))

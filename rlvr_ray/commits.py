@@ -10,7 +10,8 @@ from rlvr_ray.tasks import OneThread
 if TYPE_CHECKING:
     from rlvr_ray.adapters.ledger import Ledger, Operation
 
-Waiting = tuple["Operation", asyncio.Future[Any]]
+Then = Callable[[], object]
+Waiting = tuple["Operation", asyncio.Future[Any], Then | None]
 
 
 class Commits:
@@ -22,14 +23,16 @@ class Commits:
         self._waiting: list[Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def commit(self, operation: "Operation") -> Any:
+    async def commit(self, operation: "Operation", then: Then | None = None) -> Any:
         """Return the operation's result once it is on the disk; raise what it raised.
 
-        An operation that fails does not hold up or undo the others.
+        An operation that fails does not hold up or undo the others. ``then`` is called after the
+        commit, even where the caller has been cancelled meanwhile: the operation holds all the
+        same.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((operation, future))
+        self._waiting.append((operation, future, then))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
         return await future
@@ -56,7 +59,7 @@ class Commits:
             await self._commit(group)
 
     async def _commit(self, group: Sequence[Waiting]) -> None:
-        operations = [operation for operation, _ in group]
+        operations = [operation for operation, *_ in group]
         try:
             results = await self._thread.run(partial(self._ledger.commit, operations))
         except Exception as error:
@@ -66,8 +69,10 @@ class Commits:
             for one in group:  # one bad operation must not fail the others
                 await self._commit([one])
             return
-        for (_, future), result in zip(group, results, strict=True):
+        for (_, future, then), result in zip(group, results, strict=True):
             _settle(future, result=result)
+            if then is not None:
+                then()
 
 
 def _settle(

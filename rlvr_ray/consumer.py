@@ -27,22 +27,16 @@ import asyncio
 import contextlib
 import json
 import logging
-import math
 import random
-import reprlib
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from functools import cache
-from importlib import resources
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import aio_pika
-import jsonschema  # type: ignore[import-untyped]
 from aio_pika.abc import (
     AbstractChannel,
     AbstractConnection,
@@ -53,17 +47,30 @@ from aiormq.exceptions import ChannelNotFoundEntity, PublishError
 from pamqp.common import FieldTable
 
 from rlvr_ray import amqp
-from rlvr_ray.core import ids
 from rlvr_ray.core.events import SCHEMA_VERSION
-from rlvr_ray.core.records import Judge, Usage, Verification
-from rlvr_ray.core.scoring import confidence, score
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
+from rlvr_ray.messages import (
+    MAX_BYTES,
+    Received,
+    parse,
+    validate,
+    verification_completed,
+    verification_failed,
+)
 from rlvr_ray.tasks import cancelled_by_caller
+
+__all__ = [
+    "Consumer",
+    "Received",
+    "tail",
+    "validate",
+    "verification_completed",
+    "verification_failed",
+]
 
 log = logging.getLogger(__name__)
 
 EXCHANGE = "rlvr_events"
-MAX_BYTES = 1024 * 1024  #: of one message; larger ones are refused unread
 #: For connecting, and for declaring what is needed. While RabbitMQ starts, it takes requests that
 #: it never answers.
 SETUP_S = 10.0
@@ -73,87 +80,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0  #: between attempts; doubles from on
 KEEP_IN_MEMORY, KEEP_IN_FILE = 100_000, 1_000_000  #: ids of handled events
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """An event as it came; ``body`` is the whole of it and fits the schema."""
-
-    event_id: UUID
-    event_type: str
-    batch_id: UUID | None
-    correlation_id: str | None
-    timestamp: datetime
-    body: Mapping[str, Any]
-    seq: int | None = None  #: place in the publisher's order; a gap means that others come late
-    attempt: int = 1  #: 1, and one more for each time that the broker counted a failure
-
-
 #: What the broker sent, and at the end why no more will come.
 _Deliveries = asyncio.Queue[AbstractIncomingMessage | Unavailable]
-
-
-def validate(body: Mapping[str, Any]) -> None:
-    """Raise InputError, with one line that names the field, unless this is a valid event."""
-    try:
-        for error in _validator().iter_errors(dict(body)):
-            # The library quotes the value, which may be long.
-            why = error.message.replace(repr(error.instance), reprlib.repr(error.instance))
-            raise InputError(_line(f"{error.json_path[2:] or 'the event'}: {why}"))
-        # Fields that the schema does not know must be JSON data all the same.
-        json.dumps(dict(body), allow_nan=False, ensure_ascii=False).encode()
-    except RecursionError:
-        raise InputError("the event is nested too deeply") from None
-    except (TypeError, ValueError) as error:
-        raise InputError(_line(f"the event is not JSON data: {error}")) from None
-
-
-def verification_completed(
-    answer: Received,
-    *,
-    faithfulness: float,
-    relevancy: float,
-    verifier: Mapping[str, str],
-    duration_ms: int,
-) -> dict[str, Any]:
-    """The event that tells an answer's scores, for an ``answer.generated``.
-
-    Scores are in [0, 1]; ``verifier`` names faithfulness and relevancy (the methods), model,
-    embedder and version, all strings. Raises InputError if anything of this is not so. The same
-    answer always gives the same event id.
-    """
-    try:
-        result = Verification(
-            answer_event_id=answer.event_id,
-            faithfulness=faithfulness,
-            relevancy=relevancy,
-            judge=Judge(**verifier),
-            statements=(),
-            reverse_questions=(),
-            usage=Usage(prompt_tokens=0, completion_tokens=0),
-            duration_ms=duration_ms,
-            completed_at=datetime.now(UTC),
-        )
-    except (TypeError, ValueError) as error:
-        raise InputError(_line(f"this is no verification: {error}")) from None
-    value = score(result)
-    return _answering(
-        answer,
-        "verification.completed",
-        answer=answer.body["answer"],
-        faithfulness=result.faithfulness,
-        relevancy=result.relevancy,
-        score=value,
-        confidence=confidence(value),
-        verifier=asdict(result.judge),
-        duration_ms=duration_ms,
-    )
-
-
-def verification_failed(answer: Received, *, reason: str, attempts: int = 1) -> dict[str, Any]:
-    """The event that tells that an ``answer.generated`` could not be scored, and why.
-
-    Raises InputError where the reason is no text or the attempts are under 1.
-    """
-    return _answering(answer, "verification.failed", reason=reason, attempts=attempts)
 
 
 class Consumer:
@@ -324,10 +252,14 @@ class Consumer:
 
 
 async def tail(
-    url: str, exchange: str = EXCHANGE, keys: Sequence[str] = ("#",)
+    url: str,
+    exchange: str = EXCHANGE,
+    keys: Sequence[str] = ("#",),
+    listening: Callable[[], object] = lambda: None,
 ) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
     """The routing key and the body of each event from now on; nothing is kept for later.
 
+    ``listening`` is called once nothing is missed any more.
     Bodies are JSON objects that need not fit the schema; other messages are logged and left out.
     Raises Unavailable when the broker or the exchange is not there or goes away, and ConfigError
     where it refuses the user.
@@ -344,66 +276,19 @@ async def tail(
                 for key in [keys] if isinstance(keys, str) else keys:
                     await queue.bind(exchange, key)
                 deliveries = await _subscribe(channel, queue, no_ack=True)
+        listening()
         while True:
             message = await _next(deliveries)
             try:
-                body = _parsed(message.body)
+                body = parse(message.body)
             except InputError as error:
                 log.warning("left out %r: %s", message.message_id, error)
             else:
                 yield message.routing_key or "", body
 
 
-# Events.
-
-
-@cache
-def _validator() -> Any:
-    path = resources.files("rlvr_ray") / "schemas" / "events.json"
-    draft = jsonschema.Draft202012Validator
-    types = draft.TYPE_CHECKER.redefine("number", _is_number).redefine("string", _is_string)
-    formats = jsonschema.FormatChecker(formats=())
-    formats.checks("date-time", raises=(TypeError, ValueError))(datetime.fromisoformat)
-    strict = jsonschema.validators.extend(draft, type_checker=types)
-    return strict(json.loads(path.read_text("utf-8")), format_checker=formats)
-
-
-def _is_number(_: Any, value: object) -> bool:
-    """Without NaN and the infinities, which pass every comparison or some."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_string(_: Any, value: object) -> bool:
-    """Without lone surrogates, which no file and no peer takes."""
-    try:
-        return isinstance(value, str) and value.encode() is not None
-    except UnicodeEncodeError:
-        return False
-
-
-def _answering(answer: Received, event_type: str, /, **fields: Any) -> dict[str, Any]:
-    if answer.event_type != "answer.generated" or answer.batch_id is None:
-        raise InputError(f"only an answer.generated is verified, not a {answer.event_type}")
-    index = answer.body["metadata"]["candidate_index"]
-    body = {
-        "event_id": str(ids.verification_event(answer.batch_id, index)),
-        "event_type": event_type,
-        "schema_version": SCHEMA_VERSION,
-        "timestamp": datetime.now(UTC).isoformat(),
-        "batch_id": str(answer.batch_id),
-        "correlation_id": answer.correlation_id,
-        "question": answer.body["question"],
-        "answer_event_id": str(answer.event_id),
-        **fields,
-    }
-    validate(body)
-    return body
-
-
 def _received(message: AbstractIncomingMessage) -> Received:
-    body = _parsed(message.body)
+    body = parse(message.body)
     validate(body)
     if message.message_id not in (None, body["event_id"]):
         raise InputError(f"message_id is {message.message_id!r}, event_id {body['event_id']}")
@@ -423,35 +308,6 @@ def _received(message: AbstractIncomingMessage) -> Received:
 def _attempt(message: AbstractIncomingMessage) -> int:
     count = message.headers.get("x-delivery-count")
     return count + 1 if isinstance(count, int) else 1
-
-
-def _parsed(data: bytes) -> dict[str, Any]:
-    if len(data) > MAX_BYTES:
-        raise InputError(f"the message has {len(data)} bytes, more than {MAX_BYTES}")
-    try:
-        body = json.loads(data.decode(), parse_constant=_refused, object_pairs_hook=_object)
-    except RecursionError:
-        raise InputError("the message is nested too deeply") from None
-    except ValueError as error:
-        raise InputError(_line(f"the message is not JSON: {error}")) from None
-    if not isinstance(body, dict):
-        raise InputError("the message is not a JSON object")
-    return body
-
-
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON number")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):  # parsers differ in which one they take
-        raise ValueError("an object has two fields of the same name")
-    return found
-
-
-def _line(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)[:300]
 
 
 class _Seen:

@@ -18,14 +18,16 @@ RESTART_PAUSE = 5.0
 async def gather(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
     """Run all at once; the first failure cancels the others and is raised as it is.
 
-    ``asyncio.gather`` leaves the others running, ``TaskGroup`` wraps the failure in a group.
+    ``asyncio.gather`` leaves the others running. ``TaskGroup`` wraps the failure in a group and,
+    before Python 3.13, leaves the task marked as cancelled.
     """
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in coroutines]
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def cancelled_by_caller() -> bool:

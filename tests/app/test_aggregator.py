@@ -5,28 +5,40 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from operator import methodcaller
 from pathlib import Path
-from typing import Any, TypeVar
+from types import SimpleNamespace
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 import pyarrow.parquet as pq
 import pytest
 
 from rlvr_ray import aggregator as module
-from rlvr_ray import tasks
+from rlvr_ray import mirror, tasks
 from rlvr_ray.adapters.dataset import Dataset
 from rlvr_ray.adapters.ledger import Ledger, Operation, Reader
 from rlvr_ray.aggregator import Aggregator
+from rlvr_ray.core import ids
 from rlvr_ray.core.records import Batch, FailedVerification, Kind, Reason, Verification
-from rlvr_ray.errors import LedgerError, Overloaded, Unavailable
-from rlvr_ray.ports import BatchState, Claim
+from rlvr_ray.core.rows import Row
+from rlvr_ray.errors import ConfigError, LedgerError, NotFound, Overloaded, Unavailable
+from rlvr_ray.ports import BatchState, Claim, Ingested, Part
 from rlvr_ray.settings import Settings
-from tests.builders import batch
-from tests.fakes import PATIENCE, FakeVerifier, verified
+from tests.builders import DECIDED, batch
+from tests.fakes import PATIENCE, FakePublisher, FakeVerifier, verified
+from tests.folders import Folder, decided
 
 T = TypeVar("T")
 SCORES: dict[str, float | str] = {"a": 0.9, "b": 0.7, "c": 0.5}
+DOCUMENT = Ingested(
+    document_id=ids.derive("a document"),
+    source="a.md",
+    num_chunks=3,
+    content_id=ids.derive("its content"),
+    changed=True,
+)
 
 
 class WatchedLedger(Ledger):
@@ -51,20 +63,28 @@ class WatchedLedger(Ledger):
             self._loop.call_soon_threadsafe(self.changed.set)
 
     def record(self, batches: Sequence[Batch]) -> list[Batch]:
-        for batch in batches:
-            if batch.batch_id in self.poisoned:
-                raise LedgerError(f"{batch.batch_id} is poison")
+        if bad := self.poisoned & {batch.batch_id for batch in batches}:
+            raise LedgerError(f"{bad} is poison")
         return super().record(batches)
 
 
 class System:
     """A running aggregator on a folder, and what a test asks of it."""
 
-    def __init__(self, folder: Path, verifier: FakeVerifier, **sections: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        verifier: FakeVerifier,
+        publisher: FakePublisher | None = None,
+        dataset_: Dataset | None = None,
+        **sections: Any,
+    ) -> None:
         self.folder = folder
         self.ledger = WatchedLedger(folder)
         settings = Settings(data_dir=folder, **sections)
-        self.aggregator = Aggregator(self.ledger, Dataset(folder), verifier, settings)
+        self.aggregator = Aggregator(
+            self.ledger, dataset_ or Dataset(folder), verifier, settings, publisher
+        )
 
     async def state(self, batch_id: UUID) -> BatchState:
         state = await self.aggregator.find(batch_id)
@@ -86,6 +106,19 @@ class System:
     async def projected(self, count: int) -> None:
         """Wait until the JSONL files hold so many outcomes."""
         await self.until(methodcaller("mark", "projected"), lambda seq: int(seq) >= count)
+
+    async def mirrored(self, seq: int) -> None:
+        """Wait until the broker has confirmed so many events."""
+        await self.until(methodcaller("mark", "mirrored"), lambda mark: int(mark) >= seq)
+
+    async def sealed(self, count: int) -> None:
+        """Wait until the parts of both datasets hold so many outcomes."""
+
+        def enough(parts: list[Part]) -> bool:
+            last = {part.dataset: part.last_seq for part in parts if part.sha256}
+            return len(last) == 2 and min(last.values()) >= count
+
+        await self.until(methodcaller("parts"), enough)
 
     async def until(self, query: Callable[[Reader], T], enough: Callable[[T], bool]) -> T:
         """The first answer of the ledger's that is enough."""
@@ -113,8 +146,13 @@ class System:
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, verifier: FakeVerifier, **sections: Any) -> AsyncIterator[System]:
-    system = System(folder, verifier, **sections)
+async def running(
+    folder: Path,
+    verifier: FakeVerifier,
+    publisher: FakePublisher | None = None,
+    **sections: Any,
+) -> AsyncIterator[System]:
+    system = System(folder, verifier, publisher, **sections)
     async with asyncio.timeout(60):
         await system.aggregator.start()
         try:
@@ -516,3 +554,323 @@ async def test_stats_tell_what_happened(tmp_path: Path) -> None:
     assert stats["files"] == sizes
     assert len(sizes) == 2
     assert json.loads(json.dumps(stats)) == stats, "stats are plain JSON data"
+
+
+class TestDiskFloor:
+    """Below ledger.min_free_mb nothing new is taken in; what is in goes its way."""
+
+    FLOOR = 100 * 2**20
+    SETTINGS: ClassVar[dict[str, Any]] = {"ledger": {"min_free_mb": 100}}
+
+    @pytest.fixture
+    def disk(self, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+        disk = SimpleNamespace(free=2**40)
+        monkeypatch.setattr(Ledger, "free_bytes", lambda _: disk.free)
+        return disk
+
+    @pytest.mark.parametrize("free", [0, FLOOR - 1])
+    async def test_below_it_nothing_is_written(
+        self, tmp_path: Path, disk: SimpleNamespace, free: int
+    ) -> None:
+        asked = batch()
+        async with running(tmp_path, FakeVerifier(SCORES), **self.SETTINGS) as system:
+            disk.free = free
+            commits = system.ledger.commits
+            with pytest.raises(Overloaded, match=r"ledger\.min_free_mb is 100"):
+                await system.aggregator.admit()
+            with pytest.raises(Overloaded, match=r"MiB left"):
+                await system.aggregator.record([asked])
+            assert system.ledger.commits == commits
+            assert await system.aggregator.find(asked.batch_id) is None
+            disk.free = self.FLOOR
+            await system.aggregator.admit()
+            assert await system.aggregator.record([asked]) == [asked]
+            await system.decided(asked)
+
+    async def test_none_means_none(self, tmp_path: Path, disk: SimpleNamespace) -> None:
+        disk.free = 0
+        async with running(tmp_path, FakeVerifier(SCORES), ledger={"min_free_mb": 0}) as system:
+            await system.aggregator.admit()
+            await system.aggregator.record([batch()])
+
+    async def test_what_was_recorded_before_goes_its_way(
+        self, tmp_path: Path, disk: SimpleNamespace
+    ) -> None:
+        asked = batch()
+        verifier = FakeVerifier(SCORES)
+        verifier.hang()
+        publisher = FakePublisher()
+        async with running(tmp_path, verifier, publisher, **self.SETTINGS) as system:
+            await system.aggregator.record([asked])
+            disk.free = 0
+            verifier.release()
+            (state,) = await system.decided(asked)
+            await system.projected(1)
+            await system.mirrored(7)
+            assert state.outcome is not None and state.outcome.reason is None
+            assert len(system.lines("dpo_data")) == 1
+        assert len(system.parts("training_data")) == 3
+
+    async def test_documents_that_are_stored_already_are_told(
+        self, tmp_path: Path, disk: SimpleNamespace
+    ) -> None:
+        async with running(tmp_path, FakeVerifier(), **self.SETTINGS) as system:
+            disk.free = 0
+            await system.aggregator.ingested([DOCUMENT])
+            (posted,) = await system.read(methodcaller("events", 0, 10))
+        assert posted.event.event_type == "document.ingested"
+
+
+class TestMirror:
+    async def test_every_event_is_told_in_order(self, tmp_path: Path) -> None:
+        asked = [batch(question=f"Question {n}?") for n in range(4)]
+        publisher = FakePublisher()
+        async with running(tmp_path, FakeVerifier(SCORES), publisher) as system:
+            for one in asked:
+                await system.aggregator.record([one])
+            await system.aggregator.ingested([DOCUMENT])
+            await system.mirrored(29)
+            assert publisher.published == await system.read(methodcaller("events", 0, 100))
+            stats = await system.aggregator.stats()
+            assert stats["mirror"] == {"pending": 0, "oldest": None}
+        assert [posted.seq for posted in publisher.published] == list(range(1, 30))
+        assert publisher.closed == 1
+
+    async def test_nobody_waits_for_a_broker_that_hangs(self, tmp_path: Path) -> None:
+        asked = [batch(question=f"Question {n}?") for n in range(20)]
+        publisher = FakePublisher()
+        publisher.hang()
+        async with running(tmp_path, FakeVerifier(SCORES), publisher) as system:
+            await system.aggregator.record(asked[:1])
+            await publisher.until(lambda: publisher.running == 1)
+            for one in asked[1:]:
+                assert await system.aggregator.record([one]) == [one]
+            await system.aggregator.ingested([DOCUMENT])
+            await system.decided(*asked)
+            await system.projected(20)
+            stats = await system.aggregator.stats()
+            assert stats["mirror"]["pending"] == 141
+            assert datetime.fromisoformat(stats["mirror"]["oldest"]) <= datetime.now(UTC)
+            assert json.loads(json.dumps(stats)) == stats
+            assert publisher.published == []
+            publisher.release()
+            await system.mirrored(141)
+        assert [posted.seq for posted in publisher.published] == list(range(1, 142))
+
+    @pytest.mark.parametrize("error", [Unavailable("gone"), ConfigError("refused")])
+    async def test_trouble_is_told_and_outlasted(
+        self, tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(mirror, "FIRST_PAUSE", 0.01)
+        asked = batch()
+        publisher = FakePublisher()
+        publisher.failures = [error, error]
+        async with running(tmp_path, FakeVerifier(SCORES), publisher) as system:
+            await system.aggregator.record([asked])
+            await system.decided(asked)
+            await system.mirrored(7)
+            assert system.aggregator.last_error == f"mirror: {error}"
+        assert publisher.calls >= 3
+        assert [posted.seq for posted in publisher.published] == list(range(1, 8))
+
+    async def test_a_defect_is_outlasted_too(self, tmp_path: Path) -> None:
+        publisher = FakePublisher()
+        publisher.failures = [ZeroDivisionError("a defect"), asyncio.CancelledError()]
+        async with running(tmp_path, FakeVerifier(SCORES), publisher) as system:
+            await system.aggregator.record([batch()])
+            await system.mirrored(7)
+        assert publisher.closed == 3
+        assert [posted.seq for posted in publisher.published] == list(range(1, 8))
+
+    async def test_without_one_events_wait_in_the_ledger(self, tmp_path: Path) -> None:
+        asked = batch()
+        async with running(tmp_path, FakeVerifier(SCORES)) as system:
+            await system.aggregator.record([asked])
+            await system.decided(asked)
+            assert (await system.aggregator.stats())["mirror"] is None
+            assert (await system.read(methodcaller("backlog"))).pending == 7
+
+        publisher = FakePublisher()
+        async with running(tmp_path, FakeVerifier(), publisher) as system:
+            await system.mirrored(7)
+        assert [posted.seq for posted in publisher.published] == list(range(1, 8))
+
+    async def test_a_restart_goes_on_from_what_is_confirmed(self, tmp_path: Path) -> None:
+        one, two, three = (batch(question=f"Question {n}?") for n in range(3))
+        publisher = FakePublisher()
+        async with running(tmp_path, FakeVerifier(SCORES), publisher) as system:
+            await system.aggregator.record([one])
+            await system.mirrored(7)
+            publisher.hang()
+            await system.aggregator.record([two])
+            await system.decided(two)
+            await publisher.until(lambda: publisher.running == 1)
+        assert (publisher.cancelled, publisher.closed) == (1, 1)
+
+        again = FakePublisher()
+        async with running(tmp_path, FakeVerifier(SCORES), again) as system:
+            await system.aggregator.record([three])
+            await system.mirrored(21)
+        assert [posted.seq for posted in again.published] == list(range(8, 22))
+
+
+class Target(Dataset):
+    """One whose parts can be out of reach."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "home", (folder / "elsewhere").as_uri())
+        self.down = True
+        self.tries = 0
+        self.changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def parts(self) -> set[str]:
+        self._reach()
+        return super().parts()
+
+    def write_part(self, dataset: str, path: str, rows: Sequence[Row]) -> str:
+        self._reach()
+        return super().write_part(dataset, path, rows)
+
+    def _reach(self) -> None:
+        self.tries += 1
+        self._loop.call_soon_threadsafe(self.changed.set)
+        if self.down:
+            raise Unavailable("the store is out of reach")
+
+
+class TestParquetTarget:
+    """Parts go to a store that is out of reach for a while."""
+
+    SEALING: ClassVar[dict[str, Any]] = {"dataset": {"seal_rows": 1, "seal_seconds": 0.05}}
+    ASKED = tuple(batch(question=f"Question {n}?") for n in range(3))
+
+    @pytest.fixture
+    async def target(self, tmp_path: Path) -> Target:
+        return Target(tmp_path)
+
+    @pytest.fixture
+    async def system(self, tmp_path: Path, target: Target) -> AsyncIterator[System]:
+        async with running(
+            tmp_path / "home", FakeVerifier(SCORES), dataset_=target, **self.SEALING
+        ) as system:
+            target.changed = system.ledger.changed  # a failure is something to look at, too
+            yield system
+            target.down = False
+
+    def in_parts(self, folder: Path) -> list[str]:
+        """The batches whose pairs the store has."""
+        assert list((folder / "home").rglob("*.parquet")) == []
+        assert list((folder / "elsewhere").rglob("*.tmp")) == []
+        return sorted(
+            row["metadata"]["batch_id"]
+            for path in (folder / "elsewhere").rglob("dpo_data_*.parquet")
+            for row in pq.read_table(path).to_pylist()
+        )
+
+    @pytest.mark.xfail(reason="JSONL waits until the parts can be written", strict=True)
+    async def test_the_jsonl_goes_on(self, system: System, target: Target) -> None:
+        for one in self.ASKED:
+            await system.aggregator.record([one])
+            await system.decided(one)
+        tries = target.tries
+        await system.until(
+            lambda reader: (reader.mark("projected"), target.tries - tries),
+            lambda found: found[0] == 3 or found[1] > 10,
+        )
+        assert len(system.lines("dpo_data")) == 3
+        assert "out of reach" in (system.aggregator.last_error or "")
+
+    async def test_the_parts_are_written_once_it_is_back(
+        self, system: System, target: Target, tmp_path: Path
+    ) -> None:
+        target.down = False
+        await system.aggregator.record(self.ASKED[:1])
+        await system.sealed(1)
+        target.down = True
+        tries = target.tries
+        await system.aggregator.record(self.ASKED[1:])
+        await system.decided(*self.ASKED)
+        await system.until(lambda _: target.tries, lambda found: found > tries + 2)
+        assert "out of reach" in (system.aggregator.last_error or "")
+        assert self.in_parts(tmp_path) == [str(self.ASKED[0].batch_id)]
+        target.down = False
+        await system.sealed(3)
+        assert self.in_parts(tmp_path) == sorted(str(one.batch_id) for one in self.ASKED)
+        assert len(system.lines("dpo_data")) == 3
+
+    async def test_the_next_start_writes_what_a_close_could_not(
+        self, target: Target, tmp_path: Path
+    ) -> None:
+        target.down = False
+        home = tmp_path / "home"
+        with pytest.raises(Unavailable):
+            async with running(home, FakeVerifier(SCORES), dataset_=target) as system:
+                await system.aggregator.record(self.ASKED)
+                await system.decided(*self.ASKED)
+                await system.projected(3)
+                target.down = True
+        assert len(system.lines("dpo_data")) == 3
+        target.down = False
+        async with running(home, FakeVerifier(SCORES), dataset_=target) as system:
+            await system.sealed(3)
+        assert self.in_parts(tmp_path) == sorted(str(one.batch_id) for one in self.ASKED)
+
+
+class TestRetention:
+    """Past months leave while the system works."""
+
+    def old(self, folder: Path) -> list[BatchState]:
+        states = [decided(n, at=DECIDED + timedelta(days=n)) for n in range(3)]
+        Folder(folder).run(states)
+        return states
+
+    KEEP_A_DAY: ClassVar[dict[str, Any]] = {
+        "ledger": {"retention_days": 1},
+        "dataset": {"seal_seconds": 0.05},
+    }
+
+    async def test_what_is_past_is_dropped(self, tmp_path: Path) -> None:
+        states = self.old(tmp_path)
+        files = Folder(tmp_path).files()
+        asked = batch(question="New?")
+        async with running(tmp_path, FakeVerifier(SCORES), **self.KEEP_A_DAY) as system:
+            await system.until(methodcaller("mark", "swept"), lambda seq: seq == 3)
+            for state in states:
+                with pytest.raises(NotFound, match="past retention"):
+                    await system.aggregator.find(state.batch.batch_id)
+                with pytest.raises(NotFound, match="past retention"):
+                    await system.aggregator.record([state.batch])
+            await system.aggregator.record([asked])
+            await system.decided(asked)
+            await system.projected(4)
+            assert (await system.aggregator.stats())["batches"] == {"open": 0, "pair": 4}
+        assert files.items() <= Folder(tmp_path).files().items()
+
+    async def test_by_default_all_is_kept(self, tmp_path: Path) -> None:
+        (first, *_) = self.old(tmp_path)
+        asked = batch(question="New?")
+        async with running(tmp_path, FakeVerifier(SCORES)) as system:
+            await system.aggregator.record([asked])
+            await system.decided(asked)
+            await system.projected(4)
+            assert await system.aggregator.find(first.batch.batch_id) == first
+
+    async def test_it_waits_for_the_broker(self, tmp_path: Path) -> None:
+        states = self.old(tmp_path)
+        publisher = FakePublisher()
+        publisher.hang()
+        asked = batch(question="New?")
+        async with running(tmp_path, FakeVerifier(SCORES), publisher, **self.KEEP_A_DAY) as system:
+            await publisher.until(lambda: publisher.running == 1)
+            await system.aggregator.record([asked])
+            await system.decided(asked)
+            await system.projected(4)
+            await system.sealed(4)  # the files' loop has been round since
+            assert await system.aggregator.find(states[0].batch.batch_id) == states[0]
+            assert await system.read(methodcaller("mark", "pruned")) == 0
+            publisher.release()
+            await system.until(methodcaller("mark", "swept"), lambda seq: seq == 3)
+        told = [posted.event.body["batch_id"] for posted in publisher.published]
+        assert {str(state.batch.batch_id) for state in states} < set(told)
+        assert len(told) == 28

@@ -348,6 +348,23 @@ class TestOverload:
         assert api.recorder.states == {}
         ok(await api.ask())
 
+    @pytest.mark.parametrize("path", [MULTI, "/ask"])
+    async def test_a_full_disk_refuses_before_anything_is_generated(
+        self, api: Api, path: str
+    ) -> None:
+        kept = ok(await api.ask(path, key="k"))
+        generated = api.generator.calls
+        api.recorder.full = Overloaded("free some room")
+        reply = await api.ask(path)
+        assert problem(reply, 503)["detail"] == "free some room"
+        assert int(reply.headers["retry-after"]) > 0
+        assert api.generator.calls == generated
+        assert len(api.recorder.states) == 1
+        assert ok(await api.ask(path, key="k")) == kept, "what is recorded can be asked for"
+        ok(await api.http.get(f"/batches/{kept['batch_id']}"))
+        api.recorder.full = None
+        ok(await api.ask(path))
+
     async def test_asks_beyond_the_gate_are_refused_at_once(self, make: Make) -> None:
         api = make(api={"max_asks": 2})
         api.generator.hang()
@@ -363,6 +380,9 @@ class TestOverload:
             problem(task.result(), 503)
             assert int(task.result().headers["retry-after"]) > 0
         assert len(pending) == 4, "so many work or wait"
+        await api.generator.until(lambda: api.generator.running == 2)
+        for _ in range(20):
+            await asyncio.sleep(0)
         assert api.generator.calls == 2, "only max_asks are worked on"
         api.generator.release()
         for reply in await asyncio.gather(*pending):
@@ -568,9 +588,36 @@ class TestDocuments:
         body = ok(reply)
         assert set(body) == {"documents"}
         for document in body["documents"]:
-            assert set(document) == {"document_id", "source", "num_chunks", "changed"}
+            assert set(document) == {
+                "document_id",
+                "source",
+                "num_chunks",
+                "content_id",
+                "changed",
+            }
         assert [d["source"] for d in body["documents"]] == ["a.md", "B.TXT"]
         assert api.retriever.documents == {"a.md": "# Ü\r\n", "B.TXT": "x"}
+
+    async def test_the_ledger_is_told(self, api: Api) -> None:
+        """It decides by the content what is news, so it hears of all of them."""
+        for text in (b"one", b"one", b"two"):
+            ok(await self.upload(api, ("a.md", text), ("b.md", b"other")))
+        told = [(d.source, d.changed, d.content_id) for d in api.recorder.documents]
+        one, other, two = ids.derive("one"), ids.derive("other"), ids.derive("two")
+        assert told == [
+            ("a.md", True, one),
+            ("b.md", True, other),
+            ("a.md", False, one),
+            ("b.md", False, other),
+            ("a.md", True, two),
+            ("b.md", False, other),
+        ]
+
+    async def test_the_ledger_is_not_told_what_was_not_stored(self, api: Api) -> None:
+        api.retriever.failures = [Unavailable("down")]
+        problem(await self.upload(api, ("a.md", b"text")), 503)
+        problem(await self.upload(api, ("a.pdf", b"%PDF-1.7")), 422)
+        assert api.recorder.documents == []
 
     async def test_the_same_twice_changes_nothing(self, api: Api) -> None:
         first, second = [ok(await self.upload(api, ("a.md", b"text"))) for _ in range(2)]

@@ -17,7 +17,7 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import PublishError
 
-from rlvr_ray import amqp, consumer
+from rlvr_ray import amqp, consumer, messages
 from rlvr_ray.consumer import (
     Consumer,
     Received,
@@ -371,7 +371,7 @@ async def test_poison_is_set_aside_and_the_queue_moves_on(bus: Bus, make: Start,
 
 async def test_the_largest_valid_event_is_read(bus: Bus, make: Start, log: Log) -> None:
     body = answer()
-    body["new"] = "x" * (consumer.MAX_BYTES - len(data(body | {"new": ""})))
+    body["new"] = "x" * (messages.MAX_BYTES - len(data(body | {"new": ""})))
     handler = Handler()
     async with running(make(), handler, log):
         await bus.send(body)
@@ -686,7 +686,7 @@ async def test_what_is_no_event_is_not_published(make: Start) -> None:
     with pytest.raises(InputError, match="score: nan is not"):
         await make().publish(scored(received(answer())) | {"score": float("nan")})
     with pytest.raises(InputError, match="none reads more than 1048576"):
-        await make().publish(answer("x" * consumer.MAX_BYTES))
+        await make().publish(answer("x" * messages.MAX_BYTES))
 
 
 async def test_publishing_needs_a_connection(make: Start) -> None:

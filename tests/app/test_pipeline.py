@@ -191,6 +191,18 @@ class TestNothingIsRecorded:
             await system.ask(ask())
         assert system.untouched()
 
+    async def test_where_there_is_no_room(self, system: System) -> None:
+        """It is found out before anything is generated, not when the answers are there."""
+        system.recorder.full = Overloaded("no room")
+        asked = ask()
+        with pytest.raises(Overloaded, match="no room"):
+            await system.ask(asked)
+        assert system.generator.calls == 0
+        assert system.untouched()
+        system.recorder.full = None
+        await system.ask(asked)
+        assert list(system.recorder.states) == [asked.batch_id]
+
     async def test_where_the_caller_goes_away(self, system: System) -> None:
         system.generator.hang()
         task = asyncio.create_task(system.ask(ask()))
@@ -225,6 +237,7 @@ class TestRepeats:
         first = await system.ask(asked)
         system.generator.failures = [Unavailable("down")]
         system.retriever.passages = []
+        system.recorder.full = Overloaded("no room")
         assert await system.ask(asked) == first
 
     async def test_without_a_key_nobody_looks_for_a_repeat(self, system: System) -> None:

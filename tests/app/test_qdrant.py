@@ -162,6 +162,31 @@ class TestIngest:
         await store.ingest([Document(source=name, text=CATS) for name in ("a.md", "b.md")])
         assert await passages(store) == {"a.md": [CATS], "b.md": [CATS]}
 
+    async def test_the_same_content_has_the_same_id(self, open_store: Open) -> None:
+        """Whoever tells of documents knows by it whether there is news."""
+        store = open_store(chunk_chars=100, chunk_overlap=0)
+        parts = paragraphs(5).split("\n\n")
+        texts = {
+            "as it was": parts,
+            "one word changed": [*parts[:4], parts[4].replace("4.", "5.")],
+            "the end is gone": parts[:4],
+            "in another order": parts[::-1],
+        }
+        found = {}
+        for name, text in texts.items():
+            (ingested,) = await store.ingest([Document(source="a.md", text="\n\n".join(text))])
+            found[name] = ingested.content_id
+        assert len(set(found.values())) == len(texts)
+        store.close()
+
+        again = open_store(chunk_chars=100, chunk_overlap=0)
+        (back,) = await again.ingest([Document(source="a.md", text="\n\n".join(parts))])
+        assert (back.content_id, back.changed) == (found["as it was"], True)
+        (same,) = await again.ingest([Document(source="a.md", text="\n\n".join(parts))])
+        assert (same.content_id, same.changed) == (found["as it was"], False)
+        (other,) = await again.ingest([Document(source="b.md", text="\n\n".join(parts))])
+        assert other.content_id not in found.values()
+
     @pytest.mark.parametrize("text", ["", " \n\t\r\n \u2003"])
     async def test_a_blank_document_is_refused(self, store: QdrantRetriever, text: str) -> None:
         with pytest.raises(InputError, match=r"empty\.md"):

@@ -30,10 +30,18 @@ Half = Callable[[], object]
 class Policy(Protocol):
     """Who has a say."""
 
-    def around(self, kind: Kind, file: str, do: Callable[[], T], half: Half | None = None) -> T:
+    def around(
+        self,
+        kind: Kind,
+        file: str,
+        do: Callable[[], T],
+        *,
+        half: Half | None = None,
+        to: str | None = None,
+    ) -> T:
         """Do it, or something else; ``half`` does half of it, where that can be.
 
-        ``file`` is its path in the data folder, without what changes from run to run.
+        ``file`` is its path in the data folder, ``to`` the one that it is renamed to.
         """
         ...
 
@@ -43,7 +51,7 @@ def interpose(folder: Path, policy: Policy, *, sqlite: bool = True) -> None:
     folder = folder.absolute()
     names = _Names(folder)
     _interpose_os(names, policy)
-    _interpose_arrow(names, policy)
+    _interpose_arrow(policy)
     commit = Ledger.commit
 
     def committing(self: Ledger, operations: Any) -> list[Any]:
@@ -65,12 +73,7 @@ class _Names:
         path = os.path.abspath(os.fspath(path))
         if path != self._folder and not path.startswith(self._folder + "/"):
             return None
-        return self.plain(path[len(self._folder) + 1 :] or ".")
-
-    @staticmethod
-    def plain(name: str) -> str:
-        """Without the month, in which a test may cross from one to the next."""
-        return re.sub(r"_\d{6}(?=[_.])", "_YYYYMM", name)
+        return path[len(self._folder) + 1 :] or "."
 
 
 def _interpose_os(names: _Names, policy: Policy) -> None:
@@ -91,7 +94,8 @@ def _interpose_os(names: _Names, policy: Policy) -> None:
             name = names.of(subject)
             if name is None:
                 return function(subject, *arguments, **named)
-            return policy.around(kind, name, lambda: function(subject, *arguments, **named))
+            to = names.of(arguments[0]) if kind == "rename" else None
+            return policy.around(kind, name, lambda: function(subject, *arguments, **named), to=to)
 
         return call
 
@@ -117,13 +121,16 @@ def _interpose_os(names: _Names, policy: Policy) -> None:
             return write(descriptor, data)
         half = memoryview(data)[: len(data) // 2]
         return policy.around(
-            "write", name, lambda: write(descriptor, data), lambda: write(descriptor, half)
+            "write",
+            name,
+            lambda: write(descriptor, data),
+            half=lambda: write(descriptor, half),
         )
 
     os.write = writing
 
 
-def _interpose_arrow(names: _Names, policy: Policy) -> None:
+def _interpose_arrow(policy: Policy) -> None:
     target = dataset._target
 
     def watched(uri: str) -> Any:
@@ -146,12 +153,11 @@ class _Parts:
         self._policy.around("folder", path, lambda: self._inner.create_dir(path))
 
     def open_output_stream(self, path: str) -> "_Stream":
-        name = _Names.plain(path)
-        inner = self._policy.around("create", name, lambda: self._inner.open_output_stream(path))
-        return _Stream(inner, name, self._policy)
+        inner = self._policy.around("create", path, lambda: self._inner.open_output_stream(path))
+        return _Stream(inner, path, self._policy)
 
     def move(self, old: str, new: str) -> None:
-        self._policy.around("rename", _Names.plain(old), lambda: self._inner.move(old, new))
+        self._policy.around("rename", old, lambda: self._inner.move(old, new), to=new)
 
 
 class _Stream:
@@ -169,7 +175,10 @@ class _Stream:
     def write(self, data: pa.Buffer) -> None:
         half = data.slice(0, data.size // 2)
         self._policy.around(
-            "write", self._name, lambda: self._inner.write(data), lambda: self._inner.write(half)
+            "write",
+            self._name,
+            lambda: self._inner.write(data),
+            half=lambda: self._inner.write(half),
         )
 
 
@@ -207,7 +216,7 @@ class _SqliteFile(apsw.VFSFile):
     def xWrite(self, data: bytes, offset: int) -> None:
         write, half = super().xWrite, data[: len(data) // 2]
         self._policy.around(
-            "write", self._name, lambda: write(data, offset), lambda: write(half, offset)
+            "write", self._name, lambda: write(data, offset), half=lambda: write(half, offset)
         )
 
     def xSync(self, flags: int) -> None:
@@ -245,6 +254,7 @@ class _Counting:
         self._counts: Counter[tuple[Kind, str]] = Counter()
 
     def point(self, kind: Kind, file: str) -> Point:
+        file = re.sub(r"_\d{6}(?=[_.])", "_YYYYMM", file)  # the next run may be in the next month
         with self._lock:
             self._counts[kind, file] += 1
             return Point(kind, file, self._counts[kind, file])
@@ -257,7 +267,15 @@ class Listing(_Counting):
         super().__init__()
         self._log = log.open("a", buffering=1)
 
-    def around(self, kind: Kind, file: str, do: Callable[[], T], half: Half | None = None) -> T:
+    def around(
+        self,
+        kind: Kind,
+        file: str,
+        do: Callable[[], T],
+        *,
+        half: Half | None = None,
+        to: str | None = None,
+    ) -> T:
         point = self.point(kind, file)
         self.note(point.kind, point.file, point.nth, half is not None)
         return do()
@@ -277,15 +295,25 @@ class Killing(_Counting):
         self._at = at
         self._mode = mode
 
-    def around(self, kind: Kind, file: str, do: Callable[[], T], half: Half | None = None) -> T:
+    def around(
+        self,
+        kind: Kind,
+        file: str,
+        do: Callable[[], T],
+        *,
+        half: Half | None = None,
+        to: str | None = None,
+    ) -> T:
         if self.point(kind, file) != self._at:
             return do()
-        if self._mode == "torn":
-            assert half is not None
-            half()
-        elif self._mode == "after":
-            do()
-        die()
+        try:
+            if self._mode == "torn":
+                assert half is not None
+                half()
+            elif self._mode == "after":
+                do()
+        finally:
+            die()
 
 
 def die() -> Any:

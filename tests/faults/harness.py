@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -50,7 +51,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 
 def _start_server() -> None:
     """Imports take a second, and a fork of a process that has made them takes ten milliseconds."""
-    CONTEXT.set_forkserver_preload(["tests.faults.worker"])
+    CONTEXT.set_forkserver_preload(["pytest", "tests.faults.harness"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
         CONTEXT.Process(target=int).start()
@@ -258,6 +259,11 @@ class Findings:
     differing: list[str] = field(default_factory=list)  #: files whose rows are not the clean run's
     others: list[str] = field(default_factory=list)
 
+    def counts(self) -> Counter[str]:
+        """Columns for the table."""
+        found = {"lost": self.lost, "doubled": self.doubled, "differing files": self.differing}
+        return Counter({name: len(some) for name, some in found.items()})
+
     def lines(self) -> list[str]:
         """One for each."""
         return [
@@ -327,7 +333,11 @@ def _examine_events(reader: Reader, acknowledged: Collection[int], found: Findin
 
 
 def _examine_rows(folder: Path, dataset: str, wanted: dict[str, Row], found: Findings) -> None:
-    kinds = {"JSONL": jsonl(folder, dataset), "Parquet": parquet(folder, dataset)}
+    try:
+        kinds = {"JSONL": jsonl(folder, dataset), "Parquet": parquet(folder, dataset)}
+    except (AssertionError, pa.ArrowException) as error:
+        found.differing.append(str(error))
+        return
     for kind, rows in kinds.items():
         where = f"{dataset} {kind}"
         counts = Counter(map(row_id, rows))
@@ -392,6 +402,11 @@ class Figures:
     def add(self, fault: str, **columns: object) -> None:
         """A line of the table; columns that others have too stand below each other."""
         self.rows.append({"fault": fault, **columns})
+
+    def total(self, fault: str, rounds: object, totals: Counter[str]) -> None:
+        """A line of what was acknowledged and what ``Findings`` counted."""
+        names = ("acknowledged", "lost", "doubled", "differing files")
+        self.add(fault, rounds=rounds, **{name: totals[name] for name in names})
 
     def table(self) -> list[str]:
         """The lines to print."""

@@ -76,7 +76,8 @@ def cases(folder: Path, log: Path) -> list[Case]:
     for line in log.read_text().splitlines():
         kind, file, nth, halves = json.loads(line)
         point = Point(kind, file, nth)
-        found += [(point, "before"), *([(point, "torn")] if halves else []), (point, "after")]
+        modes: tuple[Mode, ...] = ("before", "torn", "after") if halves else ("before", "after")
+        found += [(point, mode) for mode in modes]
     return found
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_ray import aggregator, codec, tasks
+from rlvr_ray.adapters import dataset
 from rlvr_ray.adapters.dataset import Dataset
 from rlvr_ray.adapters.ledger import Ledger, Operation, Reader
 from rlvr_ray.aggregator import Aggregator
@@ -24,10 +25,13 @@ SHORT_PAUSE = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a child is made for; ``faults`` runs in it before all else."""
+    """What a child is made for.
+
+    ``faults`` runs in it before all else; what that returns is called last of all.
+    """
 
     folder: Path
-    faults: Callable[[], object] | None = None
+    faults: Callable[[], Callable[[], object] | None] | None = None
     seal_rows: int = 20
     seal_seconds: float = 0.1
     min_free_mb: int = 0
@@ -155,7 +159,6 @@ class _Worker:
         self._pipe.send(Started())
         await self._over
         loop.remove_reader(self._pipe.fileno())
-        self._pipe.send(Closed())
 
     def _hear(self) -> None:
         while self._pipe.poll():
@@ -229,9 +232,11 @@ def main(pipe: "Connection[Said, Told]", task: Task) -> None:
         await _Worker(pipe, task).run()
 
     try:
-        if task.faults:
-            task.faults()
+        last = task.faults and task.faults()
         asyncio.run(work())
+        if last:
+            last()
+        pipe.send(Closed())
     except Exception as error:
         pipe.send(Failed(type(error).__name__, traceback.format_exc()))
         raise
@@ -239,3 +244,4 @@ def main(pipe: "Connection[Said, Told]", task: Task) -> None:
 
 # Once for all children: pydantic makes its (de)serialisers at their first use.
 codec.loads(type(asked(0)), codec.dumps(asked(0)))
+dataset._table("dpo_data", [{"prompt": "?"}])

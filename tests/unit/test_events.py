@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,13 @@ import pytest
 
 from rlvr_ray import codec
 from rlvr_ray.core import ids, rows
-from rlvr_ray.core.events import Event, answer_generated, outcome_decided, verification_ended
+from rlvr_ray.core.events import (
+    Event,
+    answer_generated,
+    document_ingested,
+    outcome_decided,
+    verification_ended,
+)
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import Batch, Outcome
 from tests.builders import DECIDED, batch, failed, verification
@@ -157,6 +164,48 @@ def test_pair_skipped_of_a_batch_that_could_not_be_ranked() -> None:
     assert fields["reason"] == "unscored"
     assert "the judge wrote no JSON" in fields["detail"]
     assert (fields["score_diff"], fields["chosen_score"]) == (None, None)
+
+
+DOCUMENT_ID = ids.derive("document", "documents", "ray.md")
+
+
+def ingested(number: int = 0, document_id: UUID = DOCUMENT_ID, **changes: Any) -> Event:
+    fields: dict[str, Any] = {
+        "filename": "ray.md",
+        "num_chunks": 7,
+        "at": datetime(2026, 3, 14, 9, 30, tzinfo=UTC),
+    }
+    return document_ingested(document_id=document_id, number=number, **fields | changes)
+
+
+def test_document_ingested() -> None:
+    event = ingested()
+    assert event.event_type == "document.ingested"
+    assert event.event_id == ids.document_event(DOCUMENT_ID, 0)
+    assert list(event.body)[: len(COMMON)] == COMMON
+    assert event.body == {
+        "event_id": str(event.event_id),
+        "event_type": "document.ingested",
+        "schema_version": 1,
+        "timestamp": "2026-03-14T09:30:00+00:00",
+        "batch_id": None,
+        "correlation_id": None,
+        "question": None,
+        "document_id": str(DOCUMENT_ID),
+        "filename": "ray.md",
+        "num_pages": None,
+        "num_chunks": 7,
+    }
+    assert json.loads(json.dumps(event.body, allow_nan=False)) == event.body
+
+
+def test_each_content_of_a_document_is_an_event_of_its_own() -> None:
+    other = ids.derive("document", "documents", "other.md")
+    found = [ingested(number, document) for number in range(3) for document in (DOCUMENT_ID, other)]
+    assert len({event.event_id for event in found}) == 6
+    assert all(event.event_id.version == 5 for event in found)
+    assert ingested(1) == ingested(1)
+    assert ingested(1, filename="renamed.md", num_chunks=1).event_id == ingested(1).event_id
 
 
 @pytest.mark.parametrize("results", [SCORED, BROKEN], ids=["pair", "no pair"])

@@ -60,6 +60,9 @@ def test_the_defaults_are_valid_and_need_nothing() -> None:
     assert settings.retrieval.url is None
     assert settings.generator.model_path is None
     assert settings.verification.faithfulness == "grounded"
+    assert settings.verification.source == "internal"
+    assert settings.mirror.url is None
+    assert settings.dataset.parquet_uri is None
     assert settings.api.host == "127.0.0.1"
     assert settings.api.key is None
     assert Settings.model_validate(settings.model_dump()) == settings, "pydantic trusts defaults"
@@ -69,6 +72,8 @@ def test_the_documented_defaults() -> None:
     settings = load()
     assert settings.generator.temperatures == (0.3, 0.7, 0.9)
     assert settings.retrieval.top_k == 5
+    assert (settings.ledger.min_free_mb, settings.ledger.retention_days) == (512, None)
+    assert settings.mirror.exchange == "rlvr_events"
     assert settings.dpo.rule() == PairingRule(
         min_score_diff=0.05, min_chosen_score=0.6, quality_filter=False, prompt="question"
     )
@@ -284,6 +289,15 @@ def test_a_variable_that_is_no_json_is_refused_by_its_name(
         ({"verification": {"max_attempts": 0}}, "verification.max_attempts"),
         ({"dataset": {"seal_rows": 0}}, "dataset.seal_rows"),
         ({"dataset": {"seal_seconds": 0}}, "dataset.seal_seconds"),
+        ({"ledger": {"min_free_mb": -1}}, "ledger.min_free_mb"),
+        ({"ledger": {"retention_days": 0}}, "ledger.retention_days"),
+        ({"ledger": {"retention_days": 0.5}}, "ledger.retention_days"),
+        ({"mirror": {"exchange": ""}}, "mirror.exchange"),
+        ({"mirror": {"exchange": "two words"}}, "mirror.exchange"),
+        ({"mirror": {"exchange": "x" * 201}}, "mirror.exchange"),
+        ({"mirror": {"timeout_s": 0}}, "mirror.timeout_s"),
+        ({"verification": {"source": "nobody"}}, "verification.source"),
+        ({"verification": {"external_timeout_s": 0}}, "verification.external_timeout_s"),
         ({"api": {"port": -1}}, "api.port"),
         ({"api": {"port": 65_536}}, "api.port"),
         ({"api": {"max_asks": 0}}, "api.max_asks"),
@@ -307,6 +321,38 @@ def test_an_overlap_as_long_as_a_chunk_is_refused(chars: int, overlap: int | Non
 
 def test_an_overlap_of_one_less_is_fine() -> None:
     assert load(retrieval={"chunk_chars": 200, "chunk_overlap": 199}).retrieval.chunk_overlap == 199
+
+
+# The broker.
+
+BROKER = f"amqp://rlvr:{SECRET}@broker:5672/"
+
+
+@pytest.mark.parametrize("url", [BROKER, "amqps://broker/rlvr", "amqp://localhost"])
+def test_a_broker_is_named_by_its_url(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLVR_MIRROR__URL", url)
+    found = load().mirror.url
+    assert found is not None
+    assert found.get_secret_value() == url
+
+
+@pytest.mark.parametrize("url", ["", "broker:5672", f"http://x:{SECRET}@broker/", "AMQP", "/amqp"])
+def test_what_is_no_url_of_a_broker_is_refused(url: str) -> None:
+    message = refusal(mirror={"url": url})
+    assert "mirror: " in message
+    assert "amqp:// or amqps://" in message
+    assert SECRET not in message
+
+
+def test_others_verify_only_over_a_broker() -> None:
+    assert "needs mirror.url" in refusal(verification={"source": "external"})
+    settings = load(verification={"source": "external"}, mirror={"url": BROKER})
+    assert settings.verification.source == "external"
+
+
+def test_parts_may_go_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLVR_DATASET__PARQUET_URI", "s3://bucket/prefix")
+    assert load().dataset.parquet_uri == "s3://bucket/prefix"
 
 
 # Who may reach the server.
@@ -382,8 +428,12 @@ def test_settings_travel_and_compare() -> None:
 
 @pytest.mark.parametrize(
     "secret",
-    [{"api": {"key": SECRET}}, {"retrieval": {"api_key": SECRET}}],
-    ids=["api.key", "retrieval.api_key"],
+    [
+        {"api": {"key": SECRET}},
+        {"retrieval": {"api_key": SECRET}},
+        {"mirror": {"url": f"amqp://rlvr:{SECRET}@broker/"}},
+    ],
+    ids=["api.key", "retrieval.api_key", "mirror.url"],
 )
 def test_secrets_are_never_shown(secret: dict[str, Any]) -> None:
     settings = load(**secret)
@@ -393,6 +443,7 @@ def test_secrets_are_never_shown(secret: dict[str, Any]) -> None:
         f"{settings!r:s}{settings}",
         repr(settings.api),
         repr(settings.retrieval),
+        repr(settings.mirror),
         str(settings.model_dump()),
         settings.model_dump_json(),
         json.dumps(settings.model_dump(mode="json")),
@@ -408,6 +459,9 @@ def test_secrets_are_never_shown(secret: dict[str, Any]) -> None:
         {"api": {"key": SECRET, "port": "many"}},
         {"api": {"key": SECRET, "bogus": 1}},
         {"retrieval": {"api_key": SECRET, "chunk_chars": 100}},
+        {"mirror": {"url": f"amqp://rlvr:{SECRET}@broker/", "exchange": " "}},
+        {"mirror": {"url": f"rlvr:{SECRET}@broker"}},
+        {"mirror": {"url": [f"amqp://rlvr:{SECRET}@broker/"]}},
     ],
     ids=str,
 )

@@ -1,11 +1,15 @@
-"""gather: in order, all or nothing, and nothing left running."""
+"""gather: in order, all or nothing, and nothing left running. supervise: it goes on."""
 
 import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
 
 import pytest
 
+from rlvr_ray import tasks as module
 from rlvr_ray.errors import Overloaded, Unavailable
-from rlvr_ray.tasks import gather
+from rlvr_ray.tasks import OneThread, cancelled_by_caller, gather, supervise
 
 
 class Probe:
@@ -116,3 +120,168 @@ async def test_nothing_is_left_running() -> None:
     with pytest.raises(ValueError, match="stop"):
         await gather(Probe().run(), Probe().run(), fail(ValueError("stop")))
     assert asyncio.all_tasks() == before
+
+
+async def test_a_failure_does_not_look_like_a_cancellation_afterwards() -> None:
+    """Else whoever asks whose a CancelledError is would get the wrong answer from then on."""
+    with pytest.raises(ValueError, match="stop"):
+        await gather(Probe().run(), fail(ValueError("stop"), 2))
+    assert not cancelled_by_caller()
+
+
+class TestWhoCancelled:
+    async def test_the_caller(self) -> None:
+        found: list[bool] = []
+
+        async def wait() -> None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                found.append(cancelled_by_caller())
+                raise
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert found == [True]
+
+    async def test_nobody(self) -> None:
+        """As where a library's own task was cancelled and it lets us see that."""
+        with pytest.raises(asyncio.CancelledError):
+            await fail(asyncio.CancelledError())
+        assert not cancelled_by_caller()
+
+
+class Loop:
+    """A loop that ends as it is told, one ending a start, and then runs on."""
+
+    def __init__(self, *endings: BaseException | None) -> None:
+        self.endings = list(endings)
+        self.starts = 0
+        self.running = asyncio.Event()
+        self.notes: list[tuple[str, str]] = []
+
+    async def __call__(self) -> None:
+        self.starts += 1
+        if self.endings:
+            if (ending := self.endings.pop(0)) is not None:
+                raise ending
+            return
+        self.running.set()
+        await asyncio.Event().wait()
+
+    def note(self, name: str, problem: str) -> None:
+        self.notes.append((name, problem))
+
+
+class TestSupervise:
+    @pytest.fixture(autouse=True)
+    def _no_pauses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "RESTART_PAUSE", 0)
+
+    async def until_it_runs(self, loop: Loop) -> "asyncio.Task[None]":
+        task = asyncio.create_task(supervise("mirror", loop, loop.note))
+        await asyncio.wait_for(loop.running.wait(), 5)
+        return task
+
+    async def end(self, task: "asyncio.Task[None]") -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+
+    async def test_it_survives_failures(self, caplog: pytest.LogCaptureFixture) -> None:
+        loop = Loop(ValueError("one"), Unavailable("two"), ExceptionGroup("three", [OSError()]))
+        await self.end(await self.until_it_runs(loop))
+        assert loop.starts == 4
+        assert loop.notes == [
+            ("mirror", "ValueError('one')"),
+            ("mirror", "Unavailable('two')"),
+            ("mirror", "ExceptionGroup('three', [OSError()])"),
+        ]
+        errors = [r for r in caplog.records if r.levelno == logging.ERROR]
+        assert len(errors) == 3
+        assert all("mirror" in r.getMessage() and r.exc_info for r in errors)
+
+    async def test_it_survives_a_cancellation_that_nobody_asked_for(self) -> None:
+        loop = Loop(asyncio.CancelledError(), asyncio.CancelledError("of a library's"))
+        await self.end(await self.until_it_runs(loop))
+        assert loop.starts == 3
+        assert loop.notes == [("mirror", "cancelled from within")] * 2
+
+    async def test_one_of_its_own_after_a_failing_gather(self) -> None:
+        """A failure that a group of tasks ended in must not be taken for our end."""
+        rounds = 0
+        running = asyncio.Event()
+
+        async def loop() -> None:
+            nonlocal rounds
+            rounds += 1
+            if rounds == 3:
+                running.set()
+                await asyncio.Event().wait()
+            with pytest.raises(ValueError, match="stop"):
+                await gather(Probe().run(), fail(ValueError("stop")))
+            raise asyncio.CancelledError
+
+        task = asyncio.create_task(supervise("mirror", loop, lambda *_: None))
+        await asyncio.wait_for(running.wait(), 5)
+        await self.end(task)
+
+    async def test_a_loop_that_ends_by_itself_starts_over(self) -> None:
+        loop = Loop(None, None)
+        await self.end(await self.until_it_runs(loop))
+        assert (loop.starts, loop.notes) == (3, [])
+
+    async def test_it_ends_when_it_is_cancelled(self) -> None:
+        loop = Loop()
+        await self.end(await self.until_it_runs(loop))
+        assert (loop.starts, loop.notes) == (1, [])
+
+    async def test_also_while_it_pauses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "RESTART_PAUSE", 60)
+        loop = Loop(ValueError("one"))
+        task = asyncio.create_task(supervise("mirror", loop, loop.note))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert len(loop.notes) == 1
+        await self.end(task)
+        assert loop.starts == 1
+
+    async def test_the_loop_may_clean_up_when_it_is_cancelled(self) -> None:
+        probe = Probe()
+        task = asyncio.create_task(supervise("mirror", probe.run, lambda *_: None))
+        await probe.started.wait()
+        await self.end(task)
+        assert probe.ended == "cancelled"
+
+    async def test_what_is_no_failure_ends_it(self) -> None:
+        class Exit(BaseException):
+            pass
+
+        ending: Callable[[], Awaitable[None]] = Loop(Exit())
+        with pytest.raises(Exit):
+            await supervise("mirror", ending, lambda *_: None)
+
+
+class TestOneThread:
+    async def test_one_piece_after_another_in_one_thread(self) -> None:
+        thread = OneThread("files")
+        threads: list[str] = []
+        works = [lambda: threads.append(threading.current_thread().name) for _ in range(5)]
+        await asyncio.gather(*(thread.run(work) for work in works))
+        thread.close()
+        assert len(threads) == 5
+        assert len(set(threads)) == 1
+        assert threads[0].startswith("files")
+
+    async def test_it_returns_and_raises_what_the_work_does(self) -> None:
+        def bad() -> None:
+            raise Overloaded("no room")
+
+        thread = OneThread("files")
+        assert await thread.run(lambda: 7) == 7
+        with pytest.raises(Overloaded, match="no room"):
+            await thread.run(bad)
+        assert await thread.run(lambda: 8) == 8
+        thread.close()
