@@ -250,9 +250,13 @@ class Aggregator:
                 async with asyncio.timeout(self._settings.dataset.seal_seconds):
                     await self._decided.wait()
 
-    def _note(self, name: str, problem: str) -> None:
-        self.last_error = f"{name}: {problem}"
-        log.warning("%s", self.last_error)
+    def _note(self, name: str, problem: str | None) -> None:
+        """Keep a part's trouble for whoever asks; None says that it is over."""
+        if problem is not None:
+            self.last_error = f"{name}: {problem}"
+            log.warning("%s", self.last_error)
+        elif self.last_error and self.last_error.startswith(f"{name}: "):
+            self.last_error = None
 
 
 def claims_of(batch: Batch) -> list[Claim]:

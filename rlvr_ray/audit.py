@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 
 
 def audit(ledger: "Reader", dataset: "Dataset") -> Iterator[str]:
-    """One line for each thing that is wrong; none where all is well."""
+    """One line for each thing that is wrong; none where all is well.
+
+    Files are compared only with a ledger that is sound itself.
+    """
     with ledger.snapshot():
-        damage = list(ledger.damage())
-        yield from damage
-        if damage:  # what the tables say cannot be relied on
+        if damage := list(ledger.damage()):
+            yield from damage
             return
-        yield from ledger.misfits()
-        yield from _batches(ledger)
+        if problems := [*ledger.misfits(), *_batches(ledger)]:
+            yield from problems
+            return
         yield from _jsonl(ledger, dataset)
         yield from _parts(ledger, dataset)
         files = {*ledger.files(), *(part.path for part in ledger.parts())}
@@ -40,7 +43,8 @@ def _batches(ledger: "Reader") -> Iterator[str]:
         try:
             found = ledger.batches(seq, STEP)
         except (RlvrError, ValueError) as error:
-            yield f"after batch number {seq}: a record cannot be read: {error}"
+            why = " ".join(str(error).split())[:300]
+            yield f"after batch number {seq}: a record cannot be read: {why}"
             return
         if not found:
             return

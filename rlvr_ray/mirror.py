@@ -31,7 +31,7 @@ class Mirror:
         position: Callable[[], Awaitable[int]],
         events: Callable[[int, int], Awaitable[list[Posted]]],
         commit: Callable[["Operation"], Awaitable[Any]],
-        note: Callable[[str, str], None],
+        note: Callable[[str, str | None], None],
     ) -> None:
         self._publisher = publisher
         self._position = position
@@ -65,6 +65,7 @@ class Mirror:
         while True:
             try:
                 await self._publisher.publish(posted)
+                self._note("mirror", None)
                 return
             except (Unavailable, ConfigError) as error:
                 self._note("mirror", str(error))

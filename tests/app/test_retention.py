@@ -206,18 +206,17 @@ class TestWhatStays:
 
     def test_documents_hold_up_nothing(self, tmp_path: Path) -> None:
         folder = Folder(tmp_path / "data")
-        with folder.open() as (ledger, _):
-            document = Ingested(
-                document_id=ids.derive("a document"),
-                source="a.md",
-                num_chunks=1,
-                content_id=ids.derive("its content"),
-                changed=True,
-            )
-            ledger.commit([lambda it: it.ingested([document])])
         folder.run(STATES[:1])
+        document = Ingested(
+            document_id=ids.derive("a document"),
+            source="a.md",
+            num_chunks=1,
+            content_id=ids.derive("its content"),
+            changed=True,
+        )
         with folder.open() as (ledger, projector):
-            ledger.commit([lambda it: it.mirrored(8)])
+            ledger.commit([lambda it: it.ingested([document])])
+            ledger.commit([lambda it: it.mirrored(7)])
             assert projector.prune(IN_APRIL, mirrored=True) == 1
             assert [p.event.event_type for p in ledger.events(0, 10)] == ["document.ingested"]
 

@@ -4,6 +4,7 @@ What rlvr_ray writes with is replaced in the child: ``os``'s functions, Arrow's 
 SQLite's VFS. Operations on files elsewhere go their way unseen.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, NoReturn, Protocol, TypeVar
 
 import apsw
 import pyarrow as pa
@@ -64,16 +65,14 @@ def interpose(folder: Path, policy: Policy, *, sqlite: bool = True) -> None:
 
 class _Names:
     def __init__(self, folder: Path) -> None:
-        self._folder = str(folder)
+        self._folder = folder
 
     def of(self, path: Any) -> str | None:
         """A path's name in the data folder; None for others."""
         if isinstance(path, int):
-            path = os.readlink(f"/proc/self/fd/{path}")
-        path = os.path.abspath(os.fspath(path))
-        if path != self._folder and not path.startswith(self._folder + "/"):
-            return None
-        return path[len(self._folder) + 1 :] or "."
+            path = Path(f"/proc/self/fd/{path}").readlink()
+        path = Path(path).absolute()
+        return str(path.relative_to(self._folder)) if path.is_relative_to(self._folder) else None
 
 
 def _interpose_os(names: _Names, policy: Policy) -> None:
@@ -108,7 +107,7 @@ def _interpose_os(names: _Names, policy: Policy) -> None:
             return open_(path, flags, *arguments, **named)
 
         name = names.of(path) if flags & os.O_CREAT else None
-        if name is None or os.path.exists(path):
+        if name is None or Path(path).exists():
             return do()
         return policy.around("create", name, do)
 
@@ -304,22 +303,21 @@ class Killing(_Counting):
         half: Half | None = None,
         to: str | None = None,
     ) -> T:
-        if self.point(kind, file) != self._at:
-            return do()
-        try:
-            if self._mode == "torn":
-                assert half is not None
-                half()
-            elif self._mode == "after":
-                do()
-        finally:
+        if self.point(kind, file) == self._at:
+            with contextlib.suppress(OSError):  # such as that the folder is there
+                if self._mode == "torn":
+                    assert half is not None
+                    half()
+                elif self._mode == "after":
+                    do()
             die()
+        return do()
 
 
-def die() -> Any:
+def die() -> NoReturn:
     """SIGKILL, from within."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    threading.Event().wait()  # it may take a moment
+    while True:  # it may take a moment
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def list_operations(folder: Path, log: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -160,16 +160,21 @@ class Load:
     acknowledged: set[int] = field(default_factory=set)
     refused: list[RlvrError] = field(default_factory=list)
     asked: int = 0
+    heard: Callable[[], object] = int  #: called after each answer
 
-    def run(self, child: Child, *, upto: int, until: float | None = None) -> bool:
-        """Ask until every batch below ``upto`` is acknowledged, or until then; whether all are.
+    def run(
+        self, child: Child, *, upto: int, until: float | None = None, refusals: int | None = None
+    ) -> bool:
+        """Ask until every batch below ``upto`` is acknowledged; whether all are.
 
-        Calls ask for one to three batches. Whoever asked and got no answer asks again.
+        Some are not where the time comes, or so many calls are refused, before. Calls ask for one
+        to three batches. Whoever got no answer, or was refused, asks again.
         """
         again, self.waiting = self.waiting, []
+        full = False
         try:
-            while self.waiting or again or self.asked < upto:
-                while len(self.waiting) < self.window and (again or self.asked < upto):
+            while self.waiting or (not full and (again or self.asked < upto)):
+                while not full and len(self.waiting) < self.window and (again or self.asked < upto):
                     numbers = again.pop(0) if again else self._next(upto)
                     self.waiting.append(numbers)
                     child.tell(Record(numbers))
@@ -179,9 +184,10 @@ class Load:
                 self.note(said)
                 if isinstance(said, Refused):
                     again.append(said.numbers)
+                    full = refusals is not None and len(self.refused) >= refusals
+            return not again and self.asked >= upto
         finally:
             self.waiting += again
-        return True
 
     def drain(self, child: Child) -> None:
         """Hear what a dead child said before it died."""
@@ -204,6 +210,7 @@ class Load:
                 raise AssertionError(f"the child failed:\n{said.trace}")
             case _:
                 pass
+        self.heard()
 
     def _answered(self, numbers: tuple[int, ...]) -> None:
         if numbers in self.waiting:  # it may have been asked twice
@@ -327,7 +334,9 @@ def _examine_events(reader: Reader, acknowledged: Collection[int], found: Findin
             ),
         )
     }
-    found.doubled += [f"event {event} is told {count}×" for event, count in told.items() if count > 1]
+    found.doubled += [
+        f"event {event} is told {count}×" for event, count in told.items() if count > 1
+    ]
     found.lost += [f"event {event} is not told" for event in due - set(told)]
     found.others += [f"event {event} is of no batch that was asked" for event in set(told) - due]
 
@@ -365,23 +374,25 @@ def timeless(row: Row) -> Row:
 
 
 def jsonl(folder: Path, dataset: str) -> list[Row]:
-    """All rows of a dataset's JSONL files; fails where a line does not parse."""
-    return [
-        row for path in sorted(folder.glob(f"{dataset}/*.jsonl")) for row in parsed(path, whole=True)
-    ]
+    """All rows of a dataset's JSONL files; fails where one ends in half a line."""
+    rows: list[Row] = []
+    for path in sorted(folder.glob(f"{dataset}/*.jsonl")):
+        found, rest = parsed(path.read_bytes(), path)
+        assert not rest, f"{path} ends with half a line: {rest[-60:]!r}"
+        rows += found
+    return rows
 
 
-def parsed(path: Path, *, whole: bool) -> list[Row]:
-    """The rows of a JSONL file; unless ``whole``, a last line that is being written is left out."""
-    *lines, last = path.read_bytes().split(b"\n")
-    assert not (whole and last), f"{path} ends with half a line: {last[-60:]!r}"
+def parsed(data: bytes, path: Path) -> tuple[list[Row], bytes]:
+    """The rows of a JSONL file and what is not yet a line; fails where a line does not parse."""
+    *lines, rest = data.split(b"\n")
     rows = []
-    for number, line in enumerate(lines, 1):
+    for line in lines:
         try:
             rows.append(json.loads(line))
         except ValueError:
-            raise AssertionError(f"{path}, line {number} does not parse: {line[:60]!r}") from None
-    return rows
+            raise AssertionError(f"{path} has a line that does not parse: {line[:60]!r}") from None
+    return rows, rest
 
 
 def parquet(folder: Path, dataset: str) -> list[Row]:

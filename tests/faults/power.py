@@ -4,7 +4,6 @@ What was not may be gone, or there in part, or there in length only. A new, rena
 is sure once its folder was synced; the data folder's own name, and the lock, are taken as sure.
 """
 
-import os
 import random
 import shutil
 import threading
@@ -169,7 +168,7 @@ class Forgetting:
             how = self._chance.choice(("nothing", "zeros", "something"))
         if how == "nothing":
             return synced
-        same = len(os.path.commonprefix([content, synced]))
+        same = _in_common(content, synced)
         if how == "zeros":
             return content[:same] + bytes(len(content) - same)
         return content[: self._chance.randint(same, len(content))]
@@ -189,6 +188,12 @@ class Forgetting:
                 cut = self._chance.random() < 0.1
                 file.seek(offset)
                 file.write(data[: self._chance.randrange(len(data))] if cut else data)
+
+
+def _in_common(one: bytes, other: bytes) -> int:
+    """How many first bytes are the same."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _content(path: Path) -> bytes | None:
@@ -267,7 +272,7 @@ _vfs: _Vfs | None = None
 
 def forget(
     folder: Path, seed: object, at: int, survives: Survives, deaf: tuple[str, ...] = ()
-) -> Callable[[], None]:
+) -> Callable[[], object]:
     """Give this process, a child, such a disk; returns what takes the power from it."""
     global _disk, _vfs  # noqa: PLW0603 - SQLite knows them by address, ``lose_power`` by name
     _disk = Forgetting(folder, seed, at, survives, deaf)

@@ -35,12 +35,13 @@ class Task:
     seal_rows: int = 20
     seal_seconds: float = 0.1
     min_free_mb: int = 0
+    logs: Path | None = None
     checkpoint_pages: int = 100  #: of the write-ahead log; SQLite's own 1000 take long to come by
 
     @property
     def log(self) -> Path:
         """What the child had to say, for when a test fails."""
-        return self.folder.parent / f"{self.folder.name}.log"
+        return (self.logs or self.folder.parent) / f"{self.folder.name}.log"
 
 
 # What it is told.
@@ -149,9 +150,8 @@ class _Worker:
     async def run(self) -> None:
         folder = self._task.folder
         self._ledger = _Ledger(folder, self._task.checkpoint_pages)
-        self._aggregator = Aggregator(
-            self._ledger, Dataset(folder), verifier(), self._settings, publisher=None
-        )
+        self._dataset = Dataset(folder)
+        self._aggregator = Aggregator(self._ledger, self._dataset, verifier(), self._settings)
         self._reader = self._ledger.reader()
         await self._aggregator.start()
         loop = asyncio.get_running_loop()
@@ -209,8 +209,11 @@ class _Worker:
     def _resting(self, reader: Reader) -> bool:
         if reader.counts()["open"] or reader.decided(reader.mark("projected"), 1):
             return False
+        parts = {part.path for part in reader.parts() if part.sha256}
+        if reader.parts(unsealed=True) or parts - self._dataset.parts():
+            return False
         waiting = (sum(n for _, _, n in reader.unplanned(name)) for name in DATASETS)
-        return max(waiting) < self._task.seal_rows and not reader.parts(unsealed=True)
+        return max(waiting) < self._task.seal_rows
 
     async def _finish(self, running: set["asyncio.Task[None]"]) -> None:
         if running:
@@ -219,7 +222,6 @@ class _Worker:
         self._reader.close()
         await self._aggregator.close()
         self._over.set_result(None)
-
 
 
 def main(pipe: "Connection[Said, Told]", task: Task) -> None:

@@ -1,0 +1,169 @@
+"""A full disk: asks are refused or kept, never half of each, and all goes on once there is room."""
+
+import functools
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from rlvr_ray import errors
+from rlvr_ray.adapters.ledger import Reader
+from tests.faults.harness import ROOT, Child, Clean, Figures, Load, lost, parsed, sound
+from tests.faults.worker import Failed, Started, Task
+
+DISK_MIB = 8
+BALLAST_MIB = 4
+#: Refusals after which the disk is taken to be full.
+REFUSALS = 20
+#: More batches than fit.
+MANY = 5000
+
+
+def mounting(test: Callable[..., None]) -> Callable[..., None]:
+    """Runs a test that mounts something; where that takes root, in a namespace where it is root."""
+
+    @functools.wraps(test)
+    def run(*arguments: Any, **named: Any) -> None:
+        if os.geteuid() == 0:
+            test(*arguments, **named)
+            return
+        name = os.environ["PYTEST_CURRENT_TEST"].removesuffix(" (call)")
+        again = [sys.executable, "-m", "pytest", "-q", name]
+        done = subprocess.run(
+            ["unshare", "-rm", *again], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            pytest.fail(
+                "this test mounts a small disk: run it as root, or where `unshare -rm` is allowed"
+                f"\n{done.stdout}{done.stderr}"
+            )
+
+    return run
+
+
+class SmallDisk:
+    """A disk of a few MiB, some of them taken; as a context, it is mounted."""
+
+    def __init__(self, folder: Path) -> None:
+        self._mount = folder
+        self.data = folder / "data"
+        self._ballast = folder / "ballast"
+
+    def task(self, min_free_mb: int = 0) -> Task:
+        return Task(folder=self.data, min_free_mb=min_free_mb, logs=self._mount.parent)
+
+    def __enter__(self) -> "SmallDisk":
+        self._mount.mkdir()
+        self._run("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(self._mount))
+        self._ballast.write_bytes(bytes(BALLAST_MIB * 2**20))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._run("umount", str(self._mount))
+
+    def make_room(self) -> None:
+        self._ballast.unlink()
+
+    def _run(self, *command: str) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.fail(f"{' '.join(command)}: {done.stderr}; mounting takes CAP_SYS_ADMIN")
+
+
+class Watch:
+    """Called at any moment, it looks whether the new lines of the JSONL files parse."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: dict[Path, int] = {}
+
+    def __call__(self) -> None:
+        for path in self._folder.glob("*_data/*.jsonl"):
+            start = self._seen.get(path, 0)
+            if path.stat().st_size < start:  # what did not fit was cut off again
+                start = 0
+            with path.open("rb") as file:
+                file.seek(start)
+                data = file.read()
+            _, being_written = parsed(data, path)
+            self._seen[path] = start + len(data) - len(being_written)
+
+
+def fill(child: Child, disk: SmallDisk) -> Load:
+    """Ask until the disk is full; what was acknowledged by then is there."""
+    load = Load(heard=Watch(disk.data))
+    assert not load.run(child, upto=MANY, refusals=REFUSALS), "the disk was never full"
+    assert load.acknowledged
+    assert {type(error) for error in load.refused} == {errors.Overloaded}
+    reader = Reader(disk.data)
+    assert list(lost(reader, load.acknowledged)) == []
+    reader.close()
+    for path in disk.data.rglob("*.parquet"):
+        pq.read_table(path)
+    return load
+
+
+def go_on(child: Child, disk: SmallDisk, load: Load, clean: Clean) -> Counter[str]:
+    """Make room, ask again for what was refused, and close; returns what is to be counted."""
+    disk.make_room()
+    assert load.run(child, upto=load.asked)
+    child.finish()
+    counts = sound(disk.data, load.acknowledged, clean).counts()
+    counts["acknowledged"] = len(load.acknowledged)
+    return counts
+
+
+@mounting
+def test_no_room_at_all(tmp_path: Path, clean: Clean, figures: Figures) -> None:
+    """The disk's own word that it is full, wherever it meets us."""
+    with SmallDisk(tmp_path / "disk") as disk, Child.started(disk.task()) as child:
+        load = fill(child, disk)
+        totals = go_on(child, disk, load, clean)
+    figures.total("disk full", 1, totals)
+
+
+@mounting
+def test_no_room_for_asks(tmp_path: Path, clean: Clean, figures: Figures) -> None:
+    """Above the floor, what was acknowledged comes to its end while asks are refused."""
+    with SmallDisk(tmp_path / "disk") as disk, Child.started(disk.task(min_free_mb=2)) as child:
+        load = fill(child, disk)
+        assert all("ledger.min_free_mb is 2" in str(error) for error in load.refused)
+        child.rest()
+        totals = go_on(child, disk, load, clean)
+    figures.total("disk full to the floor", 1, totals)
+
+
+@mounting
+def test_kill_9_while_there_is_no_room(
+    tmp_path: Path, rounds: int, clean: Clean, figures: Figures
+) -> None:
+    """A start without room comes up, or says why it cannot; with room, all is well."""
+    totals: Counter[str] = Counter()
+    for number in range(max(rounds // 8, 1)):
+        with SmallDisk(tmp_path / f"disk-{number}") as disk:
+            with Child.started(disk.task()) as child:
+                load = fill(child, disk)
+                child.kill()
+                load.drain(child)
+            with Child(disk.task()) as child:
+                said = child.hear()
+                if isinstance(said, Failed):
+                    assert issubclass(getattr(errors, said.kind), errors.RlvrError), said.trace
+                else:
+                    assert isinstance(said, Started)
+                    load.run(child, upto=load.asked, refusals=len(load.refused) + REFUSALS)
+                child.kill()
+                load.drain(child)
+            disk.make_room()
+            with Child.started(disk.task()) as child:
+                assert load.run(child, upto=load.asked)
+                child.finish()
+            totals += sound(disk.data, load.acknowledged, clean).counts()
+            totals["acknowledged"] += len(load.acknowledged)
+    figures.total("kill -9 on a full disk", max(rounds // 8, 1), totals)
