@@ -92,9 +92,9 @@ class AggregatorActor:
         if settings.mirror.url is not None:
             from rlvr_ray.adapters.rabbitmq import RabbitMQ, Verifications
 
-            publisher = RabbitMQ(settings.mirror)
             if settings.verification.source == "external":
                 inbox = Verifications(settings.mirror)
+            publisher = RabbitMQ(settings.mirror, inbox)
         self._settings = settings
         self._aggregator = Aggregator(
             Ledger(settings.data_dir),

@@ -192,10 +192,7 @@ class Consumer:
                 async with asyncio.timeout(SETUP_S):
                     channel = await connection.channel()
                     await channel.set_qos(self._prefetch)
-                    await _find(channel, self._exchange)
-                    queue = await self._declare(channel)
-                    for key in self._keys:
-                        await queue.bind(self._exchange, key)
+                    queue = await self.declare(channel)
                     deliveries = await _subscribe(channel, queue)
             self._connection = connection
             try:
@@ -203,13 +200,18 @@ class Consumer:
             finally:
                 self._connection = self._publisher = None
 
-    async def _declare(self, channel: AbstractChannel) -> AbstractQueue:
+    async def declare(self, channel: AbstractChannel) -> AbstractQueue:
+        """Make the queue and bind it: from now on it misses nothing, read or not.
+
+        ``run`` does this by itself. Raises Unavailable where the exchange does not exist yet.
+        """
+        await _find(channel, self._exchange)
         dead = await channel.declare_exchange(f"{self._exchange}.dead", durable=True)
         # RabbitMQ 4 drops what was looked at and put back 20 times, unless told otherwise.
         last: FieldTable = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
         stop = await channel.declare_queue(f"{self._queue}.dead", durable=True, arguments=last)
         await stop.bind(dead, self._queue)
-        return await channel.declare_queue(
+        queue = await channel.declare_queue(
             self._queue,
             durable=True,
             arguments={
@@ -221,6 +223,9 @@ class Consumer:
                 "x-overflow": "reject-publish",  # at-least-once asks for it
             },
         )
+        for key in self._keys:
+            await queue.bind(self._exchange, key)
+        return queue
 
     async def _deliver(
         self,

@@ -75,10 +75,11 @@ class External:
 
     async def run(self) -> None:
         """Decide what a crash left complete, and in time what stays incomplete."""
+        longest = min(self._timeout.total_seconds(), LOOK_S)
         due = await self._look(everything=True)
         while True:
-            wait = (due - datetime.now(UTC)).total_seconds() if due else LOOK_S
-            await asyncio.sleep(min(max(wait, 0.01), LOOK_S))
+            wait = (due - datetime.now(UTC)).total_seconds() if due else longest
+            await asyncio.sleep(min(max(wait, 0.01), longest))
             due = await self._look()
 
     async def _look(self, *, everything: bool = False) -> datetime | None:

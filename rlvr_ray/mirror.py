@@ -48,6 +48,7 @@ class Mirror:
         """Send what is there and what comes, until cancelled."""
         try:
             seq = await self._position()
+            await self._send([])  # consumers can bind their queues before the first event
             while True:
                 self._woken.clear()
                 posted = await self._events(seq, WINDOW)

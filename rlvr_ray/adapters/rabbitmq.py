@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from aio_pika import DeliveryMode, ExchangeType, Message
-from aio_pika.abc import AbstractConnection, AbstractExchange
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 
 from rlvr_ray import amqp
 from rlvr_ray.consumer import Consumer, Received
@@ -28,14 +28,19 @@ CLOSE_S = 2.0
 
 
 class RabbitMQ:
-    """See ``ports.Publisher``."""
+    """See ``ports.Publisher``.
 
-    def __init__(self, settings: MirrorSettings) -> None:
+    ``inbox`` is where replies go, if there are to be any: its queue is there before the first event
+    that somebody may reply to.
+    """
+
+    def __init__(self, settings: MirrorSettings, inbox: "Verifications | None" = None) -> None:
         if settings.url is None:
             raise ConfigError("mirror.url is not set; give one, for example amqp://localhost/")
         self._url = settings.url.get_secret_value()
         self._name = settings.exchange
         self._timeout_s = settings.timeout_s
+        self._inbox = inbox
         self._connection: AbstractConnection | None = None
         self._exchange: AbstractExchange | None = None
 
@@ -110,12 +115,15 @@ class RabbitMQ:
             arguments={"x-max-length": UNROUTED_LIMIT, "x-overflow": "drop-head"},
         )
         await queue.bind(fallback)
-        self._exchange = await channel.declare_exchange(
+        exchange = await channel.declare_exchange(
             self._name,
             ExchangeType.TOPIC,
             durable=True,
             arguments={"alternate-exchange": unrouted},
         )
+        if self._inbox is not None:
+            await self._inbox.declare(channel)
+        self._exchange = exchange
 
     async def _in_order(self, chain: Sequence[Posted]) -> None:
         assert self._exchange is not None, "open() comes first"
@@ -137,6 +145,10 @@ class Verifications:
             keys=["verification.*"],
             exchange=settings.exchange,
         )
+
+    async def declare(self, channel: AbstractChannel) -> None:
+        """Have the queue made and bound."""
+        await self._consumer.declare(channel)
 
     async def run(self, handle: Callable[[Mapping[str, Any]], Awaitable[None]]) -> None:
         """See ``ports.Inbox``."""

@@ -17,8 +17,8 @@ from rlvr_ray.adapters.ledger import Reader
 from tests.faults.harness import ROOT, Child, Clean, Figures, Load, lost, parsed, sound
 from tests.faults.worker import Failed, Started, Task
 
-DISK_MIB = 8
-BALLAST_MIB = 4
+#: What is left at first, and what is left once the ballast is gone.
+ROOM_MIB, LATER_MIB = 4, 32
 #: Refusals after which the disk is taken to be full.
 REFUSALS = 20
 #: More batches than fit.
@@ -60,8 +60,8 @@ class SmallDisk:
 
     def __enter__(self) -> "SmallDisk":
         self._mount.mkdir()
-        self._run("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(self._mount))
-        self._ballast.write_bytes(bytes(BALLAST_MIB * 2**20))
+        self._run("mount", "-t", "tmpfs", "-o", f"size={LATER_MIB}m", "tmpfs", str(self._mount))
+        self._ballast.write_bytes(bytes((LATER_MIB - ROOM_MIB) * 2**20))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -95,10 +95,15 @@ class Watch:
             self._seen[path] = start + len(data) - len(being_written)
 
 
-def fill(child: Child, disk: SmallDisk) -> Load:
-    """Ask until the disk is full; what was acknowledged by then is there."""
+def fill(child: Child, disk: SmallDisk, stride: int = MANY) -> Load:
+    """Ask until the disk is full; what was acknowledged by then is there.
+
+    After a stride of batches, those are brought to their end before others are asked for.
+    """
     load = Load(heard=Watch(disk.data))
-    assert not load.run(child, upto=MANY, refusals=REFUSALS), "the disk was never full"
+    while load.run(child, upto=load.asked + stride, refusals=REFUSALS):
+        assert load.asked < MANY, "the disk was never full"
+        child.rest()
     assert load.acknowledged
     assert {type(error) for error in load.refused} == {errors.Overloaded}
     reader = Reader(disk.data)
@@ -132,7 +137,7 @@ def test_no_room_at_all(tmp_path: Path, clean: Clean, figures: Figures) -> None:
 def test_no_room_for_asks(tmp_path: Path, clean: Clean, figures: Figures) -> None:
     """Above the floor, what was acknowledged comes to its end while asks are refused."""
     with SmallDisk(tmp_path / "disk") as disk, Child.started(disk.task(min_free_mb=2)) as child:
-        load = fill(child, disk)
+        load = fill(child, disk, stride=10)
         assert all("ledger.min_free_mb is 2" in str(error) for error in load.refused)
         child.rest()
         totals = go_on(child, disk, load, clean)

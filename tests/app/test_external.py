@@ -1,0 +1,242 @@
+"""Verification by another program, over a real broker."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import pytest
+
+from rlvr_ray.adapters.dataset import Dataset
+from rlvr_ray.adapters.ledger import Ledger, Reader
+from rlvr_ray.adapters.rabbitmq import RabbitMQ, Verifications
+from rlvr_ray.aggregator import Aggregator
+from rlvr_ray.audit import audit
+from rlvr_ray.consumer import Consumer, Received, verification_completed, verification_failed
+from rlvr_ray.core.records import Batch
+from rlvr_ray.ports import BatchState
+from rlvr_ray.settings import Settings, load
+from tests.broker import Broker
+from tests.builders import batch
+from tests.fakes import FakeVerifier
+
+PATIENCE = 30.0
+JUDGE = {
+    "faithfulness": "theirs",
+    "relevancy": "theirs",
+    "model": "their-model",
+    "embedder": "none",
+    "version": "7",
+}
+SCORES = {"a": 0.9, "b": 0.8, "c": 0.2}
+Handler = Callable[[Received], Awaitable[None]]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, broker: Broker, exchange_name: str) -> Settings:
+    return load(
+        data_dir=tmp_path,
+        mirror={"url": broker.url, "exchange": exchange_name, "timeout_s": 10},
+        verification={"source": "external"},
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Aggregator]:
+    internal = FakeVerifier()
+    inbox = Verifications(settings.mirror)
+    aggregator = Aggregator(
+        Ledger(settings.data_dir),
+        Dataset(settings.data_dir),
+        internal,
+        settings,
+        RabbitMQ(settings.mirror, inbox),
+        inbox,
+    )
+    await aggregator.start()
+    try:
+        yield aggregator
+    finally:
+        await aggregator.close()
+        assert internal.calls == 0, "the internal verifier is not asked"
+    reader = Reader(settings.data_dir)
+    assert list(audit(reader, Dataset(settings.data_dir))) == []
+    reader.close()
+
+
+@contextlib.asynccontextmanager
+async def verifying(consumer: Consumer, handle: Handler) -> AsyncIterator[None]:
+    task = asyncio.create_task(consumer.run(handle))
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while consumer._connection is None:  # what is published before goes to nobody
+                await asyncio.sleep(0.02)
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def consumer(settings: Settings) -> Consumer:
+    assert settings.mirror.url
+    return Consumer(
+        settings.mirror.url.get_secret_value(),
+        f"{settings.mirror.exchange}.theirs",
+        keys=["answer.generated"],
+        exchange=settings.mirror.exchange,
+    )
+
+
+def judging(by: Consumer, *, but: str = "", times: int = 1) -> Handler:
+    """A verifier that knows the score of each answer; it fails at those that are ``but``."""
+
+    async def handle(answer: Received) -> None:
+        text = answer.body["answer"]
+        for _ in range(times):
+            if text == but:
+                await by.publish(verification_failed(answer, reason="too hard", attempts=2))
+                continue
+            score = SCORES[text]
+            event = verification_completed(
+                answer, faithfulness=score, relevancy=score, verifier=JUDGE, duration_ms=5
+            )
+            await by.publish(event)
+
+    return handle
+
+
+async def decided(aggregator: Aggregator, asked: Batch) -> BatchState:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            state = await aggregator.find(asked.batch_id)
+            if state and state.outcome:
+                return state
+            await asyncio.sleep(0.02)
+
+
+async def test_another_program_verifies(settings: Settings) -> None:
+    theirs = consumer(settings)
+    asked = batch(("c", "a", "b"))
+    async with running(settings) as aggregator, verifying(theirs, judging(theirs, times=2)):
+        await aggregator.record([asked])
+        state = await decided(aggregator, asked)
+    assert state.outcome is not None
+    assert state.outcome.reason is None
+    assert (state.outcome.chosen, state.outcome.rejected) == (1, 0)
+    (first, *_) = state.results.values()
+    assert first.judge.model == "their-model"  # type: ignore[union-attr]
+
+
+async def test_a_failure_of_theirs_is_no_score(settings: Settings) -> None:
+    theirs = consumer(settings)
+    asked = batch(("c", "a", "b"))
+    async with running(settings) as aggregator, verifying(theirs, judging(theirs, but="b")):
+        await aggregator.record([asked])
+        state = await decided(aggregator, asked)
+    assert state.outcome is not None
+    assert state.outcome.reason == "unscored"
+    assert state.results[asked.candidates[2].event_id].reason == "too hard"  # type: ignore[union-attr]
+
+
+async def test_what_nobody_verifies_ends_in_time(settings: Settings) -> None:
+    hasty = settings.model_copy(
+        update={
+            "verification": settings.verification.model_copy(update={"external_timeout_s": 0.2})
+        }
+    )
+    asked = batch(("c", "a", "b"))  # asked for long ago
+    async with running(hasty) as aggregator:
+        await aggregator.record([asked])
+        state = await decided(aggregator, asked)
+    assert state.outcome is not None
+    assert state.outcome.reason == "unscored"
+    assert {result.reason for result in state.results.values()} == {  # type: ignore[union-attr]
+        "nobody verified it within 0.2 s"
+    }
+
+
+async def test_it_goes_on_after_a_restart(settings: Settings) -> None:
+    """Half of the results came before, half after."""
+    patient = settings.model_copy(
+        update={
+            "verification": settings.verification.model_copy(update={"external_timeout_s": 1e9})
+        }
+    )
+    theirs = consumer(settings)
+    asked = batch(("c", "a", "b"))
+    seen = asyncio.Event()
+    judge = judging(theirs)
+
+    async def two_of_three(answer: Received) -> None:
+        if answer.body["metadata"]["candidate_index"] == 2:
+            seen.set()
+            raise RuntimeError("later")
+        await judge(answer)
+
+    async with running(patient) as aggregator, verifying(theirs, two_of_three):
+        await aggregator.record([asked])
+        async with asyncio.timeout(PATIENCE):
+            await seen.wait()
+            while len((await aggregator.find(asked.batch_id)).results) < 2:  # type: ignore[union-attr]
+                await asyncio.sleep(0.02)
+    async with running(patient) as aggregator, verifying(theirs, judge):
+        state = await decided(aggregator, asked)
+    assert state.outcome is not None
+    assert state.outcome.reason is None
+
+
+def _other_answer(body: dict[str, Any]) -> None:
+    body["answer"] = "another answer"
+
+
+def _other_score(body: dict[str, Any]) -> None:
+    body["score"] = 1.0
+
+
+def _other_batch(body: dict[str, Any]) -> None:
+    body["batch_id"] = "00000000-0000-4000-8000-000000000000"
+
+
+def _other_candidate(body: dict[str, Any]) -> None:
+    body["answer_event_id"] = "00000000-0000-4000-8000-000000000000"
+
+
+def _other_event(body: dict[str, Any]) -> None:
+    body["event_id"] = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize(
+    "tamper", [_other_answer, _other_score, _other_batch, _other_candidate, _other_event]
+)
+async def test_what_does_not_fit_is_put_aside_and_changes_nothing(
+    settings: Settings, broker: Broker, tamper: Callable[[dict[str, Any]], None]
+) -> None:
+    theirs = consumer(settings)
+    asked = batch(("c", "a", "b"))
+    judge = judging(theirs)
+
+    async def handle(answer: Received) -> None:
+        body = verification_completed(
+            answer, faithfulness=0.1, relevancy=0.1, verifier=JUDGE, duration_ms=5
+        )
+        tamper(body)
+        await theirs.publish(body)
+        await judge(answer)
+
+    async with running(settings) as aggregator, verifying(theirs, handle):
+        await aggregator.record([asked])
+        state = await decided(aggregator, asked)
+        async with await aio_pika.connect(broker.url) as connection:
+            channel = await connection.channel()
+            dead = await channel.get_queue(f"{settings.mirror.exchange}.verifications.dead")
+            async with asyncio.timeout(PATIENCE), dead.iterator() as messages:
+                count = 0
+                async for message in messages:
+                    await message.ack()
+                    count += 1
+                    if count == 3:
+                        break
+    assert state.outcome is not None
+    assert state.outcome.chosen_score == 0.9
