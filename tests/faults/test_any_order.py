@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -151,7 +152,12 @@ class Machine(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
         assert problems == []
 
-    @rule(some=st.lists(numbers, min_size=1, max_size=6), apart=st.booleans())
+    @initialize(some=st.lists(numbers, min_size=4, max_size=12), apart=st.booleans())
+    def begin(self, some: list[int], apart: bool) -> None:
+        """Something is there already."""
+        self.record(some, apart)
+
+    @rule(some=st.lists(numbers, min_size=1, max_size=4), apart=st.booleans())
     def record(self, some: list[int], apart: bool) -> None:
         """Some of them twice, or again: in one call, or in several that share a commit."""
         calls = [[asked(n)] for n in some] if apart else [[asked(n) for n in some]]
@@ -206,7 +212,7 @@ class LedgerMachine(Machine):
         self.commit(methodcaller("keep", asked(number), came))
         self.model.keep(number, came)
 
-    @rule(some=st.lists(numbers, min_size=1, max_size=4), other=st.booleans())
+    @rule(some=st.lists(numbers, min_size=2, max_size=8), other=st.booleans())
     def all_results_come(self, some: list[int], other: bool) -> None:
         """As from our own verifier: what is on record goes before what it says.
 
