@@ -5,9 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 UV_VERSION := 0.13.9
+ROUNDS ?= 200
 export UV_LINK_MODE ?= copy
 
-.PHONY: install demo serve test test-unit check format bench lock clean
+.PHONY: install demo serve test test-unit test-faults check format bench lock clean
 
 install: $(VENV)/.installed
 
@@ -22,6 +23,9 @@ test: install
 
 test-unit: install
 	$(RUN)/python -m pytest tests/unit
+
+test-faults: install
+	$(RUN)/python -m pytest tests/faults --rounds $(ROUNDS)
 
 check: install
 	$(RUN)/ruff format --check .

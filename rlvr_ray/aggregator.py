@@ -78,9 +78,11 @@ class Aggregator:
     async def start(self) -> None:
         """Mend the files and go on with what is unfinished."""
         commit = self._commits.from_threads()
-        projector = Projector(self._ledger.reader(), commit, self._dataset, self._settings.dataset)
+        reader = self._ledger.reader()
+        self._projector = projector = Projector(
+            reader, commit, self._dataset, self._settings.dataset
+        )
         await self._files.run(projector.mend)
-        self._projector = projector
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "verify": self._dispatch,
             "project": partial(self._project, projector),
@@ -110,7 +112,10 @@ class Aggregator:
                 await self._files.run(self._projector.project)
                 await self._files.run(self._projector.seal_all)
         finally:  # whatever the disk said: the next start goes on from the ledger
+            if self._projector:
+                await self._files.run(self._projector.close)
             self._files.close()
+            await self._reads.run(self._reader.close)
             self._reads.close()
             await self._commits.close()
 
@@ -275,7 +280,7 @@ def claims_of(batch: Batch) -> list[Claim]:
 
 def statistics(ledger: "Reader") -> dict[str, Any]:
     """What the ledger alone can tell."""
-    backlog, parts = ledger.backlog(), ledger.parts()
+    backlog, (num_parts, latest) = ledger.backlog(), ledger.sealed(10)
     return {
         "batches": ledger.counts(),
         "recent": [
@@ -291,7 +296,8 @@ def statistics(ledger: "Reader") -> dict[str, Any]:
             if state.outcome is not None
         ],
         "files": {path: file.bytes for path, file in ledger.files().items()},
-        "parts": [part.path for part in parts if part.sha256 is not None],
+        "num_parts": num_parts,
+        "parts": latest,
         "mirror": {
             "pending": backlog.pending,
             "oldest": backlog.oldest and backlog.oldest.isoformat(),

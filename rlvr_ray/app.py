@@ -142,9 +142,11 @@ def _reason() -> str | None:
 
 def _check_this_machine(settings: Settings) -> None:
     """Find out in a second what would otherwise fail after half a minute, in another process."""
+    from rlvr_ray.adapters.dataset import Dataset
     from rlvr_ray.adapters.ledger import Ledger
 
     check_broker(settings)
+    Dataset(settings.data_dir, settings.dataset.parquet_uri)
     Ledger(settings.data_dir).close()
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -48,6 +48,10 @@ class Projector:
         self._pending = {name: sum(n for _, _, n in ledger.unplanned(name)) for name in DATASETS}
         self._sealed_at = time.monotonic()
 
+    def close(self) -> None:
+        """Let go of the reading connection."""
+        self._ledger.close()
+
     def mend(self) -> None:
         """Cut torn tails; what is missing is written again."""
         files = self._ledger.files()

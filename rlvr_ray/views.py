@@ -82,7 +82,7 @@ def stats(value: Mapping[str, Any]) -> RenderableType:
         Text(f"{value['passages']} passages to search"),
         counts,
         latest,
-        files(value["data_dir"], value["files"], value["parts"]),
+        files(value["data_dir"], value["files"], value["parts"], value["num_parts"]),
     ]
     if mirror := value["mirror"]:
         since = f", the oldest since {mirror['oldest'][:19]}" if mirror["oldest"] else ""
@@ -92,10 +92,14 @@ def stats(value: Mapping[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
-def files(data_dir: str, jsonl: Mapping[str, int], parts: Sequence[str]) -> RenderableType:
-    """Paths and sizes."""
+def files(
+    data_dir: str, jsonl: Mapping[str, int], parts: Sequence[str], num_parts: int
+) -> RenderableType:
+    """Paths and sizes; of the parts the latest."""
     lines = [f"{Path(data_dir, path)}  {size:,} bytes" for path, size in jsonl.items()]
     lines += [str(Path(data_dir, path)) for path in parts]
+    if num_parts > len(parts):
+        lines.append(f"and {num_parts - len(parts):,} earlier parts")
     return Text("\n".join(lines))
 
 

@@ -308,11 +308,12 @@ def test_one_that_is_killed_before_its_commit_leaves_all_as_it_was(
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "import apsw\n"
-        "from rlvr_ray.adapters.ledger import Ledger\n"
+        "from rlvr_ray.adapters.ledger import Ledger, schema\n"
         "def prepare(db):\n"
-        "    db.pragma('cache_size', 1)\n"  # so much as is written goes to the disk at once
         "    db.set_commit_hook(lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
         "apsw.connection_hooks.append(prepare)\n"
+        # Whatever is written goes to the disk at once.
+        "schema.MIGRATIONS[1] = 'PRAGMA cache_size = 1;' + schema.MIGRATIONS[1]\n"
         "Ledger(Path(sys.argv[1]))\n"
     )
     killed = subprocess.run(

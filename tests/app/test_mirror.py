@@ -25,16 +25,20 @@ class System:
         self.ledger = Ledger(folder)
         self.publisher = FakePublisher()
         self.reads: list[int] = []  # from where the ledger was asked for events
-        self.notes: list[tuple[str, str]] = []
+        self.notes: list[tuple[str, str | None]] = []  # without repetitions
         self.broken: Exception | None = None  # what noting the place raises, once
         self.mirror = Mirror(
             self.publisher,
             self.position,
             self.events,
             self.commit,
-            lambda *note: self.notes.append(note),
+            self.note,
         )
         self.marked = asyncio.Event()
+
+    def note(self, name: str, problem: str | None) -> None:
+        if [(name, problem)] != self.notes[-1:]:
+            self.notes.append((name, problem))
 
     async def position(self) -> int:
         return self.ledger.mark("mirrored")
@@ -71,8 +75,14 @@ class System:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
+        """A mirror that is connected and has looked for events once."""
+        looks = len(self.reads)
         task = asyncio.create_task(self.mirror.run())
         try:
+            await self.publisher.until(lambda: self.publisher.calls > self.publisher.running)
+            async with asyncio.timeout(PATIENCE):
+                while len(self.reads) == looks:
+                    await asyncio.sleep(0)
             yield task
         finally:
             task.cancel()
@@ -100,6 +110,13 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return taken
 
 
+def sent(system: System) -> list[list[int]]:
+    """What the broker was given, by call; the connection was made before."""
+    connecting, *calls = system.publisher.sent
+    assert connecting == []
+    return calls
+
+
 async def test_every_event_goes_out_in_the_order_of_commits(system: System) -> None:
     system.record("One?", "Two?")
     async with system.running():
@@ -111,16 +128,23 @@ async def test_every_event_goes_out_in_the_order_of_commits(system: System) -> N
     assert system.ledger.backlog().pending == 0
 
 
-async def test_the_place_is_noted_only_after_the_broker_has_confirmed(system: System) -> None:
-    system.publisher.hang()
-    system.record("One?")
+async def test_it_connects_before_there_is_anything_to_tell(system: System) -> None:
+    """Consumers can bind their queues, and a wrong URL shows at once."""
     async with system.running():
+        assert system.publisher.sent == [[]]
+        assert system.mark() == 0
+
+
+async def test_the_place_is_noted_only_after_the_broker_has_confirmed(system: System) -> None:
+    async with system.running():
+        system.publisher.hang()
+        system.record("One?")
         await system.publisher.until(lambda: system.publisher.running == 1)
         assert system.mark() == 0
         system.record("Two?")
         system.publisher.release()
         await system.until_marked(6)
-    assert system.publisher.sent == [[1, 2, 3], [4, 5, 6]]
+    assert sent(system) == [[1, 2, 3], [4, 5, 6]]
 
 
 async def test_it_goes_in_windows(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,8 +160,8 @@ async def test_it_goes_in_windows(system: System, monkeypatch: pytest.MonkeyPatc
     system.record("One?", "Two?", "Three?")
     async with system.running():
         await system.until_marked(9)
-    assert system.publisher.sent == [[1, 2, 3, 4], [5, 6, 7, 8], [9]]
-    assert marks == [0, 4, 8]
+    assert sent(system) == [[1, 2, 3, 4], [5, 6, 7, 8], [9]]
+    assert marks == [0, 0, 4, 8]
 
 
 async def test_it_starts_where_the_ledger_says(system: System) -> None:
@@ -145,7 +169,7 @@ async def test_it_starts_where_the_ledger_says(system: System) -> None:
     system.ledger.commit([lambda it: it.mirrored(4)])
     async with system.running():
         await system.until_marked(6)
-    assert system.publisher.sent == [[5, 6]]
+    assert sent(system) == [[5, 6]]
 
 
 async def test_it_looks_only_when_it_is_woken(system: System) -> None:
@@ -184,33 +208,55 @@ class TestTrouble:
     async def test_the_same_events_are_sent_again(
         self, system: System, pauses: list[float], error: RlvrError
     ) -> None:
+        async with system.running():
+            system.publisher.failures = [error, error]
+            system.record("One?")
+            await system.until_marked(3)
+        assert sent(system) == [[1, 2, 3]] * 3
+        assert system.published() == [1, 2, 3]
+        assert len(pauses) == 2
+
+    async def test_it_is_told_and_when_it_is_over(
+        self, system: System, pauses: list[float]
+    ) -> None:
+        async with system.running():
+            system.publisher.failures = [Unavailable("gone"), ConfigError("refused")]
+            system.record("One?")
+            await system.until_marked(3)
+        assert system.notes == [
+            ("mirror", None),
+            ("mirror", "gone"),
+            ("mirror", "refused"),
+            ("mirror", None),
+        ]
+
+    async def test_a_broker_that_is_not_there_at_the_start(
+        self, system: System, pauses: list[float]
+    ) -> None:
         system.record("One?")
-        system.publisher.failures = [error, error]
+        system.publisher.failures = [Unavailable("gone")] * 3
         async with system.running():
             await system.until_marked(3)
-        assert system.publisher.sent == [[1, 2, 3]] * 3
-        assert system.published() == [1, 2, 3]
-        assert system.notes == [("mirror", str(error))] * 2
-        assert len(pauses) == 2
+        assert system.publisher.sent == [[]] * 4 + [[1, 2, 3]]
 
     async def test_later_events_wait_for_the_earlier_ones(
         self, system: System, pauses: list[float]
     ) -> None:
-        system.publisher.failures = [Unavailable("gone")] * 3
-        system.record("One?")
         async with system.running():
-            await system.publisher.until(lambda: system.publisher.calls >= 2)
+            system.publisher.failures = [Unavailable("gone")] * 3
+            system.record("One?")
+            await system.publisher.until(lambda: system.publisher.calls >= 3)
             system.record("Two?")
             await system.until_marked(6)
-        assert system.publisher.sent == [[1, 2, 3]] * 4 + [[4, 5, 6]]
+        assert sent(system) == [[1, 2, 3]] * 4 + [[4, 5, 6]]
         assert system.published() == [1, 2, 3, 4, 5, 6]
 
     async def test_pauses_grow_to_a_limit_and_start_over(
         self, system: System, pauses: list[float]
     ) -> None:
-        system.record("One?")
-        system.publisher.failures = [Unavailable("gone")] * 9
         async with system.running():
+            system.publisher.failures = [Unavailable("gone")] * 9
+            system.record("One?")
             await system.until_marked(3)
             assert pauses == [0.25, 0.5, 1, 2, 4, 8, 15, 15, 15]
             pauses.clear()
@@ -224,9 +270,9 @@ class TestTrouble:
     ) -> None:
         """Else all that lost one broker would come back to it at once."""
         monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda low, high: high))
-        system.record("One?")
-        system.publisher.failures = [Unavailable("gone")]
         async with system.running():
+            system.publisher.failures = [Unavailable("gone")]
+            system.record("One?")
             await system.until_marked(3)
         assert pauses == [pytest.approx(0.3)]
 
@@ -244,10 +290,11 @@ class TestTrouble:
 
     async def test_a_defect_ends_it_with_the_connection_closed(self, system: System) -> None:
         """Whoever supervises it starts it over."""
-        system.record("One?")
-        system.publisher.failures = [ZeroDivisionError("a defect")]
-        with pytest.raises(ZeroDivisionError):
-            await asyncio.wait_for(system.mirror.run(), PATIENCE)
+        async with system.running() as task:
+            system.publisher.failures = [ZeroDivisionError("a defect")]
+            system.record("One?")
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.wait_for(task, PATIENCE)
         assert system.publisher.closed == 1
         async with system.running():
             await system.until_marked(3)
@@ -271,25 +318,27 @@ class TestCancelled:
         assert system.mark() == 3
 
     async def test_while_the_broker_hangs(self, system: System) -> None:
-        system.publisher.hang()
-        system.record("One?")
         async with system.running() as task:
+            system.publisher.hang()
+            system.record("One?")
             await system.publisher.until(lambda: system.publisher.running == 1)
             await self.end(system, task)
         assert (system.mark(), system.publisher.cancelled) == (0, 1)
 
     async def test_while_it_pauses(self, system: System) -> None:
-        system.record("One?")
-        system.publisher.failures = [Unavailable("gone")]
         async with system.running() as task:
-            await system.publisher.until(lambda: system.publisher.calls == 1)
+            system.publisher.failures = [Unavailable("gone")]
+            system.record("One?")
+            await system.publisher.until(lambda: system.publisher.calls == 2)
             await asyncio.sleep(0)
-            assert system.notes == [("mirror", "gone")]
+            assert system.notes[-1] == ("mirror", "gone")
             await self.end(system, task)
-        assert (system.mark(), system.publisher.calls) == (0, 1)
+        assert (system.mark(), system.publisher.calls) == (0, 2)
 
-    async def test_before_it_did_anything(self, system: System) -> None:
-        async with system.running() as task:
-            await asyncio.sleep(0)
-            await self.end(system, task)
-        assert system.publisher.calls == 0
+    async def test_while_it_connects(self, system: System) -> None:
+        system.publisher.hang()
+        system.record("One?")
+        task = asyncio.create_task(system.mirror.run())
+        await system.publisher.until(lambda: system.publisher.running == 1)
+        await self.end(system, task)
+        assert (system.mark(), system.published()) == (0, [])

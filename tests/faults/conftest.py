@@ -38,7 +38,8 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> Iterator[None]:
     """Print the table."""
-    if figures := config.stash.get(_FIGURES, None):
+    figures = config.stash.get(_FIGURES, None)
+    if figures and figures.rows:
         terminalreporter.section("faults")
         for line in figures.table():
             terminalreporter.line(line)

@@ -142,7 +142,8 @@ class Child:
     def signal(self, number: int) -> None:
         if self.process.is_alive():
             assert self.process.pid is not None
-            os.kill(self.process.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                os.kill(self.process.pid, number)
 
     def _describe(self, what: str) -> str:
         log = self._task.log

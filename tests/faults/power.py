@@ -4,18 +4,21 @@ What was not may be gone, or there in part, or there in length only. A new, rena
 is sure once its folder was synced; the data folder's own name, and the lock, are taken as sure.
 """
 
+import logging
+import os
 import random
 import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NoReturn, TypeVar
 
 import apsw
 
 from tests.faults.disk import Half, Kind, die, file_name, interpose
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 #: What becomes of what was not synced: all of it is gone; files keep their length and their names
@@ -55,6 +58,7 @@ class Forgetting:
         self._left = at
         self._survives = survives
         self._deaf = deaf
+        self._lost = False
         self.lock = threading.RLock()
         self._databases: dict[str, _Database] = {}
         #: Files written to, with what of them is durable.
@@ -82,6 +86,8 @@ class Forgetting:
         if kind == "commit":
             return do()
         with self.lock:
+            if self._lost:  # it is ``lose`` itself that asks
+                return do()
             self.step()
             if kind == "sync" and file.endswith(self._deaf):
                 return do()
@@ -145,14 +151,24 @@ class Forgetting:
 
     # The end.
 
-    def lose(self) -> None:
+    def lose(self) -> NoReturn:
         """The power is gone. Does not return, and lets nobody write any more."""
         self.lock.acquire()
+        self._lost = True
+        try:
+            self._forget()
+        except BaseException:
+            log.exception("the power cannot be lost")
+            os._exit(1)
+        die()
+
+    def _forget(self) -> None:
         for file, synced in self._synced.items():
             path = self._folder / file
             if path.is_file() and (content := path.read_bytes()) != synced:
                 path.write_bytes(self._left_of(content, synced))
-        for changes in self._changes.values():
+        inner_first = sorted(self._changes, key=lambda name: -len(Path(name).parts))
+        for changes in [self._changes[name] for name in inner_first]:
             sure = {"nothing": 0, "zeros": len(changes)}.get(
                 self._survives, self._chance.randint(0, len(changes))
             )
@@ -160,7 +176,6 @@ class Forgetting:
                 undo()
         for name, database in self._databases.items():
             self._write_some(Path(name), database)
-        die()
 
     def _left_of(self, content: bytes, synced: bytes) -> bytes:
         how = self._survives

@@ -4,6 +4,7 @@ import functools
 import os
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,41 +18,61 @@ from rlvr_ray.adapters.ledger import Reader
 from tests.faults.harness import ROOT, Child, Clean, Figures, Load, lost, parsed, sound
 from tests.faults.worker import Failed, Started, Task
 
-#: What is left at first, and what is left once the ballast is gone.
-ROOM_MIB, LATER_MIB = 4, 32
+#: What is left once the ballast is gone.
+LATER_MIB = 24
 #: Refusals after which the disk is taken to be full.
 REFUSALS = 20
 #: More batches than fit.
 MANY = 5000
+#: Set in the environment of a run in a namespace of its own.
+INSIDE = "TESTS_IN_A_NAMESPACE"
 
 
 def mounting(test: Callable[..., None]) -> Callable[..., None]:
-    """Runs a test that mounts something; where that takes root, in a namespace where it is root."""
+    """Runs a test that mounts a disk; where that is not allowed, in a namespace where it is."""
 
     @functools.wraps(test)
     def run(*arguments: Any, **named: Any) -> None:
-        if os.geteuid() == 0:
+        if may_mount():
             test(*arguments, **named)
             return
         name = os.environ["PYTEST_CURRENT_TEST"].removesuffix(" (call)")
-        again = [sys.executable, "-m", "pytest", "-q", name]
+        command = ["unshare", "-rm", sys.executable, "-m", "pytest", "-q", name]
+        environment = {**os.environ, INSIDE: "1"}
         done = subprocess.run(
-            ["unshare", "-rm", *again], cwd=ROOT, capture_output=True, text=True, check=False
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            pytest.fail(
-                "this test mounts a small disk: run it as root, or where `unshare -rm` is allowed"
-                f"\n{done.stdout}{done.stderr}"
-            )
+            pytest.fail(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
 
     return run
+
+
+@functools.cache
+def may_mount() -> bool:
+    """Whether this process may; fails where it may not, and no namespace helps."""
+    with tempfile.TemporaryDirectory() as folder:
+        mount = subprocess.run(
+            ["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, text=True, check=False
+        )
+        if mount.returncode == 0:
+            subprocess.run(["umount", folder], check=True)
+            return True
+    unshare = subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False)
+    if INSIDE in os.environ or unshare.returncode:
+        pytest.fail(
+            "this test mounts a small tmpfs: run it with CAP_SYS_ADMIN, or where `unshare -rm` "
+            f"is allowed: {mount.stderr}"
+        )
+    return False
 
 
 class SmallDisk:
     """A disk of a few MiB, some of them taken; as a context, it is mounted."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, room_mib: int = 2) -> None:
         self._mount = folder
+        self._room_mib = room_mib
         self.data = folder / "data"
         self._ballast = folder / "ballast"
 
@@ -60,20 +81,16 @@ class SmallDisk:
 
     def __enter__(self) -> "SmallDisk":
         self._mount.mkdir()
-        self._run("mount", "-t", "tmpfs", "-o", f"size={LATER_MIB}m", "tmpfs", str(self._mount))
-        self._ballast.write_bytes(bytes((LATER_MIB - ROOM_MIB) * 2**20))
+        size = f"size={LATER_MIB}m"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", self._mount], check=True)
+        self._ballast.write_bytes(bytes((LATER_MIB - self._room_mib) * 2**20))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run("umount", str(self._mount))
+        subprocess.run(["umount", self._mount], check=True)
 
     def make_room(self) -> None:
         self._ballast.unlink()
-
-    def _run(self, *command: str) -> None:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.fail(f"{' '.join(command)}: {done.stderr}; mounting takes CAP_SYS_ADMIN")
 
 
 class Watch:
@@ -136,7 +153,10 @@ def test_no_room_at_all(tmp_path: Path, clean: Clean, figures: Figures) -> None:
 @mounting
 def test_no_room_for_asks(tmp_path: Path, clean: Clean, figures: Figures) -> None:
     """Above the floor, what was acknowledged comes to its end while asks are refused."""
-    with SmallDisk(tmp_path / "disk") as disk, Child.started(disk.task(min_free_mb=2)) as child:
+    with (
+        SmallDisk(tmp_path / "disk", room_mib=4) as disk,
+        Child.started(disk.task(min_free_mb=2)) as child,
+    ):
         load = fill(child, disk, stride=10)
         assert all("ledger.min_free_mb is 2" in str(error) for error in load.refused)
         child.rest()

@@ -170,6 +170,14 @@ class Reader:
             )
         ]
 
+    def sealed(self, limit: int) -> tuple[int, list[str]]:
+        """How many parts are whole, and the paths of the latest of them, latest first."""
+        (count,) = self._row("SELECT count(*) FROM part WHERE sha256 NOTNULL")
+        paths = self._rows(
+            "SELECT path FROM part WHERE sha256 NOTNULL ORDER BY rowid DESC LIMIT ?", (limit,)
+        )
+        return count, [path for (path,) in paths]
+
     def unplanned(self, dataset: str) -> list[tuple[int, str, int]]:
         """Outcomes that no part of the dataset covers yet: sequence number, month, rows."""
         rows = "answers" if dataset == "training_data" else "reason IS NULL"

@@ -21,6 +21,11 @@ from rlvr_ray.ports import Ingested, Part
 
 Operation = Callable[["Ledger"], Any]
 
+#: Pages that the write-ahead log gathers before they are written back: the more there are, the more
+#: often a page of the index of random ids is written once for several batches.
+WAL_PAGES = 4000
+#: KiB of pages kept in memory: the upper levels of that index and what has just been written.
+CACHE_KIB = 32 * 1024
 #: Bytes that the write-ahead log may keep on the disk once it is written back.
 WAL_LIMIT = 64 * 2**20
 
@@ -226,6 +231,8 @@ class Ledger(Reader):
             db.pragma("journal_mode", "wal")
             db.pragma("synchronous", "full")
             db.pragma("foreign_keys", True)
+            db.pragma("wal_autocheckpoint", WAL_PAGES)
+            db.pragma("cache_size", -CACHE_KIB)
             db.pragma("journal_size_limit", WAL_LIMIT)
             schema.prepare(db, str(self._path))
         except BaseException:
