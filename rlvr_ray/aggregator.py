@@ -7,6 +7,7 @@ recorded and undecided is verified, what is decided and not in the files is writ
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -34,6 +35,8 @@ T = TypeVar("T")
 
 #: Longest pause between attempts while a part is down, in seconds.
 MAX_BACKOFF = 30.0
+#: Pause before parts are tried again whose place was out of reach, in seconds.
+PARTS_PAUSE = 10.0
 #: Characters of a failure's reason that are kept.
 REASON_CHARS = 1000
 
@@ -239,21 +242,38 @@ class Aggregator:
     # Projecting.
 
     async def _project(self, projector: Projector) -> None:
-        """Bring the files up to date whenever a batch was decided; seal and prune in time."""
-        days = self._settings.ledger.retention_days
-        await self._files.run(projector.mend_parts)
+        """Bring the JSONL up to date whenever a batch was decided, and see to the parts in time.
+
+        Parts may lie elsewhere: where that is away, JSONL goes on and they follow.
+        """
+        mended = False
+        pause = self._settings.dataset.seal_seconds
+        again_at = 0.0
         while True:
             self._decided.clear()
             await self._files.run(projector.project)
-            await self._files.run(projector.seal_due)
-            if days is not None:
-                cutoff = datetime.now(UTC) - timedelta(days=days)
-                await self._files.run(
-                    partial(projector.prune, cutoff, mirrored=self._mirror is not None)
-                )
+            try:
+                if time.monotonic() >= again_at:
+                    if not mended:
+                        await self._files.run(projector.mend_parts)
+                        mended = True
+                    await self._files.run(projector.seal_due)
+                    await self._prune(projector)
+                    self._note("parts", None)
+                    again_at = 0.0
+            except Unavailable as error:
+                self._note("parts", str(error))
+                again_at = time.monotonic() + PARTS_PAUSE
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.dataset.seal_seconds):
+                async with asyncio.timeout(PARTS_PAUSE if again_at else pause):
                     await self._decided.wait()
+
+    async def _prune(self, projector: Projector) -> None:
+        days = self._settings.ledger.retention_days
+        if days is not None:
+            cutoff = datetime.now(UTC) - timedelta(days=days)
+            mirrored = self._mirror is not None
+            await self._files.run(partial(projector.prune, cutoff, mirrored=mirrored))
 
     def _note(self, name: str, problem: str | None) -> None:
         """Keep a part's trouble for whoever asks; None says that it is over."""

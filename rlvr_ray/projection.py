@@ -106,23 +106,23 @@ class Projector:
 
         Files past retention are left alone. A file that was missing counts as it was on record.
         """
-        before: dict[str, str | None] = {
-            path: self._dataset.digest(path, file.bytes)
+        before = {
+            path: (file.bytes, self._dataset.digest(path, file.bytes))
             for path, file in self._ledger.files().items()
         }
         parts = [part for part in self._ledger.parts() if self._can_write(part)]
         self._commit(methodcaller("forget_files"))
         for part in parts:
             self._commit(methodcaller("seal_part", part.path, None))
-        self.project()
+        self.project()  # what was not written yet is written too
         self._write_planned()
-        after = {
-            path: self._dataset.digest(path, file.bytes)
-            for path, file in self._ledger.files().items()
+        same = {
+            path: digest in (None, self._dataset.digest(path, size))
+            for path, (size, digest) in before.items()
         }
-        before |= {part.path: part.sha256 for part in parts}
-        after |= {part.path: part.sha256 for part in self._ledger.parts()}
-        return {path: before.get(path) in (None, digest) for path, digest in after.items()}
+        digests = {part.path: part.sha256 for part in self._ledger.parts()}
+        same |= {part.path: part.sha256 in (None, digests[part.path]) for part in parts}
+        return dict.fromkeys([*self._ledger.files(), *digests], True) | same
 
     def prune(self, cutoff: datetime, *, mirrored: bool) -> int:
         """Drop the records of whole months that ended before the cutoff; return how many batches.

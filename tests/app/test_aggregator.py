@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import methodcaller
@@ -495,10 +496,39 @@ async def test_close_seals_and_lets_the_next_one_in_at_once(tmp_path: Path) -> N
             Ledger(tmp_path)
     parts = sorted(p.name for p in tmp_path.rglob("*.parquet"))
     assert len(parts) == 2, parts
+    left = sorted(p.name for p in tmp_path.glob("ledger.*"))
+    assert left == ["ledger.db", "ledger.lock"], "a copy of the file is a copy of the ledger"
     async with running(tmp_path, FakeVerifier(SCORES)) as system:
         (state,) = await system.decided(asked)
         assert state.batch == asked
     assert sorted(p.name for p in tmp_path.rglob("*.parquet")) == parts
+
+
+@pytest.mark.timeout(30)  # where it fails, the loop itself stands still
+async def test_a_start_that_is_given_up_can_be_closed(tmp_path: Path) -> None:
+    """The files' thread is in the middle of a commit, which needs this loop."""
+    held = threading.Event()
+    entered = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class HeldLedger(Ledger):
+        def commit(self, operations: Sequence[Operation]) -> list[Any]:
+            loop.call_soon_threadsafe(entered.set)
+            assert held.wait(PATIENCE)
+            return super().commit(operations)
+
+    ledger = Ledger(tmp_path)
+    ledger.commit([lambda it: it.advance(0, {"dpo_data/missing.jsonl": 5})])
+    ledger.close()
+    settings = Settings(data_dir=tmp_path)
+    aggregator = Aggregator(HeldLedger(tmp_path), Dataset(tmp_path), FakeVerifier(), settings)
+    starting = asyncio.create_task(aggregator.start())
+    await asyncio.wait_for(entered.wait(), PATIENCE)
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    loop.call_later(0.01, held.set)
+    await asyncio.wait_for(aggregator.close(), PATIENCE)
+    Ledger(tmp_path).close()
 
 
 async def test_a_batch_recorded_twice_has_one_outcome(tmp_path: Path) -> None:
