@@ -37,6 +37,8 @@ T = TypeVar("T")
 MAX_BACKOFF = 30.0
 #: Pause before parts are tried again whose place was out of reach, in seconds.
 PARTS_PAUSE = 10.0
+#: Seconds between two looks for what is past retention.
+PRUNE_S = 3600.0
 #: Characters of a failure's reason that are kept.
 REASON_CHARS = 1000
 
@@ -75,6 +77,7 @@ class Aggregator:
         self._inbox = inbox
         self._recorded = asyncio.Event()
         self._decided = asyncio.Event()
+        self._prune_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self.last_error: str | None = None
 
@@ -263,14 +266,15 @@ class Aggregator:
                     again_at = 0.0
             except Unavailable as error:
                 self._note("parts", str(error))
-                again_at = time.monotonic() + PARTS_PAUSE
+                again_at = time.monotonic() + min(pause, PARTS_PAUSE)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PARTS_PAUSE if again_at else pause):
+                async with asyncio.timeout(min(pause, PARTS_PAUSE) if again_at else pause):
                     await self._decided.wait()
 
     async def _prune(self, projector: Projector) -> None:
         days = self._settings.ledger.retention_days
-        if days is not None:
+        if days is not None and time.monotonic() >= self._prune_at:
+            self._prune_at = time.monotonic() + PRUNE_S
             cutoff = datetime.now(UTC) - timedelta(days=days)
             mirrored = self._mirror is not None
             await self._files.run(partial(projector.prune, cutoff, mirrored=mirrored))

@@ -177,6 +177,7 @@ async def crash(system: System) -> None:
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_BACKOFF", 0.05)
+    monkeypatch.setattr(module, "PARTS_PAUSE", 0.05)
     monkeypatch.setattr(tasks, "RESTART_PAUSE", 0.05)
 
 
@@ -800,7 +801,6 @@ class TestParquetTarget:
             for row in pq.read_table(path).to_pylist()
         )
 
-    @pytest.mark.xfail(reason="JSONL waits until the parts can be written", strict=True)
     async def test_the_jsonl_goes_on(self, system: System, target: Target) -> None:
         for one in self.ASKED:
             await system.aggregator.record([one])

@@ -385,7 +385,6 @@ class TestRebuild:
         file.write_bytes(file.read_bytes().replace(b"chosen", b"CHOSEN", 1))
         assert {path for path, same in self.rebuild(folder).items() if not same} == {DPO}
 
-    @pytest.mark.xfail(reason="a file that grew is compared whole", strict=True)
     def test_rows_that_were_not_written_yet_are_written_too(
         self, folder: Folder, tmp_path: Path
     ) -> None:

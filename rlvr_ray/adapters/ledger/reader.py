@@ -21,6 +21,11 @@ from rlvr_ray.ports import Backlog, BatchState, Ingested, JsonlFile, Part, Poste
 
 NAME = "ledger.db"
 
+_SPLIT_MONTH = """
+SELECT min(seq) FROM outcome WHERE seq > :pruned AND seq <= :last
+AND month IN (SELECT DISTINCT month FROM outcome WHERE seq > :last)
+"""
+
 #: A batch has one event for each answer, each result and its outcome, in this order.
 _MISPLACED_EVENTS = """
 WITH event AS (
@@ -214,6 +219,9 @@ class Reader:
             for name in DATASETS
         ]
         last = min(bound for bound in found if bound is not None) - 1
+        # A month goes whole or not at all: from then on its files are all that there is of it.
+        while (split := self._row(_SPLIT_MONTH, {"pruned": pruned, "last": last})[0]) is not None:
+            last = split - 1
         months = self._rows(
             "SELECT DISTINCT month FROM outcome WHERE seq > ? AND seq <= ?", (pruned, last)
         )
