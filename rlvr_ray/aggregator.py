@@ -18,7 +18,7 @@ from uuid import UUID
 from rlvr_ray.commits import Commits
 from rlvr_ray.core.pairing import Result, decide
 from rlvr_ray.core.records import Batch, FailedVerification
-from rlvr_ray.errors import JudgeError, Overloaded, Unavailable
+from rlvr_ray.errors import JudgeError, Overloaded, RlvrError, Unavailable
 from rlvr_ray.external import External
 from rlvr_ray.mirror import Mirror
 from rlvr_ray.ports import BatchState, Claim, Inbox, Ingested, Publisher, Verifier
@@ -88,7 +88,10 @@ class Aggregator:
         self._projector = projector = Projector(
             reader, commit, self._dataset, self._settings.dataset
         )
-        await self._files.run(projector.mend)
+        try:
+            await self._files.run(projector.mend)
+        except RlvrError as error:  # no room, say: answers come first, the loop tries again
+            self._note("project", str(error))
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "verify": self._dispatch,
             "project": partial(self._project, projector),
@@ -249,6 +252,7 @@ class Aggregator:
 
         Parts may lie elsewhere: where that is away, JSONL goes on and they follow.
         """
+        await self._files.run(projector.mend)
         mended = False
         pause = self._settings.dataset.seal_seconds
         again_at = 0.0

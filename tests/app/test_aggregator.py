@@ -178,6 +178,7 @@ async def crash(system: System) -> None:
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_BACKOFF", 0.05)
     monkeypatch.setattr(module, "PARTS_PAUSE", 0.05)
+    monkeypatch.setattr(module, "PRUNE_S", 0.05)
     monkeypatch.setattr(tasks, "RESTART_PAUSE", 0.05)
 
 

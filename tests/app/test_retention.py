@@ -220,7 +220,6 @@ class TestWhatStays:
             assert projector.prune(IN_APRIL, mirrored=True) == 1
             assert [p.event.event_type for p in ledger.events(0, 10)] == ["document.ingested"]
 
-    @pytest.mark.xfail(reason="half a month is pruned, and its file kept whole", strict=True)
     def test_a_month_that_is_confirmed_in_part(self, folder: Folder) -> None:
         """Of half a month neither its file nor its part could be written again."""
         before = folder.files()
@@ -231,7 +230,6 @@ class TestWhatStays:
         same_files(folder.files(), before)
         assert problems(folder) == []
 
-    @pytest.mark.xfail(reason="half a month is pruned, and its file kept whole", strict=True)
     def test_a_month_that_came_again(self, tmp_path: Path) -> None:
         """The clock was set back at the turn of the month."""
         folder = Folder(tmp_path / "data")

@@ -58,7 +58,7 @@ def test_power_loss_at_random_operations(
 def _lose(folder: Path, load: Load, seed: int, chance: random.Random) -> None:
     """Some work, in which the power goes at an operation, or at the end of an orderly close."""
     before = set(load.acknowledged)
-    at = round(2 ** chance.uniform(0, 11))
+    at = round(2 ** chance.triangular(0, 11, 9))  # at the start, at work, at the end
     survives: Survives = chance.choice(("nothing", "zeros", "something", "something"))
     task = Task(folder=folder, faults=partial(forget, folder, seed, at, survives))
     with Child(task) as child:
