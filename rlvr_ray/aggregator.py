@@ -24,7 +24,7 @@ from rlvr_ray.mirror import Mirror
 from rlvr_ray.ports import BatchState, Claim, Inbox, Ingested, Publisher, Verifier
 from rlvr_ray.projection import Projector
 from rlvr_ray.settings import Settings
-from rlvr_ray.tasks import OneThread, supervise
+from rlvr_ray.tasks import OneThread, cancelled_by_caller, supervise
 
 if TYPE_CHECKING:
     from rlvr_ray.adapters.dataset import Dataset
@@ -67,13 +67,15 @@ class Aggregator:
         self._reader, self._reads = ledger.reader(), OneThread("reads")
         self._files = OneThread("files")
         self._projector: Projector | None = None
-        self._mirror = publisher and Mirror(
-            publisher,
-            partial(self._read, methodcaller("mark", "mirrored")),
-            lambda after, limit: self._read(methodcaller("events", after, limit)),
-            self._commits.commit,
-            self._note,
-        )
+        self._mirror: Mirror | None = None
+        if publisher is not None:
+            self._mirror = Mirror(
+                publisher,
+                partial(self._read, methodcaller("mark", "mirrored")),
+                lambda after, limit: self._read(methodcaller("events", after, limit)),
+                self._commits.commit,
+                self._note,
+            )
         self._inbox = inbox
         self._recorded = asyncio.Event()
         self._decided = asyncio.Event()
@@ -213,6 +215,7 @@ class Aggregator:
             try:
                 async with asyncio.timeout(settings.timeout_s):
                     results = await self._verifier.verify(claims)
+                self._note("verify", None)
                 return {
                     claim.answer_event_id: _failed(claim, str(result), failures + 1)
                     if isinstance(result, JudgeError)
@@ -225,7 +228,10 @@ class Aggregator:
                 self._note("verify", reason)
             except (Unavailable, Overloaded) as error:
                 self._note("verify", str(error))
-            except Exception as error:  # a defect: it must not hold up the other batches
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and cancelled_by_caller():
+                    raise
+                # A defect: it must not hold up the other batches.
                 log.exception("verification failed")
                 failures += 1
                 reason = f"internal error: {error!r}"
@@ -259,6 +265,7 @@ class Aggregator:
         while True:
             self._decided.clear()
             await self._files.run(projector.project)
+            self._note("project", None)
             try:
                 if time.monotonic() >= again_at:
                     if not mended:

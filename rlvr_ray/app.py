@@ -146,7 +146,10 @@ def _check_this_machine(settings: Settings) -> None:
     from rlvr_ray.adapters.ledger import Ledger
 
     check_broker(settings)
-    Dataset(settings.data_dir, settings.dataset.parquet_uri)
+    try:
+        Dataset(settings.data_dir, settings.dataset.parquet_uri).open()
+    except Unavailable as error:
+        log.warning("%s; Parquet parts wait", error)
     Ledger(settings.data_dir).close()
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

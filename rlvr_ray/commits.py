@@ -69,8 +69,9 @@ class Commits:
             for one in group:  # one bad operation must not fail the others
                 await self._commit([one])
             return
-        for (_, future, then), result in zip(group, results, strict=True):
+        for (_, future, _), result in zip(group, results, strict=True):
             _settle(future, result=result)
+        for _, _, then in group:
             if then is not None:
                 then()
 

@@ -1,10 +1,10 @@
 """A question becomes a recorded batch: search once, generate the candidates, commit."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle, islice
+from typing import Any
 from uuid import UUID
 
 from rlvr_ray.core import ids
@@ -12,6 +12,7 @@ from rlvr_ray.core.prompts import PROMPT_VERSION, rag_messages
 from rlvr_ray.core.records import Batch, Candidate, Context, Kind
 from rlvr_ray.errors import InputError, NoDocuments, Unavailable
 from rlvr_ray.ports import Completion, Generator, Prompt, Query, Recorder, Retriever, Sample
+from rlvr_ray.tasks import gather
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +51,8 @@ class Pipeline:
             return _same_ask(known.batch, ask)
         query = Query(text=ask.question, top_k=ask.top_k)
         # Asked now, not when the answers are written: on a full disk they would be written in vain.
-        _, (contexts,) = await asyncio.gather(
-            self._recorder.admit(), self._retriever.search([query])
-        )
+        found: list[Any] = await gather(self._recorder.admit(), self._retriever.search([query]))
+        (contexts,) = found[1]
         if not contexts:
             raise NoDocuments("no documents are ingested yet; add some with: rlvr ingest PATH")
         samples = _samples(ask)

@@ -75,7 +75,8 @@ class Projector:
     def project(self) -> None:
         """Append the rows of new outcomes. They are on disk before the ledger notes them."""
         while states := self._ledger.decided(self._ledger.mark("projected"), STEP):
-            sizes = {path: file.bytes for path, file in self._ledger.files().items()}
+            files = self._ledger.files()
+            sizes = {path: file.bytes for path, file in files.items()}
             by_file: dict[str, list[rows.Row]] = {}
             for _, state in states:
                 for name, new in rows_of(state).items():
@@ -83,6 +84,10 @@ class Projector:
                     by_file.setdefault(path, []).extend(new)
                     self._pending[name] += len(new)
             for path, new in by_file.items():
+                if path in files and files[path].kept > self._dataset.size(path):
+                    # A row of a month past retention, whose file was moved away meanwhile.
+                    self._commit(methodcaller("release", path))
+                    del sizes[path]
                 if new:
                     sizes[path] = self._dataset.append(path, new, sizes.get(path, 0))
             self._commit(methodcaller("advance", states[-1][0], sizes))
@@ -116,9 +121,10 @@ class Projector:
             self._commit(methodcaller("seal_part", part.path, None))
         self.project()  # what was not written yet is written too
         self._write_planned()
+        after = {path: self._dataset.digest(path, size) for path, (size, _) in before.items()}
         same = {
-            path: digest in (None, self._dataset.digest(path, size))
-            for path, (size, digest) in before.items()
+            path: after[path] is not None and digest in (None, after[path])
+            for path, (_, digest) in before.items()
         }
         digests = {part.path: part.sha256 for part in self._ledger.parts()}
         same |= {part.path: part.sha256 in (None, digests[part.path]) for part in parts}

@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 from collections.abc import Container, Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -139,10 +141,27 @@ class Dataset:
 
     def __init__(self, folder: Path, parts_uri: str | None = None) -> None:
         self._folder = folder
-        self._parts = _target(parts_uri or folder.absolute().as_uri())
-        base = PurePosixPath(self._parts.base_path)
-        #: Where parts lie on a disk of this machine; None elsewhere.
-        self._disk = Path(base) if isinstance(self._parts.base_fs, LocalFileSystem) else None
+        self._uri = parts_uri or folder.absolute().as_uri()
+
+    @cached_property
+    def _parts(self) -> SubTreeFileSystem:
+        """Looked up when it is needed: JSONL must go on where a distant store is away."""
+        return _target(self._uri)
+
+    @cached_property
+    def _disk(self) -> Path | None:
+        """Where parts lie on a disk of this machine; None elsewhere."""
+        local = isinstance(self._parts.base_fs, LocalFileSystem)
+        return Path(self._parts.base_path) if local else None
+
+    def open(self) -> None:
+        """Raise ConfigError where parts cannot be put at their URI, Unavailable where not now."""
+        try:
+            _ = self._parts
+        except Unavailable as error:
+            if urlsplit(self._uri).scheme == "file":
+                raise ConfigError(str(error)) from None
+            raise
 
     def jsonl_path(self, dataset: str, month: str) -> str:
         """``month`` is YYYYMM."""
@@ -291,11 +310,18 @@ def _fsync(path: Path) -> None:
 
 
 def _target(uri: str) -> SubTreeFileSystem:
+    shown = urlsplit(uri)._replace(netloc=urlsplit(uri).hostname or "", query="").geturl()
     try:
         filesystem, base = FileSystem.from_uri(uri)
+    except (pa.ArrowException, ValueError) as error:
+        why = str(error).replace(uri, shown)
+        raise ConfigError(f"dataset.parquet_uri {shown} cannot be used: {why}") from None
+    except OSError as error:
+        raise Unavailable(f"{shown} is out of reach: {str(error).replace(uri, shown)}") from None
+    try:
         filesystem.create_dir(base)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ConfigError(f"dataset.parquet_uri {uri} cannot be used: {error}") from None
+    except (OSError, pa.ArrowException) as error:
+        raise Unavailable(f"dataset.parquet_uri {shown} cannot be written: {error}") from None
     return SubTreeFileSystem(base, filesystem)
 
 

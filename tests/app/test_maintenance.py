@@ -119,13 +119,13 @@ class TestReplay:
                 queue = await channel.declare_queue(f"{exchange_name}.q", durable=True)
                 await queue.bind(exchange_name, "#")
 
-        async def heard() -> list[str | None]:
+        async def heard() -> list[str]:
             found = []
             async with await aio_pika.connect(broker.url) as connection:
                 channel = await connection.channel()
                 queue = await channel.get_queue(f"{exchange_name}.q")
                 while message := await queue.get(fail=False, no_ack=True):
-                    found.append(message.message_id)
+                    found.append(str(message.message_id))
             return found
 
         asyncio.run(listen())

@@ -10,6 +10,7 @@ from uuid import UUID
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+from pydantic import SecretStr
 
 from rlvr_ray import amqp
 from rlvr_ray.adapters.rabbitmq import RabbitMQ
@@ -24,7 +25,8 @@ from tests.fakes import PATIENCE
 
 
 def mirror(url: str, exchange: str, timeout_s: float = 10) -> RabbitMQ:
-    return RabbitMQ(MirrorSettings(url=url, exchange=exchange, timeout_s=timeout_s))
+    settings = MirrorSettings(url=SecretStr(url), exchange=exchange, timeout_s=timeout_s)
+    return RabbitMQ(settings)
 
 
 def posted(*batches: Batch, first: int = 1) -> list[Posted]:
@@ -309,7 +311,7 @@ async def test_a_cancellation_from_inside_the_library_is_unavailable(
 
 def test_a_url_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="amqp://"):
-        MirrorSettings(url="http://localhost/")
+        MirrorSettings(url=SecretStr("http://localhost/"))
 
 
 def test_properties_are_short() -> None:

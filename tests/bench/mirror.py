@@ -24,6 +24,7 @@ from rlvr_ray.adapters.rabbitmq import RabbitMQ
 from rlvr_ray.aggregator import Aggregator
 from rlvr_ray.core.pairing import PairingRule, decide
 from rlvr_ray.core.records import Kind
+from rlvr_ray.mirror import Mirror
 from rlvr_ray.pipeline import Ask, Pipeline
 from rlvr_ray.settings import Settings, load
 from rlvr_ray.tasks import smooth
@@ -126,7 +127,7 @@ async def drain(folder: Path, broker: Broker, events: int) -> None:
     total = ledger.backlog().pending
     # The mirror alone, as after an outage: the files are up to date by then.
     mirror = aggregator._mirror
-    assert mirror is not None
+    assert isinstance(mirror, Mirror)
     started = time.perf_counter()
     task = asyncio.create_task(mirror.run())
     while pending := aggregator._reader.backlog().pending:

@@ -173,15 +173,15 @@ async def test_a_broker_killed_under_load_loses_no_event(
     figures.add("broker kill -9", rounds=kills, acknowledged=len(asking.acknowledged), **counted)
 
 
-def _stopped(broker: Broker) -> tuple[Callable[[], None], Callable[[], None]]:
+def _stopped(broker: Broker) -> tuple[Callable[[], object], Callable[[], object]]:
     return broker.pause, broker.resume
 
 
-def _full(broker: Broker) -> tuple[Callable[[], None], Callable[[], None]]:
+def _full(broker: Broker) -> tuple[Callable[[], object], Callable[[], object]]:
     return broker.block, broker.unblock
 
 
-def _cut(broker: Broker) -> tuple[Callable[[], None], Callable[[], None]]:
+def _cut(broker: Broker) -> tuple[Callable[[], object], Callable[[], object]]:
     return lambda: broker.ctl("close_all_connections", "a test"), lambda: None
 
 
@@ -194,7 +194,7 @@ async def test_a_broker_in_trouble_loses_no_event(
     tmp_path: Path,
     figures: Figures,
     request: pytest.FixtureRequest,
-    fault: Callable[[Broker], tuple[Callable[[], None], Callable[[], None]]],
+    fault: Callable[[Broker], tuple[Callable[[], object], Callable[[], object]]],
 ) -> None:
     await listen(own, exchange_name)
     begin, end = fault(own)

@@ -231,6 +231,10 @@ class Reader:
 
     def events(self, after: int, limit: int) -> list[Posted]:
         """Events in the order of their commits; those of batches past retention are left out."""
+        with self.snapshot():
+            return self._events(after, limit)
+
+    def _events(self, after: int, limit: int) -> list[Posted]:
         rows = self._rows(
             "SELECT outbox.seq, kind, batch, candidate, at FROM outbox "
             "LEFT JOIN batch ON batch.seq = outbox.batch AND kind <> 'document' "

@@ -100,9 +100,10 @@ class Ledger(Reader):
 
         Results of a batch that is decided are dropped: they came too late.
         """
-        number, is_open = self._row(
-            "SELECT seq, open FROM batch WHERE batch_id = ?", (str(batch.batch_id),)
-        )
+        row = self._row("SELECT seq, open FROM batch WHERE batch_id = ?", (str(batch.batch_id),))
+        if row is None:
+            raise LedgerError(f"batch {batch.batch_id} is not recorded")
+        number, is_open = row
         if not is_open:
             return
         for candidate in batch.candidates:
@@ -180,6 +181,10 @@ class Ledger(Reader):
     def seal_part(self, path: str, sha256: str | None) -> None:
         """Note that a part's file is whole, or (None) that it must be made again."""
         self._db.execute("UPDATE part SET sha256 = ? WHERE path = ?", (sha256, path))
+
+    def release(self, path: str) -> None:
+        """Know nothing of a JSONL file any more."""
+        self._db.execute("DELETE FROM file WHERE path = ?", (path,))
 
     def forget_files(self) -> None:
         """Have the JSONL files written again from the first outcome within retention."""
