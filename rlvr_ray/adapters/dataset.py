@@ -159,7 +159,7 @@ class Dataset:
         try:
             _ = self._parts
         except Unavailable as error:
-            if urlsplit(self._uri).scheme == "file":
+            if urlsplit(self._uri).scheme in ("", "file"):
                 raise ConfigError(str(error)) from None
             raise
 
