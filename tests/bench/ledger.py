@@ -115,32 +115,45 @@ async def latencies(folder: Path, asked: list[Batch], rate: float) -> list[float
     return took
 
 
-def growth(folder: Path, total: int, window: int = 10_000) -> None:
-    """Microseconds to record and decide a batch, and resident memory, as the ledger grows."""
-    ledger = Ledger(folder)
+def cost(ledger: Ledger, count: int, prefix: str, group: int = 64) -> float:
+    """Microseconds to record and decide a batch."""
+    asked = batches(count, prefix)
+    decided = []
+    for one in asked:
+        results = {c.event_id: verification(c, 0.9 - 0.2 * c.index) for c in one.candidates}
+        decided.append((one, results, decide(one, results, PairingRule(), DECIDED)))
+    started = time.perf_counter()
+    for n in range(0, count, group):
+        ledger.commit([methodcaller("record", asked[n : n + group])])
+    for n in range(0, count, group):
+        ledger.commit([methodcaller("decide", *one) for one in decided[n : n + group]])
+    return 1e6 * (time.perf_counter() - started) / count
+
+
+def growth(folder: Path, total: int, window: int = 10_000, turns: int = 15) -> None:
+    """The cost of a batch in a ledger of that size and in one of 10,000, in turns; and memory."""
+    large, small = Ledger(folder / "large"), Ledger(folder / "small")
     process = psutil.Process()
-    done = 0
-    while done < total:
-        asked = batches(window, f"growth-{done}")
-        decided = []
-        for one in asked:
-            results = {c.event_id: verification(c, 0.9 - 0.2 * c.index) for c in one.candidates}
-            decided.append((one, results, decide(one, results, PairingRule(), DECIDED)))
-        started = time.perf_counter()
-        for n in range(0, window, 64):
-            ledger.commit([methodcaller("record", asked[n : n + 64])])
-        for n in range(0, window, 64):
-            ledger.commit([methodcaller("decide", *one) for one in decided[n : n + 64]])
-        cost = 1e6 * (time.perf_counter() - started) / window
-        done += window
-        if done in {window, total} or done % (total // 20) == 0:
-            size = sum(f.stat().st_size for f in folder.iterdir())
+    for done in range(window, total + 1, window):
+        each = cost(large, window, f"growth-{done}")
+        if done == window or done % (total // 10) == 0:
+            size = sum(file.stat().st_size for file in (folder / "large").iterdir())
             print(
-                f"{done:>9,} batches: {cost:6.0f} µs each, {size / 2**20:8,.0f} MiB on disk, "
+                f"{done:>9,} batches: {each:6.0f} µs each, {size / 2**20:8,.0f} MiB on disk, "
                 f"{process.memory_info().rss / 2**20:5.0f} MiB resident",
                 flush=True,
             )
-    ledger.close()
+    cost(small, window, "small")
+    pairs = [
+        (cost(small, 1000, f"small-{turn}"), cost(large, 1000, f"large-{turn}"))
+        for turn in range(turns)
+    ]
+    small_cost, large_cost = (statistics.median(costs) for costs in zip(*pairs, strict=True))
+    ratio = statistics.median(b / a for a, b in pairs)
+    print(f"in turns, medians: {small_cost:.0f} µs at 10,000 and {large_cost:.0f} µs at {total:,}")
+    print(f"the median of {turns} ratios is {ratio:.2f}")
+    large.close()
+    small.close()
 
 
 def main() -> None:

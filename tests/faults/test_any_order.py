@@ -346,6 +346,15 @@ class ExternalMachine(Machine):
     @rule(came=st.lists(st.tuples(numbers, places, st.booleans()), min_size=1, max_size=6))
     def events_come(self, came: list[tuple[int, int, bool]]) -> None:
         """Some at once: in any order, again, contradicting the first, of batches not there yet."""
+        self.come(came)
+
+    @rule(number=numbers, order=st.permutations(range(4)), other=st.booleans())
+    def all_events_of_a_batch_come(self, number: int, order: list[int], other: bool) -> None:
+        """At once: each must see what the others left."""
+        self.come([(number, index, other) for index in order])
+
+    def come(self, came: list[tuple[int, int, bool]]) -> None:
+        """Deliver them, and note what must become of them."""
         bodies = [self.body(number, index, other=other) for number, index, other in came]
         for (number, index, other), answer in zip(came, self.accept(*bodies), strict=True):
             if number not in self.model.states:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rlvr_ray import errors
+from rlvr_ray.adapters.dataset import Dataset
 from rlvr_ray.adapters.ledger import Reader
 from tests.faults.harness import ROOT, Child, Clean, Figures, Load, lost, parsed, sound
 from tests.faults.worker import Failed, Started, Task
@@ -139,6 +141,27 @@ def go_on(child: Child, disk: SmallDisk, load: Load, clean: Clean) -> Counter[st
     counts = sound(disk.data, load.acknowledged, clean).counts()
     counts["acknowledged"] = len(load.acknowledged)
     return counts
+
+
+@mounting
+def test_what_does_not_fit_is_not_there_in_part(tmp_path: Path) -> None:
+    """Readers never see half a line, or half a part."""
+    with SmallDisk(tmp_path / "disk") as disk:
+        dataset, path = Dataset(disk.data), "dpo_data/dpo_data_202603.jsonl"
+        length = dataset.append(path, [{"prompt": "small"}], 0)
+        large = random.Random(1).randbytes(2**21).hex()
+        for offset in (length, 0):
+            with pytest.raises(errors.Unavailable, match="No space left on device"):
+                dataset.append(path, [{"prompt": large}], offset)
+            assert dataset.size(path) == offset
+        part = dataset.part_path("dpo_data", "202603", 1, 1)
+        with pytest.raises(errors.Unavailable, match="No space left on device"):
+            dataset.write_part("dpo_data", part, [{"prompt": large}])
+        assert dataset.parts() <= {f"{part}.tmp"}
+        disk.make_room()
+        assert dataset.append(path, [{"prompt": "small"}], 0) == length
+        dataset.write_part("dpo_data", part, [{"prompt": large}])
+        assert dataset.parts() == {part}
 
 
 @mounting

@@ -234,6 +234,8 @@ def test_jsonl_is_synced_before_the_ledger_knows(operations: Operations) -> None
 def test_parts_are_synced_before_and_after_they_get_their_names(operations: Operations) -> None:
     renames = [n for n, (kind, _) in enumerate(operations) if kind == "rename"]
     assert len(renames) == 3
+    turns = [kind for kind, _ in operations if kind in ("rename", "seal_part")]
+    assert turns == ["rename", "seal_part"] * 3
     for at in renames:
         temporary = operations[at][1]
         assert last_before(operations, at, temporary) == "sync", f"{temporary}: {operations[:at]}"

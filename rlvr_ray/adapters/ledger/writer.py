@@ -100,47 +100,28 @@ class Ledger(Reader):
 
         Results of a batch that is decided are dropped: they came too late.
         """
-        row = self._row("SELECT seq, open FROM batch WHERE batch_id = ?", (str(batch.batch_id),))
-        if row is None:
-            raise LedgerError(f"batch {batch.batch_id} is not recorded")
-        number, is_open = row
-        if not is_open:
-            return
-        for candidate in batch.candidates:
-            result = results.get(candidate.event_id)
-            if result is None:
-                continue
-            self._db.execute(
-                "INSERT INTO verification VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (
-                    number,
-                    candidate.index,
-                    isinstance(result, Verification),
-                    codec.dumps(result),
-                ),
-            )
-            if self._db.changes():
-                self._tell("verification", number, [candidate.index])
+        number = self._open_number(batch)
+        if number is not None:
+            self._keep(number, batch, results)
 
     def decide(self, batch: Batch, results: Mapping[UUID, Result], outcome: Outcome) -> None:
         """Keep a batch's outcome and the results behind it. A decided batch stays as it is."""
-        self.keep(batch, results)
+        number = self._open_number(batch)
+        if number is None:
+            return
+        self._keep(number, batch, results)
         self._db.execute(
-            "INSERT INTO outcome (batch, reason, month, answers, record) "
-            "SELECT seq, ?, ?, ?, ? FROM batch WHERE batch_id = ? ON CONFLICT (batch) DO NOTHING",
+            "INSERT INTO outcome (batch, reason, month, answers, record) VALUES (?, ?, ?, ?, ?)",
             (
+                number,
                 outcome.reason,
                 outcome.month,
                 len(batch.candidates),
                 codec.dumps(outcome),
-                str(batch.batch_id),
             ),
         )
-        if self._db.changes():
-            (number,) = self._row(
-                "UPDATE batch SET open = 0 WHERE batch_id = ? RETURNING seq", (str(batch.batch_id),)
-            )
-            self._tell("outcome", number, [None])
+        self._db.execute("UPDATE batch SET open = 0 WHERE seq = ?", (number,))
+        self._tell("outcome", number, [None])
 
     def ingested(self, documents: Sequence[Ingested]) -> None:
         """Note documents that were stored; one whose content is the last known is no news."""
@@ -219,6 +200,26 @@ class Ledger(Reader):
         return True
 
     # Below.
+
+    def _open_number(self, batch: Batch) -> int | None:
+        """The sequence number of a batch; None where it is decided."""
+        row = self._row("SELECT seq, open FROM batch WHERE batch_id = ?", (str(batch.batch_id),))
+        if row is None:
+            raise LedgerError(f"batch {batch.batch_id} is not recorded")
+        number, is_open = row
+        return int(number) if is_open else None
+
+    def _keep(self, number: int, batch: Batch, results: Mapping[UUID, Result]) -> None:
+        for candidate in batch.candidates:
+            result = results.get(candidate.event_id)
+            if result is None:
+                continue
+            self._db.execute(
+                "INSERT INTO verification VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (number, candidate.index, isinstance(result, Verification), codec.dumps(result)),
+            )
+            if self._db.changes():
+                self._tell("verification", number, [candidate.index])
 
     def _tell(self, kind: str, number: int, candidates: Sequence[int | None]) -> None:
         now = int(time.time())
