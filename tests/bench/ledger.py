@@ -160,6 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--growth", type=int, default=0, metavar="BATCHES")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=10, help="of each latency round")
     parser.add_argument("--folder", help="on the disk to be measured")
     arguments = parser.parse_args()
     if arguments.growth:
@@ -182,7 +183,7 @@ def main() -> None:
     print(f"median: plain SQLite is {statistics.median(ratios):.2f} times as fast")
     for n in range(arguments.rounds):
         with scratch(arguments.folder) as folder:
-            took = sorted(asyncio.run(latencies(folder, batches(2000, f"late-{n}"), 200)))
+            took = sorted(asyncio.run(latencies(folder, batches(arguments.seconds * 200, f"late-{n}"), 200)))
         p50, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
         print(f"at 200 batches/s, all verified and written: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
 

@@ -416,7 +416,7 @@ def test_any_order(machine: type[Machine], thorough: bool) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=1000 if thorough else 30,
+            max_examples=500 if thorough else 30,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -187,6 +187,7 @@ def test_no_room_for_asks(tmp_path: Path, clean: Clean, figures: Figures) -> Non
     figures.total("disk full to the floor", 1, totals)
 
 
+@pytest.mark.timeout(1800)
 @mounting
 def test_kill_9_while_there_is_no_room(
     tmp_path: Path, rounds: int, clean: Clean, figures: Figures

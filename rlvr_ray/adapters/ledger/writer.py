@@ -23,11 +23,11 @@ Operation = Callable[["Ledger"], Any]
 
 #: Pages that the write-ahead log gathers before they are written back: the more there are, the more
 #: often a page of the index of random ids is written once for several batches.
-WAL_PAGES = 4000
+WAL_PAGES = 16_000
 #: KiB of pages kept in memory: the upper levels of that index and what has just been written.
 CACHE_KIB = 32 * 1024
 #: Bytes that the write-ahead log may keep on the disk once it is written back.
-WAL_LIMIT = 64 * 2**20
+WAL_LIMIT = 80 * 2**20
 
 
 class Ledger(Reader):
