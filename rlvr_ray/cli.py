@@ -56,7 +56,7 @@ def _exit_codes(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except RlvrError as error:
-            err.print(f"rlvr: {error}", style="red", markup=False)
+            err.print(f"rlvr: {error}", style="red", markup=False, soft_wrap=True)
             code = 2 if isinstance(error, ConfigError | InputError) else 1
             raise typer.Exit(3 if isinstance(error, Unavailable) else code) from None
         except KeyboardInterrupt:
