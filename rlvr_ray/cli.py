@@ -247,7 +247,7 @@ def verify_store(data_dir: DataDir = None, set_: Set = None, as_json: Json = Fal
     if as_json:
         sys.stdout.write(json.dumps(problems) + "\n")
     else:
-        out.print(views.problems(problems, settings.data_dir))
+        out.print(views.problems(problems, settings.data_dir), soft_wrap=True)
     if problems:
         raise typer.Exit(1)
 
@@ -264,7 +264,7 @@ def rebuild(data_dir: DataDir = None, set_: Set = None, as_json: Json = False) -
     if as_json:
         sys.stdout.write(json.dumps(files) + "\n")
     else:
-        out.print(views.rebuilt(files))
+        out.print(views.rebuilt(files), soft_wrap=True)
 
 
 @app.command()
