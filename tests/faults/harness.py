@@ -297,7 +297,10 @@ def examine(folder: Path, acknowledged: Collection[int], clean: Clean) -> Findin
         found.others += audit(reader, Dataset(folder))
         if still_open := reader.counts()["open"]:
             found.others.append(f"{still_open} batches are not decided")
-        _examine_events(reader, acknowledged, found)
+        try:
+            _examine_events(reader, acknowledged, found)
+        except Exception as error:  # whatever is wrong, the rest is looked at too
+            found.others.append(f"the events cannot be read: {error!r}")
     finally:
         reader.close()
     for dataset in DATASETS:
