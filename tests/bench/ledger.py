@@ -183,7 +183,8 @@ def main() -> None:
     print(f"median: plain SQLite is {statistics.median(ratios):.2f} times as fast")
     for n in range(arguments.rounds):
         with scratch(arguments.folder) as folder:
-            took = sorted(asyncio.run(latencies(folder, batches(arguments.seconds * 200, f"late-{n}"), 200)))
+            asked = batches(arguments.seconds * 200, f"late-{n}")
+            took = sorted(asyncio.run(latencies(folder, asked, 200)))
         p50, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
         print(f"at 200 batches/s, all verified and written: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
 

@@ -76,7 +76,7 @@ class System:
             assert "Ctrl-C" in process.stderr.readline(), "it says when it listens"
             yield map(json.loads, process.stdout)
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             process.communicate(timeout=30)
 
     def pending(self) -> int:
