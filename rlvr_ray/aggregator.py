@@ -18,10 +18,10 @@ from uuid import UUID
 from rlvr_ray.commits import Commits
 from rlvr_ray.core.pairing import Result, decide
 from rlvr_ray.core.records import Batch, FailedVerification
-from rlvr_ray.errors import JudgeError, Overloaded, RlvrError, Unavailable
+from rlvr_ray.errors import JudgeError, Overloaded, RlvrError, TimedOut, Unavailable
 from rlvr_ray.external import External
 from rlvr_ray.mirror import Mirror
-from rlvr_ray.ports import BatchState, Claim, Inbox, Ingested, Publisher, Verifier
+from rlvr_ray.ports import BatchState, Claim, Inbox, Ingested, Panel, Publisher
 from rlvr_ray.projection import Projector
 from rlvr_ray.settings import Settings
 from rlvr_ray.tasks import OneThread, cancelled_by_caller, supervise
@@ -47,21 +47,21 @@ class Aggregator:
     """A plain class; the actor around it adds nothing but a name.
 
     ``publisher`` is None where the mirror is off: events then wait in the ledger. ``inbox``, where
-    there is one, brings the verifications of others, and ``verifier`` is not asked.
+    there is one, brings the verifications of others, and ``panel`` is not asked.
     """
 
     def __init__(
         self,
         ledger: "Ledger",
         dataset: "Dataset",
-        verifier: Verifier,
+        panel: Panel,
         settings: Settings,
         publisher: Publisher | None = None,
         inbox: Inbox | None = None,
     ) -> None:
         self._ledger = ledger
         self._dataset = dataset
-        self._verifier = verifier
+        self._panel = panel
         self._settings = settings
         self._commits = Commits(ledger)
         self._reader, self._reads = ledger.reader(), OneThread("reads")
@@ -214,7 +214,7 @@ class Aggregator:
         while True:
             try:
                 async with asyncio.timeout(settings.timeout_s):
-                    results = await self._verifier.verify(claims)
+                    results = await self._panel.verify(claims)
                 self._note("verify", None)
                 return {
                     claim.answer_event_id: _failed(claim, str(result), failures + 1)
@@ -222,9 +222,9 @@ class Aggregator:
                     else result
                     for claim, result in zip(claims, results, strict=True)
                 }
-            except TimeoutError:
+            except (TimeoutError, TimedOut) as error:
                 failures += 1
-                reason = f"the judge did not finish within {settings.timeout_s:g} s"
+                reason = str(error) or f"the judge did not finish within {settings.timeout_s:g} s"
                 self._note("verify", reason)
             except (Unavailable, Overloaded) as error:
                 self._note("verify", str(error))
@@ -308,6 +308,8 @@ def claims_of(batch: Batch) -> list[Claim]:
             question=batch.question,
             answer=candidate.answer,
             contexts=contexts,
+            references=batch.references,
+            retrieval_score=max((context.score for context in batch.contexts), default=None),
         )
         for candidate in batch.candidates
     ]

@@ -44,6 +44,7 @@ from rlvr_ray.settings import (
 )
 
 MAX_BODY = 64 * 2**10
+MAX_REFERENCES = 20
 #: Seconds after which a caller that was turned away may try again.
 RETRY_AFTER = 5
 #: Longest wait for one part when readiness is asked.
@@ -94,6 +95,7 @@ def _text(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_text)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Reference = Annotated[Text, Field(max_length=MAX_QUESTION_CHARS)]
 
 
 class _Body(BaseModel):
@@ -107,6 +109,15 @@ class QuestionBody(_Body):
     top_k: int | None = Field(default=None, ge=1, le=MAX_TOP_K)
     correlation_id: Annotated[Text, Field(max_length=200)] | None = None
     seed: Seed | None = None
+    reference: Reference | Annotated[list[Reference], Field(max_length=MAX_REFERENCES)] | None = (
+        None
+    )
+    """The right answer, or several of which any is right."""
+
+    def references(self) -> tuple[str, ...]:
+        if isinstance(self.reference, list):
+            return tuple(self.reference)
+        return () if self.reference is None else (self.reference,)
 
 
 class MultiCandidateBody(QuestionBody):
@@ -156,6 +167,7 @@ def create_api(settings: Settings, parts: Parts) -> FastAPI:
                     top_k=body.top_k or settings.retrieval.top_k,
                     repeated=key is not None,
                     seed=body.seed,
+                    references=body.references(),
                 )
             )
 
@@ -246,6 +258,7 @@ def _state(state: BatchState) -> dict[str, Any]:
     return {
         **_head(batch),
         "kind": batch.kind,
+        "references": list(batch.references),
         "state": "open" if outcome is None else "decided",
         "created_at": batch.created_at.isoformat(),
         "candidates": candidates,

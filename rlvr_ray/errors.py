@@ -7,7 +7,8 @@
     ├── NotFound            no such batch, document, ... (HTTP 404)
     ├── NoDocuments         there is nothing to search yet: ingest first (HTTP 409)
     ├── Overloaded          too much in flight, or no room: try again later (HTTP 503)
-    ├── Unavailable         a part is down or did not answer in time: try again later (HTTP 503)
+    ├── Unavailable         a part is down: try again later (HTTP 503)
+    │   └── TimedOut        it did not answer in time
     ├── JudgeError          a judge answered, and its answer cannot be used
     └── LedgerError         the ledger is damaged, locked or from a newer version
 
@@ -46,6 +47,10 @@ class Overloaded(RlvrError):
 
 class Unavailable(RlvrError):
     """A part that is needed is down or too slow."""
+
+
+class TimedOut(Unavailable):
+    """A part did not answer in time: what it was given may be the reason."""
 
 
 class JudgeError(RlvrError):

@@ -28,6 +28,7 @@ class Ask:
     top_k: int
     repeated: bool = False  #: the id may be recorded already (an idempotency key was given)
     seed: int | None = None
+    references: tuple[str, ...] = ()  #: right answers, any of them
 
 
 class Pipeline:
@@ -106,6 +107,7 @@ def _batch(
             ),
             prompt_version=PROMPT_VERSION,
             created_at=datetime.now(UTC),
+            references=ask.references,
         )
     except ValueError as error:
         raise Unavailable(f"the model's answers cannot be kept: {error}") from None
@@ -113,7 +115,7 @@ def _batch(
 
 def _same_ask(batch: Batch, ask: Ask) -> Batch:
     """The batch, unless it answers something else: then an idempotency key was used twice."""
-    asked = (ask.question, ask.kind, ask.num_candidates)
-    if (batch.question, batch.kind, len(batch.candidates)) != asked:
+    asked = (ask.question, ask.kind, ask.num_candidates, ask.references)
+    if (batch.question, batch.kind, len(batch.candidates), batch.references) != asked:
         raise InputError("this Idempotency-Key belongs to another question; use a new key")
     return batch

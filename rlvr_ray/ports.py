@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rlvr_ray.core.events import Event
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.prompts import Message
-from rlvr_ray.core.records import Batch, Context, Outcome, Usage, Verification
+from rlvr_ray.core.records import Assessment, Batch, Context, Outcome, Usage, Verification
 from rlvr_ray.errors import InputError, JudgeError
 
 Vectors = NDArray[np.float32]
@@ -99,7 +99,8 @@ class Prompt:
     messages: tuple[Message, ...]
     samples: tuple[Sample, ...]
     max_tokens: int
-    json_schema: Mapping[str, Any] | None = None  #: the engine enforces it
+    json_schema: Mapping[str, Any] | None = None  #: the engine enforces it, where it can
+    logprobs: int = 0  #: likeliest tokens wanted at each place, with log-probabilities; at most 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,13 +111,20 @@ class Completion:
     finish_reason: str  #: ``stop`` or ``length``
     model: str
     usage: Usage
+    #: Where ``Prompt.logprobs`` asked for them: for each token the likeliest ones at its place and
+    #: their natural logarithms of probability.
+    logprobs: tuple[Mapping[str, float], ...] = ()
 
 
 class Generator(Protocol):
     """A language model."""
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
-        """The samples of each prompt, in order. Cancelling the call stops the engine's work."""
+        """The samples of each prompt, in order. Cancelling the call stops the engine's work.
+
+        Prompts of one call that ask for a single token and begin alike share their prefill.
+        Raises TimedOut, Unavailable, Overloaded.
+        """
         ...
 
 
@@ -128,13 +136,49 @@ class Claim:
     question: str
     answer: str
     contexts: tuple[str, ...]
+    references: tuple[str, ...] = ()  #: right answers, any of them; none where nobody gave one
+    retrieval_score: float | None = None  #: best cosine of a context with the question
 
 
 class Verifier(Protocol):
-    """Scores answers."""
+    """One way to score answers. Others may bring theirs: see ``VerifierFactory``."""
+
+    async def verify(self, claims: Sequence[Claim]) -> list[Assessment | JudgeError | None]:
+        """One result for each claim, in order; None where it has nothing to go by.
+
+        Raises TimedOut, Unavailable or Overloaded where it cannot work now: it is asked again.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """What a verifier may work with."""
+
+    judge: Generator
+    engine: str  #: what runs the judge, for the record
+    embedder: Embedder
+    max_tokens: int  #: limit of one judge completion; a retry may have twice as many
+
+
+#: Makes a verifier from its ``options`` in the settings; raises ConfigError where they are wrong.
+#: Found by its name among the entry points of the group ``rlvr_ray.verifiers``.
+VerifierFactory = Callable[[Equipment, Mapping[str, Any]], Verifier]
+
+
+class ContextJudge(Protocol):
+    """Says whether contexts answer a question, without looking at any answer."""
+
+    async def answerable(self, question: str, contexts: Sequence[str]) -> float:
+        """From 0 (they do not) to 1 (they do). Raises JudgeError, TimedOut, Unavailable."""
+        ...
+
+
+class Panel(Protocol):
+    """All verifiers together, as the aggregator sees them."""
 
     async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
-        """One result for each claim, in order."""
+        """One result for each claim, in order. Raises TimedOut, Unavailable, Overloaded."""
         ...
 
 

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -76,22 +84,101 @@ class RetrievalSettings(Section):
         return self
 
 
+class JudgeSettings(Section):
+    engine: Literal["generator", "llamacpp", "openai"] = "generator"
+    """Who judges: the Generator's model, another GGUF in llama.cpp, or an OpenAI-compatible server."""
+    model_path: Path | None = None
+    """llamacpp: a GGUF file."""
+    model_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """llamacpp: verified before the file is used."""
+    slots: int = Field(default=4, ge=1, le=64)
+    """llamacpp: completions that decode together."""
+    context_tokens: int = Field(default=4096, ge=512)
+    """llamacpp: prompt and answer of one completion."""
+    threads: int = Field(default=min(4, os.cpu_count() or 1), ge=1)
+    """llamacpp: CPU threads of the engine."""
+    base_url: str | None = Field(default=None, pattern="^https?://")
+    """openai: the server, such as `http://localhost:11434/v1`."""
+    model: str | None = None
+    """openai: the model's name on that server."""
+    api_key: SecretStr | None = None
+    """openai: the server's key; none where it asks for none."""
+    structured_output: bool = True
+    """openai: have the server enforce JSON schemas; false where it cannot: a strict parser remains."""
+    concurrency: int = Field(default=16, ge=1)
+    """Judge calls in flight."""
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """Judge calls started in a minute; none means no limit."""
+    retries: int = Field(default=2, ge=0)
+    """openai: times that a call is repeated after a dropped connection, a 429 or a 5xx."""
+    timeout_s: float = Field(default=300, gt=0)
+    """Of one judge call, waiting included."""
+    max_tokens: int = Field(default=512, ge=16)
+    """Limit of one judge completion; one that is cut is repeated with twice as many."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "JudgeSettings":
+        if self.engine == "llamacpp" and self.model_path is None:
+            raise ValueError("engine = llamacpp needs model_path, a GGUF file")
+        if self.engine == "openai" and (self.base_url is None or self.model is None):
+            raise ValueError("engine = openai needs base_url and model")
+        return self
+
+
+class VerifierSettings(Section):
+    name: str = Field(pattern="^[a-z][a-z0-9_-]{0,63}$")
+    """An entry point of the group rlvr_ray.verifiers."""
+    weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """Its share of the score; 0 makes it a check only."""
+    options: dict[str, Any] = {}
+    """What it takes; see docs/verification.md."""
+
+
+def _named(value: Any) -> Any:
+    """``grounded`` for ``{name: grounded}``, in a list too."""
+    if isinstance(value, list | tuple):
+        return [{"name": item} if isinstance(item, str) else item for item in value]
+    return value
+
+
 class VerificationSettings(Section):
     source: Literal["internal", "external"] = "internal"
     """Who verifies: this system, or programs that answer `answer.generated` on the broker."""
     external_timeout_s: float = Field(default=3600, gt=0)
     """Seconds from recording until an answer that nobody else verified counts as failed."""
-    faithfulness: Literal["grounded", "llm"] = "grounded"
-    """Who gives the verdicts: containment and similarity, or RAGAS's prompts to the model.
-    A model under some 3B parameters cannot give them."""
+    verifiers: Annotated[
+        tuple[VerifierSettings, ...], BeforeValidator(_named), Field(min_length=1)
+    ] = (VerifierSettings(name="grounded"),)
+    """Who scores: names, or `{name, weight, options}`. Shipped: `ragas`, `logprob`, `grounded`,
+    `exact`, `numeric`, `regex`, `json_schema`."""
+    max_disagreement: float = Field(default=0.7, gt=0, le=1)
+    """Verifiers further apart than this leave an answer unscored."""
+    cross_check: bool = True
+    """Have `grounded` check the verdicts of a language model, where it is not a verifier anyway."""
+    abstention: Literal["contexts", "ragas", "unscored"] = "contexts"
+    """An answer that says the passages do not say: right where they do not; or as RAGAS scores it
+    (0, or no score); or always without a score."""
+    min_retrieval_score: float = Field(default=0.3, ge=-1, le=1)
+    """Contexts whose best cosine with the question is lower do not answer it."""
+    screening: bool = True
+    """Refuse answers that talk to the judge or say nothing; take such sentences out of contexts."""
+    min_answer_chars: int = Field(default=1, ge=1)
+    """Letters and digits that an answer must have; below, its score is 0."""
     batches: int = Field(default=2, ge=1)
     """Batches verified at once."""
-    max_tokens: int = Field(default=512, ge=16)
-    """Limit of one judge completion."""
     timeout_s: float = Field(default=600, gt=0)
     """Of one batch's verification, waiting included; past it the attempt counts as failed."""
     max_attempts: int = Field(default=3, ge=1)
     """Attempts before a verification that times out is recorded as failed."""
+
+    @model_validator(mode="after")
+    def _one_counts(self) -> "VerificationSettings":
+        names = [verifier.name for verifier in self.verifiers]
+        if len(set(names)) < len(names):
+            raise ValueError("verifiers: each name once")
+        if not any(verifier.weight for verifier in self.verifiers):
+            raise ValueError("verifiers: at least one needs a weight above 0")
+        return self
 
 
 class DpoSettings(Section):
@@ -182,6 +269,7 @@ class Settings(BaseSettings):
     """A Ray cluster to join (`auto`, or `ray://…`); none starts one here."""
     generator: GeneratorSettings = GeneratorSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
+    judge: JudgeSettings = JudgeSettings()
     verification: VerificationSettings = VerificationSettings()
     dpo: DpoSettings = DpoSettings()
     dataset: DatasetSettings = DatasetSettings()

@@ -5,7 +5,7 @@ are exact; times are aware UTC datetimes; texts are valid Unicode without NUL.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -118,9 +118,14 @@ class Batch:
     candidates: tuple[Candidate, ...]
     prompt_version: str
     created_at: datetime
+    references: tuple[
+        str, ...
+    ] = ()  #: right answers, any of them, where the question came with some
 
     def __post_init__(self) -> None:
         clean_text("question", self.question)
+        for reference in self.references:
+            clean_text("reference", reference)
         clean_text("correlation_id", self.correlation_id)
         object.__setattr__(self, "created_at", utc("created_at", self.created_at))
         expected = [(i, ids.answer_event(self.batch_id, i)) for i in range(len(self.candidates))]
@@ -144,39 +149,89 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """What produced a verification."""
+    """What produced an assessment; a field is empty where no such thing took part."""
 
-    faithfulness: str  #: ``ragas`` (an LLM's verdicts) or ``grounded`` (containment, no LLM)
-    relevancy: str  #: ``ragas``
-    model: str  #: the LLM that wrote verdicts and reverse questions
+    faithfulness: str  #: ``ragas`` (an LLM's verdicts), ``logprob`` (their probabilities), ...
+    relevancy: str  #: likewise
+    model: str  #: the LLM that wrote or weighed verdicts, statements and questions
     embedder: str
-    version: str  #: hash of the prompts and of the verdict maker
+    version: str  #: hash of the prompts and of the code that shapes the score
+    engine: str = ""  #: where the LLM ran: ``llamacpp``, ``openai``, ...
 
     def __post_init__(self) -> None:
-        for name in ("faithfulness", "relevancy", "model", "embedder", "version"):
+        for name in ("faithfulness", "relevancy", "model", "embedder", "version", "engine"):
             clean_text(name, getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """What one verifier says of an answer, with all that explains it.
+
+    ``verifier`` and ``weight`` are the panel's to fill in. One of weight 0 is a check: the
+    others are compared with it, and it does not count in the score.
+    """
+
+    score: float
+    judge: Judge
+    verifier: str = ""  #: its name in the settings
+    weight: float = 1.0  #: its share of the score
+    faithfulness: float | None = None
+    relevancy: float | None = None
+    detail: str = ""  #: one sentence for people
+    statements: tuple[Statement, ...] = ()
+    reverse_questions: tuple[str, ...] = ()
+    usage: Usage = field(default_factory=lambda: Usage(prompt_tokens=0, completion_tokens=0))
+    duration_ms: int = 0
+
+    def __post_init__(self) -> None:
+        clean_text("verifier", self.verifier)
+        clean_text("detail", self.detail)
+        for question in self.reverse_questions:
+            clean_text("reverse question", question)
+        for name in ("score", "faithfulness", "relevancy"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, unit_interval(name, value))
+        if not math.isfinite(self.weight) or self.weight < 0:
+            raise ValueError(f"a weight must be a number from 0, not {self.weight}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """A candidate's scores, with all that explains them."""
+    """A candidate's scores: what each verifier says. At least one of them counts."""
 
     answer_event_id: UUID
-    faithfulness: float
-    relevancy: float
-    judge: Judge
-    statements: tuple[Statement, ...]
-    reverse_questions: tuple[str, ...]
-    usage: Usage
+    assessments: tuple[Assessment, ...]
     duration_ms: int
     completed_at: datetime
 
     def __post_init__(self) -> None:
-        for question in self.reverse_questions:
-            clean_text("reverse question", question)
-        for name in ("faithfulness", "relevancy"):
-            object.__setattr__(self, name, unit_interval(name, getattr(self, name)))
         object.__setattr__(self, "completed_at", utc("completed_at", self.completed_at))
+        if not any(assessment.weight for assessment in self.assessments):
+            raise ValueError("a verification needs an assessment that counts")
+
+    @property
+    def faithfulness(self) -> float | None:
+        """The weighted mean over the assessments that have one."""
+        return weighted((a.faithfulness, a.weight) for a in self.assessments)
+
+    @property
+    def relevancy(self) -> float | None:
+        """The weighted mean over the assessments that have one."""
+        return weighted((a.relevancy, a.weight) for a in self.assessments)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all assessments."""
+        return sum((a.usage for a in self.assessments), Usage(prompt_tokens=0, completion_tokens=0))
+
+
+def weighted(values: Iterable[tuple[float | None, float]]) -> float | None:
+    """The mean of (value, weight) over the values that are there and count; None if none is."""
+    found = [(value, weight) for value, weight in values if value is not None and weight]
+    if not found:
+        return None
+    total = math.fsum(value * weight for value, weight in found)
+    return round(total / math.fsum(weight for _, weight in found), DIGITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
