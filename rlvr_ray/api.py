@@ -115,6 +115,7 @@ class QuestionBody(_Body):
     """The right answer, or several of which any is right."""
 
     def references(self) -> tuple[str, ...]:
+        """All of them."""
         if isinstance(self.reference, list):
             return tuple(self.reference)
         return () if self.reference is None else (self.reference,)

@@ -86,7 +86,7 @@ class RetrievalSettings(Section):
 
 class JudgeSettings(Section):
     engine: Literal["generator", "llamacpp", "openai"] = "generator"
-    """Who judges: the Generator's model, another GGUF in llama.cpp, or an OpenAI-compatible server."""
+    """Who judges: the Generator's model, another GGUF, or an OpenAI-compatible server."""
     model_path: Path | None = None
     """llamacpp: a GGUF file."""
     model_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
@@ -104,7 +104,7 @@ class JudgeSettings(Section):
     api_key: SecretStr | None = None
     """openai: the server's key; none where it asks for none."""
     structured_output: bool = True
-    """openai: have the server enforce JSON schemas; false where it cannot: a strict parser remains."""
+    """openai: have the server enforce JSON schemas; where it cannot, a strict parser remains."""
     concurrency: int = Field(default=16, ge=1)
     """Judge calls in flight."""
     requests_per_minute: int | None = Field(default=None, ge=1)
