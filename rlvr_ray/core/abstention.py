@@ -1,0 +1,137 @@
+"""Answers that say that the passages do not say, and when that is right.
+
+Scored as any other answer they would always lose: they are noncommittal, and no passage supports
+them. A model trained on that learns never to abstain. So they are recognised here, and decided by
+whether the contexts answer the question, which is nothing that the answer itself can influence.
+"""
+
+import re
+from collections.abc import Sequence
+
+from rlvr_ray.core.text import SELF, parse, split_statements
+
+#: The judge is sure that the contexts answer, or do not, at and beyond these.
+ANSWERED, UNANSWERED = 0.7, 0.3
+# Words that may stand with an abstention and claim nothing: "Sorry, ...".
+_POLITE = re.compile(
+    r"^\W*(?:(?:i'?m |i am |we are )?(?:very |so )?sorry|i apologi[sz]e|unfortunately|apologies"
+    r"|please (?:provide|consult|refer|check|see|try|let)\b.*|if you .*|let me know\b.*)"
+    r"[^.!?]*[.!?]*$",
+    re.IGNORECASE,
+)
+_SOURCE = (
+    r"(?:(?:provided|given|available|above|following|retrieved|supplied|these|those|this|that|the"
+    r"|any|of|in|your|my|i have|you gave|you provided)\s+)*"
+    r"(?:passages?|contexts?|texts?|documents?|documentation|excerpts?|sources?|information"
+    r"|materials?|articles?|content|data|snippets?|knowledge|sections?|paragraphs?)"
+)
+_NOT = (
+    r"(?:do(?:es)? not|did not|don't|doesn't|didn't|cannot|can't|can not|could not|never"
+    r"|fails? to)"
+)
+_SAYS = (
+    r"(?:\w+ly )?(?:say|state|mention|contain|include|provide|answer|specify|give|address"
+    r"|describe|discuss|explain|indicate|cover|have|offer|tell|reveal|clarify|define|name|list"
+    r"|support|show|refer|talk|touch|detail)"
+)
+_ABSENT = (
+    r"(?:mentioned|stated|specified|provided|given|described|answered|found|included|covered"
+    r"|discussed|addressed|available|explained|defined|listed|present|clear|known|contained)"
+)
+_INFORMATION = (
+    r"(?:information|mention|details?|data|answer|evidence|reference|indication|context"
+    r"|description|explanation)"
+)
+_KNOW = r"(?:know|answer|tell|say|determine|find|provide|give|see|confirm|be sure|infer)"
+#: Of what the speaker or his sources cannot tell.
+_ABSTAINS = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"\b{_SOURCE}\b[^.]{{0,40}}?\b{_NOT} {_SAYS}\b",
+        rf"\b(?:not|n't|never|nowhere|isn't|aren't)\b (?:\w+ly |been )?{_ABSENT}\b[^.]{{0,40}}"
+        rf"\b{_SOURCE}\b",
+        r"\b(?:there is|there's|there are|i have|i see|i find|i found|we have|contains?|provides?"
+        r"|gives?|has|have|with) (?:no|not enough|insufficient|not sufficient|too little|not any"
+        rf"|no specific|no relevant|no explicit|no direct) (?:\w+ ){{0,2}}?{_INFORMATION}\b",
+        rf"\b(?:isn't|is not|aren't|are not|wasn't) (?:enough|sufficient|any) (?:\w+ )?{_INFORMATION}\b",
+        r"\b(?:i|we) (?:really |simply |honestly )?(?:do not|don't|cannot|can't|can not|could not"
+        r"|couldn't|am unable to|'m unable to|am not able to|are unable to|would not be able to)"
+        rf" (?:\w+ly )?{_KNOW}\b",
+        r"\bi(?:'m| am) (?:not sure|not certain|unsure|not aware|unaware|unable to)\b",
+        r"\bi have no (?:idea|information|knowledge|way)\b",
+        r"\bno (?:passage|context|document|text|source)s?\b[^.]{0,30}\b(?:answer|mention|say|state"
+        r"|contain|provide|explain|address)",
+    )
+]
+#: The same said of nobody: only where the sentence says little else.
+_IMPERSONAL = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"\b(?:cannot|can't|can not|could not|couldn't|impossible to|not possible to|unable to)"
+        r" (?:be )?(?:\w+ly )?(?:answered?|determined?|inferred|known|said|told?|say|infer"
+        r"|established?|concluded?|ascertain(?:ed)?)\b",
+        r"^\W*(?:the (?:question|answer) (?:is|can)\b[^.]{0,20}\b)?(?:unanswerable|unknown|n/?a"
+        r"|not (?:mentioned|stated|specified|given|known|available|provided|applicable|found)"
+        r"|no (?:answer|information|idea|mention)(?: (?:available|found|provided|given))?)\W*$",
+        r"\b(?:is|are|remains?) (?:not (?:mentioned|stated|specified|given|known|provided|answered"
+        r"|explained|described|discussed)|unknown|unclear|unspecified|unanswered)\s*[.!]?$",
+    )
+]
+_LITTLE = 8  #: content words
+# What comes after such a word in the same sentence may be an answer after all.
+_HOWEVER = re.compile(
+    r"[,;:]?\s+(?:but|however|although|though|yet|nevertheless|still|only that|except)\b(?P<rest>.*)$",
+    re.IGNORECASE | re.DOTALL,
+)
+# Content words after it that make it one.
+_ANSWER_WORDS = 3
+
+
+def abstains(answer: str) -> bool:
+    """Whether the answer does nothing but say that it cannot answer.
+
+    An answer that says so and then answers all the same is an answer.
+    """
+    sentences = [s for s in split_statements(answer) if any(char.isalnum() for char in s)]
+    without = [sentence for sentence in sentences if not _POLITE.match(sentence)]
+    return bool(without) and all(_says_nothing(sentence) for sentence in without)
+
+
+def _says_nothing(sentence: str) -> bool:
+    plain = sentence.replace("\u2019", "'")
+    rest = _HOWEVER.search(plain)
+    if rest and not any(p.search(rest["rest"]) for p in (*_ABSTAINS, *_IMPERSONAL)):
+        words = [token for token in parse(rest["rest"]).tokens if token.key not in SELF]
+        if len(words) >= _ANSWER_WORDS:
+            return False
+        plain = plain[: rest.start()]
+    if any(pattern.search(plain) for pattern in _ABSTAINS):
+        return True
+    little = len(parse(plain).tokens) <= _LITTLE
+    return little and any(pattern.search(plain) for pattern in _IMPERSONAL)
+
+
+def judge(
+    retrieval_score: float | None,
+    min_retrieval_score: float,
+    answerable: float,
+    supported: Sequence[float],
+) -> tuple[float | None, str]:
+    """The score of an abstention, 1 or 0, or None where it cannot be told; and why.
+
+    ``retrieval_score`` is the best cosine of a context with the question (None: not known),
+    ``answerable`` the judge's view of the contexts, ``supported`` the scores of other answers to
+    the same question over the same contexts: one that stands shows that they do answer.
+    """
+    figures = f"contexts judged answerable {answerable:.2f}"
+    if retrieval_score is not None:
+        figures += f", best cosine {retrieval_score:.2f}"
+    answered = max(supported, default=0.0) >= ANSWERED
+    if answered:
+        figures += f", another answer scores {max(supported):.2f}"
+    distant = retrieval_score is not None and retrieval_score < min_retrieval_score
+    if answerable <= (0.5 if distant else UNANSWERED) and not answered:
+        return 1.0, f"it abstains, and the contexts do not answer ({figures})"
+    if answerable >= ANSWERED and not distant:
+        return 0.0, f"it abstains, though the contexts answer ({figures})"
+    return None, f"it abstains, and whether the contexts answer is not clear ({figures})"
