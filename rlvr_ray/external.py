@@ -15,9 +15,10 @@ from uuid import UUID
 from rlvr_ray import codec
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import Result
-from rlvr_ray.core.records import Batch, FailedVerification, Judge, Usage, Verification
+from rlvr_ray.core.records import Batch, Candidate, FailedVerification, Judge
 from rlvr_ray.core.scoring import confidence, score
 from rlvr_ray.errors import InputError, NotFound
+from rlvr_ray.messages import verified_elsewhere
 from rlvr_ray.ports import BatchState
 
 if TYPE_CHECKING:
@@ -64,9 +65,10 @@ class External:
                 return
             if state is None:
                 raise InputError(f"there is no batch {batch_id}")
-            result = result_of(state.batch, body)
-            if state.outcome is not None or result.answer_event_id in state.results:
+            candidate = answer_of(state.batch, body)
+            if state.outcome is not None or candidate.event_id in state.results:
                 return
+            result = result_of(candidate, body)
             results = {**state.results, result.answer_event_id: result}
             if len(results) == len(state.batch.candidates):
                 await self._decide(state.batch, results)
@@ -121,11 +123,8 @@ class External:
             await self._decide(state.batch, {**missing, **state.results})
 
 
-def result_of(batch: Batch, body: Mapping[str, Any]) -> Result:
-    """The result that an event tells of an answer of the batch.
-
-    Raises InputError where answer, ids or figures do not belong together.
-    """
+def answer_of(batch: Batch, body: Mapping[str, Any]) -> Candidate:
+    """The answer of the batch that an event is about; raises InputError where its ids are wrong."""
     answer_event_id = UUID(body["answer_event_id"])
     named = [c for c in batch.candidates if c.event_id == answer_event_id]
     if not named:
@@ -134,25 +133,32 @@ def result_of(batch: Batch, body: Mapping[str, Any]) -> Result:
     expected = ids.verification_event(batch.batch_id, candidate.index)
     if UUID(body["event_id"]) != expected:
         raise InputError(f"the event_id of a verification of {answer_event_id} is {expected}")
+    return candidate
+
+
+def result_of(candidate: Candidate, body: Mapping[str, Any]) -> Result:
+    """The result that an event tells of an answer: one assessment, whose score is the mean.
+
+    Raises InputError where answer and figures do not belong together.
+    """
     completed_at = datetime.fromisoformat(body["timestamp"])
     try:
         if body["event_type"] == "verification.failed":
             return FailedVerification(
-                answer_event_id=answer_event_id,
+                answer_event_id=candidate.event_id,
                 reason=body["reason"],
                 attempts=body["attempts"],
                 completed_at=completed_at,
             )
         if body["answer"] != candidate.answer:
-            raise InputError(f"what was verified is not the answer {answer_event_id}")
-        result = Verification(
-            answer_event_id=answer_event_id,
+            raise InputError(f"what was verified is not the answer {candidate.event_id}")
+        if body["faithfulness"] is None or body["relevancy"] is None:
+            raise InputError(f"faithfulness and relevancy of {candidate.event_id} must be numbers")
+        result = verified_elsewhere(
+            candidate.event_id,
             faithfulness=body["faithfulness"],
             relevancy=body["relevancy"],
             judge=codec.loads(Judge, codec.dumps(dict(body["verifier"]))),
-            statements=(),
-            reverse_questions=(),
-            usage=Usage(prompt_tokens=0, completion_tokens=0),
             duration_ms=body["duration_ms"],
             completed_at=completed_at,
         )
@@ -161,6 +167,6 @@ def result_of(batch: Batch, body: Mapping[str, Any]) -> Result:
     value = score(result)
     if abs(body["score"] - value) > ROUNDING or body["confidence"] != confidence(value):
         raise InputError(
-            f"score and confidence of {answer_event_id} must be {value} and {confidence(value)}"
+            f"score and confidence of {candidate.event_id} must be {value} and {confidence(value)}"
         )
     return result

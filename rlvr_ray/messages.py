@@ -15,8 +15,8 @@ import jsonschema  # type: ignore[import-untyped]
 
 from rlvr_ray.core import ids
 from rlvr_ray.core.events import SCHEMA_VERSION
-from rlvr_ray.core.records import Judge, Usage, Verification
-from rlvr_ray.core.scoring import confidence, score
+from rlvr_ray.core.records import Assessment, Judge, Verification, unit_interval
+from rlvr_ray.core.scoring import confidence, mean
 from rlvr_ray.errors import InputError
 
 MAX_BYTES = 1024 * 1024  #: of one message; larger ones are refused unread
@@ -77,34 +77,62 @@ def verification_completed(
     """The event that tells an answer's scores, for an ``answer.generated``.
 
     Scores are in [0, 1]; ``verifier`` names faithfulness and relevancy (the methods), model,
-    embedder and version, all strings. Raises InputError if anything of this is not so. The same
-    answer always gives the same event id.
+    embedder, version and, if it likes, engine, all strings. Raises InputError if anything of this
+    is not so. The same answer always gives the same event id.
     """
     try:
-        result = Verification(
-            answer_event_id=answer.event_id,
+        (assessment,) = verified_elsewhere(
+            answer.event_id,
             faithfulness=faithfulness,
             relevancy=relevancy,
             judge=Judge(**verifier),
-            statements=(),
-            reverse_questions=(),
-            usage=Usage(prompt_tokens=0, completion_tokens=0),
             duration_ms=duration_ms,
             completed_at=datetime.now(UTC),
-        )
+        ).assessments
     except (TypeError, ValueError) as error:
         raise InputError(one_line(f"this is no verification: {error}")) from None
-    value = score(result)
     return _answering(
         answer,
         "verification.completed",
         answer=answer.body["answer"],
-        faithfulness=result.faithfulness,
-        relevancy=result.relevancy,
-        score=value,
-        confidence=confidence(value),
-        verifier=asdict(result.judge),
+        faithfulness=assessment.faithfulness,
+        relevancy=assessment.relevancy,
+        score=assessment.score,
+        confidence=confidence(assessment.score),
+        verifier=asdict(assessment.judge),
         duration_ms=duration_ms,
+    )
+
+
+def verified_elsewhere(
+    answer_event_id: UUID,
+    *,
+    faithfulness: float,
+    relevancy: float,
+    judge: Judge,
+    duration_ms: int,
+    completed_at: datetime,
+) -> Verification:
+    """What another program says of an answer: one assessment, whose score is the mean of both.
+
+    Raises ValueError or TypeError where a value is not what it must be.
+    """
+    faithfulness = unit_interval("faithfulness", faithfulness)
+    relevancy = unit_interval("relevancy", relevancy)
+    assessment = Assessment(
+        verifier="external",
+        # Of the rounded parts, so that whoever reads them comes to the same.
+        score=mean(faithfulness, relevancy),
+        faithfulness=faithfulness,
+        relevancy=relevancy,
+        judge=judge,
+        duration_ms=duration_ms,
+    )
+    return Verification(
+        answer_event_id=answer_event_id,
+        assessments=(assessment,),
+        duration_ms=duration_ms,
+        completed_at=completed_at,
     )
 
 

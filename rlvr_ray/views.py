@@ -35,15 +35,32 @@ def ingested(stored: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def batch(state: Mapping[str, Any]) -> RenderableType:
-    """Candidates with their scores, and the outcome."""
-    table = Table("temp", "score", "faithful", "relevant", "answer", title=Text(state["question"]))
-    for candidate in state["candidates"]:
-        judged = candidate["verification"]
-        scores = [_number(judged[k]) for k in ("score", "faithfulness", "relevancy")]
-        table.add_row(
-            f"{candidate['metadata']['temperature']:g}", *scores, Text(candidate["answer"])
-        )
+    """Candidates with their scores, those of each verifier where that says more, the outcome."""
+    judged = [candidate["verification"] for candidate in state["candidates"]]
+    verifiers = _verifiers(judged)
+    table = Table("temp", "score", "faithful", "relevant", title=Text(state["question"]))
+    for name, weight in verifiers.items():
+        table.add_column(Text(name if weight else f"{name} (check)"))
+    table.add_column("answer")
+    for candidate, verification in zip(state["candidates"], judged, strict=True):
+        scores = [verification[k] for k in ("score", "faithfulness", "relevancy")]
+        said = {a["verifier"]: a["score"] for a in verification["assessments"]}
+        scores += [said.get(name) for name in verifiers]
+        answer = Text(candidate["answer"])
+        if verification["reason"] is not None:
+            answer.append(f"\nno score: {verification['reason']}", "yellow")
+        temperature = f"{candidate['metadata']['temperature']:g}"
+        table.add_row(temperature, *map(_number, scores), answer)
     return Group(table, outcome(state["outcome"]), Text(f"batch {state['batch_id']}"))
+
+
+def _verifiers(judged: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Names and weights of those that get a column: none where one says all that there is."""
+    assessments = [a for verification in judged for a in verification["assessments"]]
+    several = any(len(verification["assessments"]) > 1 for verification in judged)
+    if several or any(a["faithfulness"] is None for a in assessments):
+        return {a["verifier"]: a["weight"] for a in assessments}
+    return {}
 
 
 def outcome(value: Mapping[str, Any]) -> Text:

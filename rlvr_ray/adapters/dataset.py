@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -36,8 +36,36 @@ _CONTEXTS = pa.list_(
     )
 )
 _JUDGE = pa.struct(
-    dict.fromkeys(("faithfulness", "relevancy", "model", "embedder", "version"), pa.string())
+    dict.fromkeys(
+        ("faithfulness", "relevancy", "model", "embedder", "version", "engine"), pa.string()
+    )
 )
+_STATEMENT = pa.struct({"text": pa.string(), "verdict": pa.float64(), "reason": pa.string()})
+#: What an assessment is made of: it stands with the answer, not with the pair.
+_MADE_OF = {"statements": pa.list_(_STATEMENT), "reverse_questions": pa.list_(pa.string())}
+
+
+def _assessments(made_of: Mapping[str, pa.DataType]) -> pa.DataType:
+    return pa.list_(
+        pa.struct(
+            {
+                "verifier": pa.string(),
+                "weight": pa.float64(),
+                "score": pa.float64(),
+                "faithfulness": pa.float64(),
+                "relevancy": pa.float64(),
+                "detail": pa.string(),
+                "judge": _JUDGE,
+                **made_of,
+                "prompt_tokens": pa.int64(),
+                "completion_tokens": pa.int64(),
+                "cached_tokens": pa.int64(),
+                "duration_ms": pa.int64(),
+            }
+        )
+    )
+
+
 _PROVENANCE = pa.struct(
     {
         "event_id": pa.string(),
@@ -46,7 +74,8 @@ _PROVENANCE = pa.struct(
         "finish_reason": pa.string(),
         "faithfulness": pa.float64(),
         "relevancy": pa.float64(),
-        "judge": _JUDGE,
+        "score": pa.float64(),
+        "assessments": _assessments({}),
     }
 )
 _DPO = pa.schema(
@@ -65,6 +94,7 @@ _DPO = pa.schema(
                 "batch_id": pa.string(),
                 "correlation_id": pa.string(),
                 "question": pa.string(),
+                "references": pa.list_(pa.string()),
                 "prompt_version": pa.string(),
                 "num_candidates": pa.int64(),
                 "chosen_provenance": _PROVENANCE,
@@ -95,11 +125,8 @@ _TRAINING = pa.schema(
                 "relevancy": pa.float64(),
                 "score": pa.float64(),
                 "confidence": pa.string(),
-                "judge": _JUDGE,
-                "statements": pa.list_(
-                    pa.struct({"text": pa.string(), "verdict": pa.float64(), "reason": pa.string()})
-                ),
-                "reverse_questions": pa.list_(pa.string()),
+                "assessments": _assessments(_MADE_OF),
+                "duration_ms": pa.int64(),
             }
         ),
         "metadata": pa.struct(
@@ -107,6 +134,7 @@ _TRAINING = pa.schema(
                 "event_id": pa.string(),
                 "batch_id": pa.string(),
                 "correlation_id": pa.string(),
+                "references": pa.list_(pa.string()),
                 "candidate_index": pa.int64(),
                 "num_candidates": pa.int64(),
                 "temperature": pa.float64(),

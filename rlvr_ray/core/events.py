@@ -11,7 +11,7 @@ from uuid import UUID
 
 from rlvr_ray.core import ids, rows
 from rlvr_ray.core.pairing import Result
-from rlvr_ray.core.records import Batch, Candidate, Outcome, Verification
+from rlvr_ray.core.records import Assessment, Batch, Candidate, Outcome, Verification
 from rlvr_ray.core.scoring import confidence, score
 
 SCHEMA_VERSION = 1
@@ -35,6 +35,7 @@ def answer_generated(batch: Batch, candidate: Candidate) -> Event:
         batch.created_at.isoformat(),
         answer=candidate.answer,
         contexts=[rows.context(c) for c in batch.contexts],
+        references=list(batch.references),
         metadata={
             "temperature": candidate.temperature,
             "candidate_index": candidate.index,
@@ -74,7 +75,8 @@ def verification_ended(batch: Batch, candidate: Candidate, result: Result) -> Ev
         relevancy=result.relevancy,
         score=value,
         confidence=confidence(value),
-        verifier=asdict(result.judge),
+        verifier=asdict(_main(result).judge),
+        assessments=[rows.assessment(a, whole=False) for a in result.assessments],
         duration_ms=result.duration_ms,
     )
 
@@ -115,6 +117,11 @@ def document_ingested(
         num_pages=None,
         num_chunks=num_chunks,
     )
+
+
+def _main(result: Verification) -> Assessment:
+    """The one that counts most, the first of equals."""
+    return max(result.assessments, key=lambda assessment: assessment.weight)
 
 
 def _event(

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.prompts import rag_prompt
-from rlvr_ray.core.records import Batch, Candidate, Context, Outcome, Verification
+from rlvr_ray.core.records import Assessment, Batch, Candidate, Context, Outcome, Verification
 from rlvr_ray.core.scoring import confidence, score
 
 Row = dict[str, Any]
@@ -43,6 +43,7 @@ def dpo(batch: Batch, outcome: Outcome, results: Mapping[UUID, Result]) -> Row:
             "batch_id": str(batch.batch_id),
             "correlation_id": batch.correlation_id,
             "question": batch.question,
+            "references": list(batch.references),
             "prompt_version": batch.prompt_version,
             "num_candidates": len(batch.candidates),
             "chosen_provenance": _provenance(chosen, results[chosen.event_id]),
@@ -69,6 +70,7 @@ def training(
             "event_id": str(candidate.event_id),
             "batch_id": str(batch.batch_id),
             "correlation_id": batch.correlation_id,
+            "references": list(batch.references),
             "candidate_index": candidate.index,
             "num_candidates": len(batch.candidates),
             "temperature": candidate.temperature,
@@ -85,7 +87,7 @@ def training(
 
 
 def verification(result: Result) -> Row:
-    """Scores and who judged, or the reason why there are none; always the same keys."""
+    """Scores and who gave them, or the reason why there are none; always the same keys."""
     if not isinstance(result, Verification):
         return {
             "status": "failed",
@@ -94,9 +96,8 @@ def verification(result: Result) -> Row:
             "relevancy": None,
             "score": None,
             "confidence": None,
-            "judge": None,
-            "statements": [],
-            "reverse_questions": [],
+            "assessments": [],
+            "duration_ms": None,
         }
     value = score(result)
     return {
@@ -106,9 +107,28 @@ def verification(result: Result) -> Row:
         "relevancy": result.relevancy,
         "score": value,
         "confidence": confidence(value),
-        "judge": asdict(result.judge),
-        "statements": [asdict(s) for s in result.statements],
-        "reverse_questions": list(result.reverse_questions),
+        "assessments": [assessment(a) for a in result.assessments],
+        "duration_ms": result.duration_ms,
+    }
+
+
+def assessment(value: Assessment, *, whole: bool = True) -> Row:
+    """What one verifier says; what it is made of (statements, questions) only where ``whole``."""
+    made_of: Row = {
+        "statements": [asdict(s) for s in value.statements],
+        "reverse_questions": list(value.reverse_questions),
+    }
+    return {
+        "verifier": value.verifier,
+        "weight": value.weight,
+        "score": value.score,
+        "faithfulness": value.faithfulness,
+        "relevancy": value.relevancy,
+        "detail": value.detail,
+        "judge": asdict(value.judge),
+        **(made_of if whole else {}),
+        **asdict(value.usage),
+        "duration_ms": value.duration_ms,
     }
 
 
@@ -133,5 +153,6 @@ def _provenance(candidate: Candidate, result: Result) -> Row:
         "finish_reason": candidate.finish_reason,
         "faithfulness": result.faithfulness,
         "relevancy": result.relevancy,
-        "judge": asdict(result.judge),
+        "score": score(result),
+        "assessments": [assessment(a, whole=False) for a in result.assessments],
     }

@@ -1,11 +1,16 @@
 """The tables, and how a file of an earlier version becomes one of this version."""
 
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import apsw
 
 from rlvr_ray.errors import LedgerError
 
 #: In ``PRAGMA user_version``; one more than the number of migrations.
-VERSION = 2
+VERSION = 3
 
 #: Sequence numbers grow in the order of commits. Tables refer to a batch by its number, not by its
 #: random id, so that rows of one time lie together and the cost of a write does not grow.
@@ -74,7 +79,8 @@ INSERT INTO mark VALUES
     ('swept', 0);                   -- the last of those whose records are gone
 """
 
-#: From version 1. Events of what happened before are told to the mirror as well.
+#: From version 1; the tables of version 2 are today's. Events of what happened before are told to
+#: the mirror as well.
 _FROM_1 = f"""
 ALTER TABLE batch RENAME TO batch_1;
 ALTER TABLE verification RENAME TO verification_1;
@@ -116,8 +122,65 @@ DROP TABLE part_1;
 DROP TABLE projected;
 """
 
-#: Version → what makes it the next one.
-MIGRATIONS = {1: _FROM_1}
+#: What is written from records is written again, since rows have other keys. Files past retention
+#: stay: there is nothing to write them from.
+_WRITE_FILES_AGAIN = """
+DELETE FROM file WHERE kept = 0;
+UPDATE file SET bytes = kept;
+UPDATE part SET sha256 = NULL
+    WHERE last_seq > (SELECT seq FROM mark WHERE name = 'pruned');
+UPDATE mark SET seq = (SELECT seq FROM mark WHERE name = 'pruned') WHERE name = 'projected';
+"""
+
+
+def _from_2(db: apsw.Connection) -> None:
+    """A verification was one judge's; now it holds what each of several verifiers says."""
+    db.create_scalar_function("with_assessment", partial(_with_assessment, db.filename), 3)
+    db.execute(
+        "UPDATE verification SET record = with_assessment(batch, candidate, record) WHERE completed"
+    )
+    db.create_scalar_function("with_assessment", None)
+    db.execute(_WRITE_FILES_AGAIN)
+
+
+def _with_assessment(path: str, batch: int, candidate: int, text: str) -> str:
+    """A version 2 record of a verification in the form of version 3.
+
+    Raises LedgerError where it is none: its files must not be written again without it.
+    """
+    try:
+        old: dict[str, Any] = json.loads(text)
+        method = old["judge"]["faithfulness"]
+        assessment = {
+            # As it was computed then: outcomes on record were decided with this very number.
+            "score": round((old["faithfulness"] + old["relevancy"]) / 2, 6),
+            "judge": {**old["judge"], "engine": ""},
+            "verifier": method if method in ("grounded", "ragas") else "external",
+            "weight": 1.0,
+            "faithfulness": old["faithfulness"],
+            "relevancy": old["relevancy"],
+            "detail": "",
+            "statements": old["statements"],
+            "reverse_questions": old["reverse_questions"],
+            "usage": old["usage"],
+            "duration_ms": old["duration_ms"],
+        }
+        new = {
+            "answer_event_id": old["answer_event_id"],
+            "assessments": [assessment],
+            "duration_ms": old["duration_ms"],
+            "completed_at": old["completed_at"],
+        }
+        return json.dumps(new, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (ValueError, TypeError, KeyError) as error:
+        raise LedgerError(
+            f"{path} (schema 2) is damaged: the verification of candidate {candidate} of batch "
+            f"number {batch} cannot be read ({type(error).__name__}: {error}); it stays as it was"
+        ) from None
+
+
+#: Version → what makes it the next one: statements, or what is done with the connection.
+MIGRATIONS: dict[int, str | Callable[[apsw.Connection], None]] = {1: _FROM_1, 2: _from_2}
 
 
 def prepare(db: apsw.Connection, path: str) -> None:
@@ -134,7 +197,11 @@ def prepare(db: apsw.Connection, path: str) -> None:
             db.execute(SCHEMA)
         else:
             for step in range(version, VERSION):
-                db.execute(MIGRATIONS[step])
+                migration = MIGRATIONS[step]
+                if isinstance(migration, str):
+                    db.execute(migration)
+                else:
+                    migration(db)
             if broken := db.execute("PRAGMA foreign_key_check").fetchall():
                 raise LedgerError(
                     f"{path} (schema {version}) is damaged: {len(broken)} rows refer to none; "
