@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Any
 from uuid import UUID
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 
 from rlvr_ray.core import ids
 from rlvr_ray.core.events import SCHEMA_VERSION

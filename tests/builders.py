@@ -7,6 +7,7 @@ from uuid import UUID
 
 from rlvr_ray.core import ids
 from rlvr_ray.core.records import (
+    Assessment,
     Batch,
     Candidate,
     Context,
@@ -17,6 +18,7 @@ from rlvr_ray.core.records import (
     Usage,
     Verification,
 )
+from rlvr_ray.core.scoring import mean
 
 CREATED = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
 VERIFIED = CREATED + timedelta(seconds=5)
@@ -74,11 +76,10 @@ def batch(
     return Batch(**fields | changes)
 
 
-def verification(
-    candidate: Candidate, faithfulness: float = 0.8, relevancy: float = 0.8, **changes: Any
-) -> Verification:
+def assessment(faithfulness: float = 0.8, relevancy: float = 0.8, **changes: Any) -> Assessment:
+    """Of a verifier that has both metrics; another ``score`` than their mean if that is given."""
     fields: dict[str, Any] = {
-        "answer_event_id": candidate.event_id,
+        "verifier": "grounded",
         "faithfulness": faithfulness,
         "relevancy": relevancy,
         "judge": Judge(
@@ -87,14 +88,39 @@ def verification(
             model="test-model",
             embedder="test-embedder",
             version="test-version",
+            engine="test-engine",
         ),
-        "statements": (Statement(text=candidate.answer, verdict=1.0, reason="it is there"),),
+        "statements": (Statement(text="Ray scales.", verdict=1.0, reason="it is there"),),
         "reverse_questions": ("What is Ray?", "What does Ray do?"),
         "usage": Usage(prompt_tokens=200, completion_tokens=20),
+        "duration_ms": 1200,
+    }
+    if "score" not in changes:
+        fields["score"] = mean(faithfulness, relevancy)
+    return Assessment(**fields | changes)
+
+
+def plain_assessment(score: float, verifier: str = "exact", **changes: Any) -> Assessment:
+    """Of a verifier that has a score and nothing else."""
+    judge = Judge(faithfulness="", relevancy="", model="", embedder="", version=f"{verifier}-1")
+    return Assessment(**{"score": score, "verifier": verifier, "judge": judge} | changes)
+
+
+def verification(
+    candidate: Candidate, faithfulness: float = 0.8, relevancy: float = 0.8, **changes: Any
+) -> Verification:
+    """Of one assessment, to which changes go that are not the verification's own."""
+    fields: dict[str, Any] = {
+        "answer_event_id": candidate.event_id,
         "duration_ms": 1234,
         "completed_at": VERIFIED,
     }
-    return Verification(**fields | changes)
+    own = {name: changes.pop(name) for name in (*fields, "assessments") if name in changes}
+    if "assessments" not in own:
+        statement = Statement(text=candidate.answer, verdict=1.0, reason="it is there")
+        given = {"statements": (statement,)} | changes
+        fields["assessments"] = (assessment(faithfulness, relevancy, **given),)
+    return Verification(**fields | own)
 
 
 def failed(candidate: Candidate, reason: str = "the judge did not answer") -> FailedVerification:

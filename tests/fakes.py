@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlvr_ray.core import ids
-from rlvr_ray.core.records import Batch, Context, Usage, Verification
+from rlvr_ray.core.records import Assessment, Batch, Context, Usage, Verification
 from rlvr_ray.errors import InputError, JudgeError
 from rlvr_ray.ports import (
     BatchState,
@@ -94,10 +94,19 @@ Reply = Completion | str
 Script = Callable[[Prompt], Sequence[Reply] | InputError]
 
 
-def completion(text: str, finish_reason: str = "stop", **usage: int) -> Completion:
+def completion(
+    text: str,
+    finish_reason: str = "stop",
+    logprobs: Sequence[Mapping[str, float]] = (),
+    **usage: int,
+) -> Completion:
     tokens = {"prompt_tokens": 50, "completion_tokens": 7, "cached_tokens": 0} | usage
     return Completion(
-        text=text, finish_reason=finish_reason, model="fake-model", usage=Usage(**tokens)
+        text=text,
+        finish_reason=finish_reason,
+        model="fake-model",
+        usage=Usage(**tokens),
+        logprobs=tuple(logprobs),
     )
 
 
@@ -138,11 +147,25 @@ class FakeGenerator(Faulty):
         return [completion(r) if isinstance(r, str) else r for r in replies]
 
 
+class FakeVerifier(Faulty):
+    """A Verifier: ``result`` says what it makes of a claim."""
+
+    def __init__(self, result: Callable[[Claim], Assessment | JudgeError | None]) -> None:
+        super().__init__()
+        self._result = result
+        self.claims: list[Sequence[Claim]] = []
+
+    async def verify(self, claims: Sequence[Claim]) -> list[Assessment | JudgeError | None]:
+        self.claims.append(claims)
+        async with self._call():
+            return [self._result(claim) for claim in claims]
+
+
 Verdict = Verification | JudgeError
 
 
-class FakeVerifier(Faulty):
-    """A Verifier: ``scores`` maps an answer to its score, or to the reason of its failure.
+class FakePanel(Faulty):
+    """A Panel: ``scores`` maps an answer to its score, or to the reason of its failure.
 
     A score is that of both metrics; answers that are not named get 0.8. ``result``, if given,
     decides instead.

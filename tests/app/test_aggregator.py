@@ -28,7 +28,7 @@ from rlvr_ray.errors import ConfigError, LedgerError, NotFound, Overloaded, Unav
 from rlvr_ray.ports import BatchState, Claim, Ingested, Part
 from rlvr_ray.settings import Settings
 from tests.builders import DECIDED, batch
-from tests.fakes import PATIENCE, FakePublisher, FakeVerifier, verified
+from tests.fakes import PATIENCE, FakePublisher, FakePanel, verified
 from tests.folders import Folder, decided
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class System:
     def __init__(
         self,
         folder: Path,
-        verifier: FakeVerifier,
+        verifier: FakePanel,
         publisher: FakePublisher | None = None,
         dataset_: Dataset | None = None,
         **sections: Any,
@@ -149,7 +149,7 @@ class System:
 @contextlib.asynccontextmanager
 async def running(
     folder: Path,
-    verifier: FakeVerifier,
+    verifier: FakePanel,
     publisher: FakePublisher | None = None,
     **sections: Any,
 ) -> AsyncIterator[System]:
@@ -184,7 +184,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_recorded_batch_becomes_a_pair_in_the_files(tmp_path: Path) -> None:
     asked = batch(("a", "b", "c"))
-    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+    async with running(tmp_path, FakePanel(SCORES)) as system:
         assert await system.aggregator.record([asked]) == [asked]
         (state,) = await system.decided(asked)
         await system.projected(1)
@@ -206,7 +206,7 @@ async def test_a_recorded_batch_becomes_a_pair_in_the_files(tmp_path: Path) -> N
 
 
 async def test_the_verifier_sees_all_candidates_of_a_batch_in_one_call(tmp_path: Path) -> None:
-    verifier = FakeVerifier(SCORES)
+    verifier = FakePanel(SCORES)
     asked = batch(("a", "b", "c"))
     async with running(tmp_path, verifier) as system:
         await system.aggregator.record([asked])
@@ -227,7 +227,7 @@ async def test_the_verifier_sees_all_candidates_of_a_batch_in_one_call(tmp_path:
 
 async def test_a_single_answer_is_kept_as_training_data_and_makes_no_pair(tmp_path: Path) -> None:
     asked = batch(("a",), kind=Kind.SINGLE)
-    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+    async with running(tmp_path, FakePanel(SCORES)) as system:
         await system.aggregator.record([asked])
         (state,) = await system.decided(asked)
     assert state.outcome is not None and state.outcome.reason is Reason.SINGLE_ANSWER
@@ -238,7 +238,7 @@ async def test_a_single_answer_is_kept_as_training_data_and_makes_no_pair(tmp_pa
 
 async def test_unfinished_batches_are_resumed_after_a_crash(tmp_path: Path) -> None:
     asked = [batch(question=f"Question {n}?") for n in range(5)]
-    stuck = FakeVerifier(SCORES)
+    stuck = FakePanel(SCORES)
     stuck.hang()
     system = System(tmp_path, stuck)
     await system.aggregator.start()
@@ -247,7 +247,7 @@ async def test_unfinished_batches_are_resumed_after_a_crash(tmp_path: Path) -> N
     await crash(system)
     assert system.lines("training_data") == []
 
-    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+    async with running(tmp_path, FakePanel(SCORES)) as system:
         states = await system.decided(*asked)
     assert [s.outcome.reason for s in states if s.outcome] == [None] * 5
     asked_ids = [str(b.batch_id) for b in asked]
@@ -257,7 +257,7 @@ async def test_unfinished_batches_are_resumed_after_a_crash(tmp_path: Path) -> N
 
 async def test_unfinished_batches_are_resumed_after_an_orderly_close(tmp_path: Path) -> None:
     asked = batch()
-    stuck = FakeVerifier(SCORES)
+    stuck = FakePanel(SCORES)
     stuck.hang()
     async with running(tmp_path, stuck) as system:
         await system.aggregator.record([asked])
@@ -265,14 +265,14 @@ async def test_unfinished_batches_are_resumed_after_an_orderly_close(tmp_path: P
     assert stuck.cancelled == 1, "close() stops the verifier's work"
     assert stuck.running == 0
 
-    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+    async with running(tmp_path, FakePanel(SCORES)) as system:
         (state,) = await system.decided(asked)
     assert state.outcome is not None and state.outcome.reason is None
 
 
 async def test_one_failed_verification_leaves_the_batch_unscored(tmp_path: Path) -> None:
     asked = batch(("a", "b", "c"))
-    verifier = FakeVerifier({**SCORES, "b": "the judge gave 7 as verdict"})
+    verifier = FakePanel({**SCORES, "b": "the judge gave 7 as verdict"})
     async with running(tmp_path, verifier) as system:
         await system.aggregator.record([asked])
         (state,) = await system.decided(asked)
@@ -290,7 +290,7 @@ async def test_one_failed_verification_leaves_the_batch_unscored(tmp_path: Path)
 
 async def test_a_verifier_that_hangs_fails_after_max_attempts(tmp_path: Path) -> None:
     asked = batch()
-    verifier = FakeVerifier(SCORES)
+    verifier = FakePanel(SCORES)
     verifier.hang()
     limits = {"timeout_s": 0.05, "max_attempts": 2}
     async with running(tmp_path, verifier, verification=limits) as system:
@@ -309,7 +309,7 @@ async def test_a_verifier_that_hangs_fails_after_max_attempts(tmp_path: Path) ->
 
 async def test_a_part_that_is_down_is_waited_for(tmp_path: Path) -> None:
     asked = batch()
-    verifier = FakeVerifier(SCORES)
+    verifier = FakePanel(SCORES)
     verifier.failures = [Unavailable("no judge"), Overloaded("busy"), Unavailable("no judge")] * 2
     async with running(tmp_path, verifier, verification={"max_attempts": 1}) as system:
         await system.aggregator.record([asked])
@@ -324,7 +324,7 @@ async def test_a_part_that_is_down_is_waited_for(tmp_path: Path) -> None:
 async def test_a_cancellation_that_nobody_asked_for_is_a_failed_attempt(tmp_path: Path) -> None:
     """A library may let one escape; taken as it is, it would end the task and leave the batch."""
     asked = batch()
-    verifier = FakeVerifier(SCORES)
+    verifier = FakePanel(SCORES)
     verifier.failures = [asyncio.CancelledError()]
     async with running(tmp_path, verifier) as system:
         await system.aggregator.record([asked])
@@ -342,7 +342,7 @@ async def test_a_defect_fails_its_batch_and_no_other(tmp_path: Path) -> None:
     broken = batch(question="Broken?")
     others = [batch(question=f"Question {n}?") for n in range(4)]
     async with running(
-        tmp_path, FakeVerifier(result=result), verification={"max_attempts": 1}
+        tmp_path, FakePanel(result=result), verification={"max_attempts": 1}
     ) as system:
         await system.aggregator.record([broken, *others])
         state, *fine = await system.decided(broken, *others)
@@ -354,7 +354,7 @@ async def test_a_defect_fails_its_batch_and_no_other(tmp_path: Path) -> None:
 
 
 async def test_too_few_results_fail_the_batch(tmp_path: Path) -> None:
-    class Forgetful(FakeVerifier):
+    class Forgetful(FakePanel):
         async def verify(self, claims: Sequence[Claim]) -> list[Any]:
             return (await super().verify(claims))[:-1]
 
@@ -369,7 +369,7 @@ async def test_too_few_results_fail_the_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1.1])
 async def test_what_is_no_score_cannot_get_in(tmp_path: Path, value: float) -> None:
     asked = batch()
-    verifier = FakeVerifier(result=lambda claim: verified(claim, value, 0.8))
+    verifier = FakePanel(result=lambda claim: verified(claim, value, 0.8))
     async with running(tmp_path, verifier, verification={"max_attempts": 1}) as system:
         await system.aggregator.record([asked])
         (state,) = await system.decided(asked)
@@ -382,7 +382,7 @@ async def test_what_is_no_score_cannot_get_in(tmp_path: Path, value: float) -> N
 @pytest.mark.parametrize("limit", [1, 3])
 async def test_verifications_at_once_are_bounded(tmp_path: Path, limit: int) -> None:
     asked = [batch(question=f"Question {n}?") for n in range(8)]
-    verifier = FakeVerifier(SCORES)
+    verifier = FakePanel(SCORES)
     verifier.hang()
     async with running(tmp_path, verifier, verification={"batches": limit}) as system:
         await system.aggregator.record(asked)
@@ -397,7 +397,7 @@ async def test_a_slow_batch_does_not_stop_the_others(tmp_path: Path) -> None:
     slow = batch(question="Slow?")
     others = [batch(question=f"Question {n}?") for n in range(4)]
 
-    class OneHangs(FakeVerifier):
+    class OneHangs(FakePanel):
         async def verify(self, claims: Sequence[Claim]) -> list[Any]:
             if claims[0].question == "Slow?":
                 await asyncio.Event().wait()
@@ -411,7 +411,7 @@ async def test_a_slow_batch_does_not_stop_the_others(tmp_path: Path) -> None:
 
 async def test_concurrent_records_share_transactions(tmp_path: Path) -> None:
     asked = [batch(question=f"Question {n}?") for n in range(200)]
-    verifier = FakeVerifier(SCORES)
+    verifier = FakePanel(SCORES)
     verifier.hang()
     async with running(tmp_path, verifier) as system:
         before = system.ledger.commits
@@ -425,7 +425,7 @@ async def test_concurrent_records_share_transactions(tmp_path: Path) -> None:
 
 async def test_record_returns_only_after_the_commit(tmp_path: Path) -> None:
     asked = batch()
-    verifier = FakeVerifier()
+    verifier = FakePanel()
     verifier.hang()
     async with running(tmp_path, verifier) as system:
         held = []
@@ -445,7 +445,7 @@ async def test_record_returns_only_after_the_commit(tmp_path: Path) -> None:
 async def test_a_failing_operation_does_not_fail_its_neighbours(tmp_path: Path) -> None:
     asked = [batch(question=f"Question {n}?") for n in range(10)]
     bad = asked[4]
-    verifier = FakeVerifier(SCORES)
+    verifier = FakePanel(SCORES)
     async with running(tmp_path, verifier) as system:
         system.ledger.poisoned.add(bad.batch_id)
         results = await asyncio.gather(
@@ -460,7 +460,7 @@ async def test_a_failing_operation_does_not_fail_its_neighbours(tmp_path: Path) 
 
 async def test_a_full_disk_refuses_new_batches_and_delays_outcomes(tmp_path: Path) -> None:
     asked = batch()
-    verifier = FakeVerifier(SCORES)
+    verifier = FakePanel(SCORES)
     verifier.hang()
     async with running(tmp_path, verifier) as system:
         await system.aggregator.record([asked])
@@ -481,7 +481,7 @@ async def test_a_loop_that_fails_starts_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = batch()
-    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+    async with running(tmp_path, FakePanel(SCORES)) as system:
         append = Dataset.append
         failures = [OSError(28, "No space left on device")] * 2
 
@@ -504,7 +504,7 @@ async def test_a_loop_that_fails_starts_over(
 
 async def test_close_seals_and_lets_the_next_one_in_at_once(tmp_path: Path) -> None:
     asked = batch()
-    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+    async with running(tmp_path, FakePanel(SCORES)) as system:
         await system.aggregator.record([asked])
         await system.decided(asked)
         with pytest.raises(LedgerError):
@@ -513,7 +513,7 @@ async def test_close_seals_and_lets_the_next_one_in_at_once(tmp_path: Path) -> N
     assert len(parts) == 2, parts
     left = sorted(p.name for p in tmp_path.glob("ledger.*"))
     assert left == ["ledger.db", "ledger.lock"], "a copy of the file is a copy of the ledger"
-    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+    async with running(tmp_path, FakePanel(SCORES)) as system:
         (state,) = await system.decided(asked)
         assert state.batch == asked
     assert sorted(p.name for p in tmp_path.rglob("*.parquet")) == parts
@@ -536,7 +536,7 @@ async def test_a_start_that_is_given_up_can_be_closed(tmp_path: Path) -> None:
     ledger.commit([lambda it: it.advance(0, {"dpo_data/missing.jsonl": 5})])
     ledger.close()
     settings = Settings(data_dir=tmp_path)
-    aggregator = Aggregator(HeldLedger(tmp_path), Dataset(tmp_path), FakeVerifier(), settings)
+    aggregator = Aggregator(HeldLedger(tmp_path), Dataset(tmp_path), FakePanel(), settings)
     starting = asyncio.create_task(aggregator.start())
     await asyncio.wait_for(entered.wait(), PATIENCE)
     starting.cancel()
@@ -548,7 +548,7 @@ async def test_a_start_that_is_given_up_can_be_closed(tmp_path: Path) -> None:
 
 async def test_a_batch_recorded_twice_has_one_outcome(tmp_path: Path) -> None:
     asked = batch()
-    async with running(tmp_path, FakeVerifier(SCORES)) as system:
+    async with running(tmp_path, FakePanel(SCORES)) as system:
         await asyncio.gather(*(system.aggregator.record([asked, asked]) for _ in range(3)))
         (first,) = await system.decided(asked)
         assert await system.aggregator.record([asked]) == [asked]
@@ -565,7 +565,7 @@ async def test_the_outcome_does_not_depend_on_the_order_of_arrival(tmp_path: Pat
     asked = [batch(question=f"Question {n}?") for n in range(6)]
     found = []
     for folder, order in (("one", asked), ("two", asked[::-1])):
-        async with running(tmp_path / folder, FakeVerifier(SCORES)) as system:
+        async with running(tmp_path / folder, FakePanel(SCORES)) as system:
             for b in order:
                 await system.aggregator.record([b])
             states = await system.decided(*asked)
@@ -581,7 +581,7 @@ async def test_stats_tell_what_happened(tmp_path: Path) -> None:
     tie = batch(("x", "y"), question="A tie?")
     waiting = batch(question="Waiting?")
     async with running(
-        tmp_path, verifier := FakeVerifier(SCORES), verification={"batches": 1}
+        tmp_path, verifier := FakePanel(SCORES), verification={"batches": 1}
     ) as system:
         await system.aggregator.record([pair])
         await system.aggregator.record([tie])
@@ -618,7 +618,7 @@ class TestDiskFloor:
         self, tmp_path: Path, disk: SimpleNamespace, free: int
     ) -> None:
         asked = batch()
-        async with running(tmp_path, FakeVerifier(SCORES), **self.SETTINGS) as system:
+        async with running(tmp_path, FakePanel(SCORES), **self.SETTINGS) as system:
             disk.free = free
             commits = system.ledger.commits
             with pytest.raises(Overloaded, match=r"ledger\.min_free_mb is 100"):
@@ -634,7 +634,7 @@ class TestDiskFloor:
 
     async def test_none_means_none(self, tmp_path: Path, disk: SimpleNamespace) -> None:
         disk.free = 0
-        async with running(tmp_path, FakeVerifier(SCORES), ledger={"min_free_mb": 0}) as system:
+        async with running(tmp_path, FakePanel(SCORES), ledger={"min_free_mb": 0}) as system:
             await system.aggregator.admit()
             await system.aggregator.record([batch()])
 
@@ -642,7 +642,7 @@ class TestDiskFloor:
         self, tmp_path: Path, disk: SimpleNamespace
     ) -> None:
         asked = batch()
-        verifier = FakeVerifier(SCORES)
+        verifier = FakePanel(SCORES)
         verifier.hang()
         publisher = FakePublisher()
         async with running(tmp_path, verifier, publisher, **self.SETTINGS) as system:
@@ -659,7 +659,7 @@ class TestDiskFloor:
     async def test_documents_that_are_stored_already_are_told(
         self, tmp_path: Path, disk: SimpleNamespace
     ) -> None:
-        async with running(tmp_path, FakeVerifier(), **self.SETTINGS) as system:
+        async with running(tmp_path, FakePanel(), **self.SETTINGS) as system:
             disk.free = 0
             await system.aggregator.ingested([DOCUMENT])
             (posted,) = await system.read(methodcaller("events", 0, 10))
@@ -670,7 +670,7 @@ class TestMirror:
     async def test_every_event_is_told_in_order(self, tmp_path: Path) -> None:
         asked = [batch(question=f"Question {n}?") for n in range(4)]
         publisher = FakePublisher()
-        async with running(tmp_path, FakeVerifier(SCORES), publisher) as system:
+        async with running(tmp_path, FakePanel(SCORES), publisher) as system:
             for one in asked:
                 await system.aggregator.record([one])
             await system.aggregator.ingested([DOCUMENT])
@@ -685,7 +685,7 @@ class TestMirror:
         asked = [batch(question=f"Question {n}?") for n in range(20)]
         publisher = FakePublisher()
         publisher.hang()
-        async with running(tmp_path, FakeVerifier(SCORES), publisher) as system:
+        async with running(tmp_path, FakePanel(SCORES), publisher) as system:
             await system.aggregator.record(asked[:1])
             await publisher.until(lambda: publisher.running == 1)
             for one in asked[1:]:
@@ -710,7 +710,7 @@ class TestMirror:
         asked = batch()
         publisher = FakePublisher()
         publisher.failures = [error] * 10_000
-        async with running(tmp_path, FakeVerifier(SCORES), publisher) as system:
+        async with running(tmp_path, FakePanel(SCORES), publisher) as system:
             await system.aggregator.record([asked])
             await system.decided(asked)
             await publisher.until(lambda: publisher.calls >= 2)
@@ -723,7 +723,7 @@ class TestMirror:
     async def test_a_defect_is_outlasted_too(self, tmp_path: Path) -> None:
         publisher = FakePublisher()
         publisher.failures = [ZeroDivisionError("a defect"), asyncio.CancelledError()]
-        async with running(tmp_path, FakeVerifier(SCORES), publisher) as system:
+        async with running(tmp_path, FakePanel(SCORES), publisher) as system:
             await system.aggregator.record([batch()])
             await system.mirrored(7)
         assert publisher.closed == 3
@@ -731,21 +731,21 @@ class TestMirror:
 
     async def test_without_one_events_wait_in_the_ledger(self, tmp_path: Path) -> None:
         asked = batch()
-        async with running(tmp_path, FakeVerifier(SCORES)) as system:
+        async with running(tmp_path, FakePanel(SCORES)) as system:
             await system.aggregator.record([asked])
             await system.decided(asked)
             assert (await system.aggregator.stats())["mirror"] is None
             assert (await system.read(methodcaller("backlog"))).pending == 7
 
         publisher = FakePublisher()
-        async with running(tmp_path, FakeVerifier(), publisher) as system:
+        async with running(tmp_path, FakePanel(), publisher) as system:
             await system.mirrored(7)
         assert [posted.seq for posted in publisher.published] == list(range(1, 8))
 
     async def test_a_restart_goes_on_from_what_is_confirmed(self, tmp_path: Path) -> None:
         one, two, three = (batch(question=f"Question {n}?") for n in range(3))
         publisher = FakePublisher()
-        async with running(tmp_path, FakeVerifier(SCORES), publisher) as system:
+        async with running(tmp_path, FakePanel(SCORES), publisher) as system:
             await system.aggregator.record([one])
             await system.mirrored(7)
             publisher.hang()
@@ -755,7 +755,7 @@ class TestMirror:
         assert (publisher.cancelled, publisher.closed) == (1, 1)
 
         again = FakePublisher()
-        async with running(tmp_path, FakeVerifier(SCORES), again) as system:
+        async with running(tmp_path, FakePanel(SCORES), again) as system:
             await system.aggregator.record([three])
             await system.mirrored(21)
         assert [posted.seq for posted in again.published] == list(range(8, 22))
@@ -799,7 +799,7 @@ class TestParquetTarget:
     @pytest.fixture
     async def system(self, tmp_path: Path, target: Target) -> AsyncIterator[System]:
         async with running(
-            tmp_path / "home", FakeVerifier(SCORES), dataset_=target, **self.SEALING
+            tmp_path / "home", FakePanel(SCORES), dataset_=target, **self.SEALING
         ) as system:
             target.changed = system.ledger.changed  # a failure is something to look at, too
             yield system
@@ -851,14 +851,14 @@ class TestParquetTarget:
         target.down = False
         home = tmp_path / "home"
         with pytest.raises(Unavailable):
-            async with running(home, FakeVerifier(SCORES), dataset_=target) as system:
+            async with running(home, FakePanel(SCORES), dataset_=target) as system:
                 await system.aggregator.record(self.ASKED)
                 await system.decided(*self.ASKED)
                 await system.projected(3)
                 target.down = True
         assert len(system.lines("dpo_data")) == 3
         target.down = False
-        async with running(home, FakeVerifier(SCORES), dataset_=target) as system:
+        async with running(home, FakePanel(SCORES), dataset_=target) as system:
             await system.sealed(3)
         assert self.in_parts(tmp_path) == sorted(str(one.batch_id) for one in self.ASKED)
 
@@ -880,7 +880,7 @@ class TestRetention:
         states = self.old(tmp_path)
         files = Folder(tmp_path).files()
         asked = batch(question="New?")
-        async with running(tmp_path, FakeVerifier(SCORES), **self.KEEP_A_DAY) as system:
+        async with running(tmp_path, FakePanel(SCORES), **self.KEEP_A_DAY) as system:
             await system.until(methodcaller("mark", "swept"), lambda seq: seq == 3)
             for state in states:
                 with pytest.raises(NotFound, match="past retention"):
@@ -896,7 +896,7 @@ class TestRetention:
     async def test_by_default_all_is_kept(self, tmp_path: Path) -> None:
         (first, *_) = self.old(tmp_path)
         asked = batch(question="New?")
-        async with running(tmp_path, FakeVerifier(SCORES)) as system:
+        async with running(tmp_path, FakePanel(SCORES)) as system:
             await system.aggregator.record([asked])
             await system.decided(asked)
             await system.projected(4)
@@ -907,7 +907,7 @@ class TestRetention:
         publisher = FakePublisher()
         publisher.hang()
         asked = batch(question="New?")
-        async with running(tmp_path, FakeVerifier(SCORES), publisher, **self.KEEP_A_DAY) as system:
+        async with running(tmp_path, FakePanel(SCORES), publisher, **self.KEEP_A_DAY) as system:
             await publisher.until(lambda: publisher.running == 1)
             await system.aggregator.record([asked])
             await system.decided(asked)

@@ -20,7 +20,7 @@ from rlvr_ray.ports import BatchState
 from rlvr_ray.settings import Settings, load
 from tests.broker import Broker
 from tests.builders import batch
-from tests.fakes import FakeVerifier
+from tests.fakes import FakePanel
 
 PATIENCE = 30.0
 JUDGE = {
@@ -45,7 +45,7 @@ def settings(tmp_path: Path, broker: Broker, exchange_name: str) -> Settings:
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Aggregator]:
-    internal = FakeVerifier()
+    internal = FakePanel()
     inbox = Verifications(settings.mirror)
     aggregator = Aggregator(
         Ledger(settings.data_dir),

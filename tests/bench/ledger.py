@@ -28,7 +28,7 @@ from rlvr_ray.core.records import Batch
 from rlvr_ray.settings import load
 from rlvr_ray.tasks import smooth
 from tests.builders import DECIDED, batch, context, verification
-from tests.fakes import FakeVerifier
+from tests.fakes import FakePanel
 
 PASSAGE = "Ray Serve is a scalable model serving library for building online inference APIs. " * 8
 
@@ -65,7 +65,7 @@ async def acknowledged(folder: Path, asked: list[Batch], callers: int) -> tuple[
         return commit(operations)
 
     ledger.commit = counted  # type: ignore[method-assign]
-    aggregator = Aggregator(ledger, Dataset(folder), FakeVerifier(), load(data_dir=folder))
+    aggregator = Aggregator(ledger, Dataset(folder), FakePanel(), load(data_dir=folder))
     waiting = iter(asked)
 
     async def caller() -> None:
@@ -99,7 +99,7 @@ def raw(folder: Path, asked: list[Batch], groups: list[int]) -> float:
 async def latencies(folder: Path, asked: list[Batch], rate: float) -> list[float]:
     """Milliseconds from asking for an acknowledgement to having it, at a fixed rate."""
     settings = load(data_dir=folder, verification={"batches": 8})
-    aggregator = Aggregator(Ledger(folder), Dataset(folder), FakeVerifier(), settings)
+    aggregator = Aggregator(Ledger(folder), Dataset(folder), FakePanel(), settings)
     await aggregator.start()
     smooth()  # as the actor does
     took: list[float] = []

@@ -31,7 +31,7 @@ from rlvr_ray.tasks import smooth
 from tests.bench.ledger import batches
 from tests.broker import Broker
 from tests.builders import DECIDED, verification
-from tests.fakes import FakeGenerator, FakeRetriever, FakeVerifier
+from tests.fakes import FakeGenerator, FakeRetriever, FakePanel
 
 WINDOW_S = 6.0
 #: Asks a second, while the broker is there and while it is not.
@@ -81,7 +81,7 @@ async def paired(folder: Path, broker: Broker, rounds: int) -> None:
     publisher = RabbitMQ(settings.mirror)
     await publisher.open()
     await listen(broker, settings.mirror.exchange)
-    aggregator = Aggregator(Ledger(folder), Dataset(folder), FakeVerifier(), settings, publisher)
+    aggregator = Aggregator(Ledger(folder), Dataset(folder), FakePanel(), settings, publisher)
     await aggregator.start()
     smooth()
     pipeline = Pipeline(FakeRetriever(), FakeGenerator(), aggregator, 128)
@@ -123,7 +123,7 @@ async def drain(folder: Path, broker: Broker, events: int) -> None:
     publisher = RabbitMQ(settings.mirror)
     await publisher.open()
     await listen(broker, settings.mirror.exchange)
-    aggregator = Aggregator(ledger, Dataset(folder), FakeVerifier(), settings, publisher)
+    aggregator = Aggregator(ledger, Dataset(folder), FakePanel(), settings, publisher)
     total = ledger.backlog().pending
     # The mirror alone, as after an outage: the files are up to date by then.
     mirror = aggregator._mirror

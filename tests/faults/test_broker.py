@@ -21,7 +21,7 @@ from rlvr_ray.core.events import Event
 from rlvr_ray.settings import load
 from tests.broker import Broker
 from tests.builders import batch
-from tests.fakes import FakeVerifier
+from tests.fakes import FakePanel
 from tests.faults.harness import Figures
 
 #: Seconds for what must come about in the end.
@@ -74,7 +74,7 @@ async def mirrored(folder: Path, broker: Broker, exchange: str) -> AsyncIterator
         mirror={"url": broker.url, "exchange": exchange, "timeout_s": 3},
         verification={"batches": 8},
     )
-    verifier = FakeVerifier({"a": 0.9, "b": 0.8, "c": 0.4})
+    verifier = FakePanel({"a": 0.9, "b": 0.8, "c": 0.4})
     publisher = RabbitMQ(settings.mirror)
     aggregator = Aggregator(Ledger(folder), Dataset(folder), verifier, settings, publisher)
     await aggregator.start()

@@ -7,7 +7,7 @@ from rlvr_ray.core.records import Batch, Kind
 from rlvr_ray.errors import JudgeError
 from rlvr_ray.ports import Claim
 from tests.builders import batch
-from tests.fakes import FakeVerifier, Verdict, verified
+from tests.fakes import FakePanel, Verdict, verified
 
 #: An answer's first word is what the judge thinks of it; other words have no score.
 SCORES = {"good": 0.9, "fair": 0.88, "poor": 0.5, "bad": 0.2}
@@ -49,5 +49,5 @@ def verdict(claim: Claim) -> Verdict:
     return verified(claim, SCORES[word], SCORES[word])
 
 
-def verifier() -> FakeVerifier:
-    return FakeVerifier(result=verdict)
+def verifier() -> FakePanel:
+    return FakePanel(result=verdict)
