@@ -283,6 +283,37 @@ def doctor(data_dir: DataDir = None, set_: Set = None, as_json: Json = False) ->
         raise typer.Exit(1)
 
 
+@app.command()
+@_exit_codes
+def judge_report(
+    data: Annotated[Path, typer.Argument(help="JSONL: pairs, or labelled answers.")],
+    repeats: Annotated[int, typer.Option(min=1, help="Judge all so often; 2 show its noise.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
+    at_once: Annotated[int, typer.Option(min=1, help="Rows judged at a time.")] = 4,
+    output: Annotated[
+        Path, typer.Option("--out", help="A folder, or how the files' names begin.")
+    ] = Path(),
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Have the judge judge labelled answers: figures here, in a JSON file and in a picture."""
+    from rlvr_ray import judging, labelled, report
+
+    settings = _settings(None, None, set_)
+    rows = labelled.read(data, limit)
+    files = report.Files.at(output)
+    with _terminable():
+        result = report.run(
+            settings, judging.local_panel, rows, err, repeats=repeats, at_once=at_once
+        )
+    if as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
+    else:
+        out.print(views.judge_report(result))
+    report.write(result, files)
+    err.print(f"{files.json}\n{files.picture}", markup=False, soft_wrap=True)
+
+
 @events.command()
 @_exit_codes
 def replay(

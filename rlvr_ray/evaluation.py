@@ -6,7 +6,7 @@ docs/calibration.md explains.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from math import fsum
@@ -101,9 +101,8 @@ def key_figures(result: Mapping[str, Any]) -> list[list[str]]:
     columns = {"score": result["panel"]}
     if len(result["verifiers"]) > 1:
         columns |= result["verifiers"]
-    values = [_texts(column, result) for column in columns.values()]
-    rows = [[name, *(value[name] for value in values)] for name in values[0]]
-    return [["", *columns], *(row for row in rows if any(row[1:]))]
+    rows = _rows(result, list(columns.values()))
+    return [["", *columns], *([name, *map(text, columns.values())] for name, text in rows)]
 
 
 # The figures.
@@ -278,41 +277,66 @@ def _rounded(value: Any) -> Any:
     return round(value, DIGITS) if isinstance(value, float) else value
 
 
-def _texts(figures: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, str]:
-    """One column of ``key_figures``; a row that does not apply is empty."""
-    is_pairs = result["data"]["kind"] == Kind.PAIRS
-    pairs, matched = figures["pairs"], figures["length_matched"]
-    unscored, cost, agreement = figures["unscored"], figures["cost"], figures["agreement"]
-    texts = {
-        "answers with a score": f"{figures['scored']:,} of {result['data']['answers']:,}",
-        "pair accuracy": is_pairs and f"{_number(pairs['accuracy'])} of {pairs['count']:,}",
-        "   ties in it": is_pairs and f"{pairs['ties']:,}",
-        "   like length only": is_pairs
-        and f"{_number(matched['accuracy'])} of {matched['count']:,}",
-        "ROC AUC": _number(figures["roc_auc"]),
-    }
-    for metric in _METRICS:
-        alone = figures["metrics"][metric]
-        value = alone["pairs"]["accuracy"] if is_pairs else alone["roc_auc"]
-        texts[f"   {metric} alone"] = alone["scored"] and _number(value)
-    texts |= {
-        "calibration error (ECE)": _number(figures["expected_calibration_error"]),
-        "judgements without a score": f"{unscored['share']:.1%}",
-    }
+def _rows(
+    result: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, Callable[[Mapping[str, Any]], str]]]:
+    """Names of the rows of ``key_figures``, and what makes their texts from a column's figures."""
+    data, panel = result["data"], columns[0]
+    is_pairs = data["kind"] == Kind.PAIRS
+
+    def accuracy(pairs: Mapping[str, Any]) -> str:
+        return f"{_number(pairs['accuracy'])} of {pairs['count']:,}"
+
+    def alone(metric: str) -> Callable[[Mapping[str, Any]], str]:
+        def text(figures: Mapping[str, Any]) -> str:
+            order = figures["metrics"][metric]
+            return _number(order["pairs"]["accuracy"] if is_pairs else order["roc_auc"])
+
+        return text
+
+    def agreement(key: str, show: Callable[[float | None], str]) -> Callable[[Any], str]:
+        return lambda f: show(f["agreement"][key] if f["agreement"] else None)
+
+    metrics = [
+        (f"   {metric} alone", alone(metric))
+        for metric in _METRICS
+        if any(all(f["metrics"][name]["scored"] for name in _METRICS) for f in columns)
+    ]
+    rows: list[tuple[str, Callable[[Mapping[str, Any]], str]]] = [
+        ("answers with a score", lambda f: f"{f['scored']:,} of {data['answers']:,}")
+    ]
+    if is_pairs:
+        shorter = _number(data["shorter_is_right"])
+        rows += [
+            ("pair accuracy", lambda f: accuracy(f["pairs"])),
+            *metrics,
+            ("   like length only", lambda f: accuracy(f["length_matched"])),
+            ("   always the shorter one", lambda f: shorter if f is panel else ""),
+            ("   ties", lambda f: f"{f['pairs']['ties']:,}"),
+        ]
+    rows.append(("ROC AUC", lambda f: _number(f["roc_auc"])))
+    if not is_pairs:
+        rows += metrics
+    rows += [
+        ("calibration error (ECE)", lambda f: _number(f["expected_calibration_error"])),
+        ("judgements without a score", lambda f: _share(f["unscored"]["share"])),
+    ]
     if result["repeats"] > 1:
-        texts |= {
-            "repeats: mean difference": agreement and _number(agreement["mean_difference"]),
-            "   same score": agreement and f"{agreement['same_score']:.1%}",
-            "   same order": agreement and _share(agreement["same_order"]),
-            "   correlation": agreement and _number(agreement["correlation"]),
-        }
-    texts |= {
-        "prompt tokens an answer": _count(cost["prompt_tokens"]),
-        "   of them cached": _count(cost["cached_prompt_tokens"]),
-        "generated tokens an answer": _count(cost["generated_tokens"]),
-        "seconds an answer": _number(cost["seconds"]),
-    }
-    return {name: text or "" for name, text in texts.items()}
+        rows += [
+            ("repeats: mean difference", agreement("mean_difference", _number)),
+            ("   same score", agreement("same_score", _share)),
+            *([("   same order", agreement("same_order", _share))] if is_pairs else []),
+            ("   correlation", agreement("correlation", _number)),
+        ]
+    seconds = f"{result['wall_seconds']:,.1f}"
+    return [
+        *rows,
+        ("prompt tokens an answer", lambda f: _count(f["cost"]["prompt_tokens"])),
+        ("   of them cached", lambda f: _count(f["cost"]["cached_prompt_tokens"])),
+        ("generated tokens an answer", lambda f: _count(f["cost"]["generated_tokens"])),
+        ("seconds an answer", lambda f: _number(f["cost"]["seconds"])),
+        ("seconds of the whole run", lambda f: seconds if f is panel else ""),
+    ]
 
 
 def _number(value: float | None) -> str:
@@ -320,7 +344,7 @@ def _number(value: float | None) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
+    return "–" if value is None else f"{value:.1%}"
 
 
 def _count(value: float | None) -> str:

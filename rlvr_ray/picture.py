@@ -32,13 +32,15 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure = Figure(figsize=(width, _HEIGHT), dpi=130, facecolor="white")
         FigureCanvasAgg(figure)
-        left, right = 0.7 / width, _PLOTS / width
-        top = figure.add_axes((left, 0.54, right - left - 0.55 / width, 0.34))
-        bottom = figure.add_axes((left, 0.08, right - left - 0.55 / width, 0.34))
-        side = figure.add_axes((right + 0.25 / width, 0.08, 1 - right - 0.5 / width, 0.80))
+        left, across = 0.75 / width, (_PLOTS - 1.2) / width
+        curve = figure.add_axes((left, 0.535, across, 0.335))
+        counts = figure.add_axes((left, 0.455, across, 0.07), sharex=curve)
+        bars = figure.add_axes((left, 0.075, across, 0.285))
+        beside = (_PLOTS + 0.1) / width
+        side = figure.add_axes((beside, 0.075, 1 - beside - 0.35 / width, 0.825))
         _title(figure, result, left)
-        _reliability(top, result)
-        _histograms(bottom, result)
+        _reliability(curve, counts, result)
+        _histograms(bars, result)
         _table(side, table)
         figure.savefig(path, format="png")
 
@@ -46,54 +48,30 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
 def _title(figure: Any, result: Mapping[str, Any], left: float) -> None:
     data = result["data"]
     what = f"{data['pairs']:,} pairs" if data["pairs"] else f"{data['answers']:,} labelled answers"
-    repeats = f", judged {result['repeats']} times" if result["repeats"] > 1 else ""
-    names = ", ".join(result["verifiers"])
+    repeats = f"judged {result['repeats']} times  ·  " if result["repeats"] > 1 else ""
     figure.text(
         left,
-        0.95,
-        f"How good is the judge?  {_short(data['file'], 50)}: {what}{repeats}",
-        fontsize=14,
+        0.955,
+        f"How good is the judge?  {_short(data['file'], 36)}: {what}",
+        fontsize=13,
         weight="bold",
         color=_INK,
         parse_math=False,
     )
     figure.text(
         left,
-        0.92,
-        f"{_short(names, 60)}  ·  data sha256 {data['sha256'][:12]}  ·  "
-        f"{result['created_at'][:16].replace('T', ' ')} UTC",
+        0.925,
+        f"{_short(', '.join(result['verifiers']), 60)}  ·  {repeats}"
+        f"data sha256 {data['sha256'][:12]}  ·  {result['created_at'][:16].replace('T', ' ')} UTC",
         fontsize=9,
         color="#666666",
         parse_math=False,
     )
 
 
-def _reliability(axes: Any, result: Mapping[str, Any]) -> None:
+def _reliability(axes: Any, below: Any, result: Mapping[str, Any]) -> None:
+    """The curve and, below it, how many answers each of its points stands for."""
     bins = result["panel"]["reliability"]
-    counts = axes.twinx()
-    counts.bar(
-        [(held["low"] + held["high"]) / 2 for held in bins],
-        [held["count"] for held in bins],
-        width=0.094,
-        color=_FAINT,
-    )
-    most = max(held["count"] for held in bins) or 1
-    counts.set_ylim(0, most * 3)  # the bars keep to the lower third, below the curve's business
-    counts.set_yticks([])
-    for held in bins:
-        if held["count"]:
-            middle = (held["low"] + held["high"]) / 2
-            counts.annotate(
-                f"{held['count']:,}",
-                (middle, held["count"]),
-                xytext=(0, 2),
-                textcoords="offset points",
-                ha="center",
-                fontsize=7,
-                color="#888888",
-            )
-    axes.set_zorder(counts.get_zorder() + 1)
-    axes.patch.set_visible(False)
     axes.plot([0, 1], [0, 1], ls="--", lw=1, color="#999999", label="perfect")
     _curve(axes, bins, _RIGHT, "score", 2.2)
     if len(result["verifiers"]) > 1:
@@ -101,9 +79,21 @@ def _reliability(axes: Any, result: Mapping[str, Any]) -> None:
         for (name, figures), colour in shown:
             _curve(axes, figures["reliability"], colour, _short(name, 20), 1.2)
     axes.legend(loc="upper left", fontsize=8, frameon=False)
-    _style(axes, "Reliability: of answers with such a score, how many are right?", "mean score")
-    axes.set_ylabel("share of right answers (bars: answers)")
+    _style(axes, "Reliability: how many of the answers with such a score are right?")
+    axes.set_ylabel("share of right answers")
     axes.set_ylim(-0.03, 1.05)
+    axes.tick_params(labelbottom=False)
+
+    middles = [(held["low"] + held["high"]) / 2 for held in bins]
+    bars = below.bar(middles, [held["count"] for held in bins], width=0.09, color=_FAINT)
+    numbers = [f"{held['count']:,}" if held["count"] else "" for held in bins]
+    below.bar_label(bars, numbers, fontsize=7, padding=1, color="#666666")
+    below.set_ylim(0, 1.45 * max(1, *(held["count"] for held in bins)))
+    below.set_yticks([])
+    _style(below)
+    below.spines["left"].set_visible(False)
+    below.set_ylabel("answers")
+    below.set_xlabel("mean score")
 
 
 def _curve(axes: Any, bins: Any, colour: str, label: str, width: float) -> None:
@@ -127,29 +117,31 @@ def _histograms(axes: Any, result: Mapping[str, Any]) -> None:
         axes.hist(scores, **style, alpha=0.35, label=f"{label} answers ({len(scores):,})")
         axes.hist(scores, **style, histtype="step", lw=1.4)
     axes.legend(loc="upper center", fontsize=8, frameon=False)
-    _style(axes, "Scores of right and of wrong answers", "score")
+    _style(axes, "Scores of right and of wrong answers")
+    axes.set_xlabel("score")
     axes.set_ylabel("answers")
     axes.yaxis.get_major_locator().set_params(integer=True)
 
 
-def _style(axes: Any, title: str, xlabel: str) -> None:
+def _style(axes: Any, title: str = "") -> None:
     axes.set_title(title, fontsize=10.5, loc="left", color=_INK)
-    axes.set_xlabel(xlabel)
     axes.set_xlim(-0.02, 1.02)
     axes.grid(visible=True, color="#eeeeee", lw=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.tick_params(labelsize=8)
+    axes.xaxis.label.set_size(9)
+    axes.yaxis.label.set_size(9)
 
 
 def _table(axes: Any, table: list[list[str]]) -> None:
     axes.set_axis_off()
-    axes.set_xlim(0, 1)
+    axes.set_xlim(-0.02, 1.02)  # a margin around the shaded rows' texts
     axes.set_ylim(0, 1)
     columns = len(table[0]) - 1
     share = _COLUMN / (_NAMES + _COLUMN * columns)
-    step = min(1 / len(table), 0.055)
+    step = min(1 / len(table), 0.052)
     for number, row in enumerate(table):
         y = 1 - step * (number + 0.5)
         if number % 2 == 0 and number:

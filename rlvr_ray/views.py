@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rlvr_ray.evaluation import key_figures
 from rlvr_ray.settings import Settings
 
 if TYPE_CHECKING:
@@ -143,6 +144,22 @@ def checks(found: Sequence["Check"]) -> RenderableType:
     for check in found:
         table.add_row(Text(check.state, styles[check.state]), check.name, Text(check.detail))
     return table
+
+
+def judge_report(result: Mapping[str, Any]) -> RenderableType:
+    """The judge's key figures, and why answers have no score."""
+    head, *rows = key_figures(result)
+    table = Table(head[0], box=None)
+    for name in head[1:]:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    missing = result["panel"]["unscored"]
+    reasons = [
+        Text(f"{entry['count']:,} without a score: {entry['reason']}", "yellow")
+        for entry in missing["reasons"]
+    ]
+    return Group(table, *reasons)
 
 
 def _number(value: float | None) -> str:
