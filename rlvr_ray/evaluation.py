@@ -98,11 +98,23 @@ def key_figures(result: Mapping[str, Any]) -> list[list[str]]:
 
     It has a column for the score and, where there are several verifiers, one for each of them.
     """
-    columns = {"score": result["panel"]}
-    if len(result["verifiers"]) > 1:
-        columns |= result["verifiers"]
+    columns = {"score": result["panel"], **side_by_side(result)}
     rows = _rows(result, list(columns.values()))
     return [["", *columns], *([name, *map(text, columns.values())] for name, text in rows)]
+
+
+def side_by_side(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of those verifiers that are worth comparing: none where there is only one.
+
+    What the panel decides by itself, such as an abstention, is no verifier's.
+    """
+    asked = {verifier["name"] for verifier in result["settings"]["verification"]["verifiers"]}
+    found = {
+        name: figures
+        for name, figures in result["verifiers"].items()
+        if name in asked or figures["weight"] == 0
+    }
+    return found if len(found) > 1 else {}
 
 
 # The figures.
@@ -187,8 +199,7 @@ def _unscored(results: Sequence[Verification | JudgeError], name: str | None) ->
     examples: dict[str, str] = {}
     for result in results:
         if _part(result, name) is None:
-            text = str(result) if isinstance(result, JudgeError) else "it had nothing to go by"
-            text = " ".join(text.split())
+            text = " ".join(_why(result).split())
             text = text if len(text) <= REASON_CHARS else f"{text[:REASON_CHARS]} …"
             alike = _NUMBER.sub("0", text)
             examples.setdefault(alike, text)
@@ -203,6 +214,12 @@ def _unscored(results: Sequence[Verification | JudgeError], name: str | None) ->
             for alike, times in reasons.most_common(NUM_REASONS)
         ],
     }
+
+
+def _why(result: Verification | JudgeError) -> str:
+    if isinstance(result, JudgeError):
+        return str(result)
+    return f"it gave no score, but {', '.join(a.verifier for a in result.assessments)} did"
 
 
 def _cost(parts: Sequence[Part]) -> Result:

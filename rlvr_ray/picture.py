@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlvr_ray.evaluation import key_figures
+from rlvr_ray.evaluation import key_figures, side_by_side
 
 #: Colours that people with any colour vision tell apart (Okabe and Ito's).
 _INK, _FAINT = "#222222", "#d9d9d9"
@@ -48,6 +48,7 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
 def _title(figure: Any, result: Mapping[str, Any], left: float) -> None:
     data = result["data"]
     what = f"{data['pairs']:,} pairs" if data["pairs"] else f"{data['answers']:,} labelled answers"
+    names = ", ".join(v["name"] for v in result["settings"]["verification"]["verifiers"])
     repeats = f"judged {result['repeats']} times  ·  " if result["repeats"] > 1 else ""
     figure.text(
         left,
@@ -61,7 +62,7 @@ def _title(figure: Any, result: Mapping[str, Any], left: float) -> None:
     figure.text(
         left,
         0.925,
-        f"{_short(', '.join(result['verifiers']), 60)}  ·  {repeats}"
+        f"{_short(names, 60)}  ·  {repeats}"
         f"data sha256 {data['sha256'][:12]}  ·  {result['created_at'][:16].replace('T', ' ')} UTC",
         fontsize=9,
         color="#666666",
@@ -74,10 +75,8 @@ def _reliability(axes: Any, below: Any, result: Mapping[str, Any]) -> None:
     bins = result["panel"]["reliability"]
     axes.plot([0, 1], [0, 1], ls="--", lw=1, color="#999999", label="perfect")
     _curve(axes, bins, _RIGHT, "score", 2.2)
-    if len(result["verifiers"]) > 1:
-        shown = zip(result["verifiers"].items(), _OTHERS, strict=False)
-        for (name, figures), colour in shown:
-            _curve(axes, figures["reliability"], colour, _short(name, 20), 1.2)
+    for (name, figures), colour in zip(side_by_side(result).items(), _OTHERS, strict=False):
+        _curve(axes, figures["reliability"], colour, _short(name, 20), 1.2)
     axes.legend(loc="upper left", fontsize=8, frameon=False)
     _style(axes, "Reliability: how many of the answers with such a score are right?")
     axes.set_ylabel("share of right answers")
