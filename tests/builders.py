@@ -76,8 +76,10 @@ def batch(
     return Batch(**fields | changes)
 
 
-def assessment(faithfulness: float = 0.8, relevancy: float = 0.8, **changes: Any) -> Assessment:
-    """Of a verifier that has both metrics; another ``score`` than their mean if that is given."""
+def assessment(
+    faithfulness: float | None = 0.8, relevancy: float | None = 0.8, **changes: Any
+) -> Assessment:
+    """Of a judge; its score is the mean of the metrics that it has, unless ``score`` is given."""
     fields: dict[str, Any] = {
         "verifier": "grounded",
         "faithfulness": faithfulness,
@@ -96,18 +98,23 @@ def assessment(faithfulness: float = 0.8, relevancy: float = 0.8, **changes: Any
         "duration_ms": 1200,
     }
     if "score" not in changes:
-        fields["score"] = mean(faithfulness, relevancy)
+        metrics = [value for value in (faithfulness, relevancy) if value is not None]
+        fields["score"] = mean(metrics[0], metrics[-1])
     return Assessment(**fields | changes)
 
 
 def plain_assessment(score: float, verifier: str = "exact", **changes: Any) -> Assessment:
     """Of a verifier that has a score and nothing else."""
     judge = Judge(faithfulness="", relevancy="", model="", embedder="", version=f"{verifier}-1")
-    return Assessment(**{"score": score, "verifier": verifier, "judge": judge} | changes)
+    fields: dict[str, Any] = {"score": score, "verifier": verifier, "judge": judge}
+    return Assessment(**fields | changes)
 
 
 def verification(
-    candidate: Candidate, faithfulness: float = 0.8, relevancy: float = 0.8, **changes: Any
+    candidate: Candidate,
+    faithfulness: float | None = 0.8,
+    relevancy: float | None = 0.8,
+    **changes: Any,
 ) -> Verification:
     """Of one assessment, to which changes go that are not the verification's own."""
     fields: dict[str, Any] = {

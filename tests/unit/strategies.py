@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import PairingRule
 from rlvr_ray.core.records import (
+    Assessment,
     Batch,
     Candidate,
     Context,
@@ -29,7 +30,7 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 scores = st.floats(0, 1)
 #: Scores on the grid of six decimals, as whole millionths.
 millionths = st.integers(0, MILLION)
-counts = st.integers(0, 2**53)
+counts = st.integers(0, 2**53 - 1)
 zones = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))
 times = st.datetimes(datetime(1970, 1, 1), datetime(2199, 12, 31), timezones=zones)
 
@@ -42,17 +43,35 @@ contexts = st.builds(
 )
 statements = st.builds(Statement, text=texts, verdict=scores, reason=texts)
 judges = st.builds(
-    Judge, faithfulness=texts, relevancy=texts, model=texts, embedder=texts, version=texts
+    Judge,
+    faithfulness=texts,
+    relevancy=texts,
+    model=texts,
+    embedder=texts,
+    version=texts,
+    engine=texts,
+)
+weights = st.sampled_from([0.0, 1.0, 2.0]) | st.floats(0.001, 1000)
+assessments = st.builds(
+    Assessment,
+    score=scores,
+    judge=judges,
+    verifier=texts,
+    weight=weights,
+    faithfulness=st.none() | scores,
+    relevancy=st.none() | scores,
+    detail=texts,
+    statements=st.lists(statements, max_size=3).map(tuple),
+    reverse_questions=st.lists(texts, max_size=3).map(tuple),
+    usage=usages,
+    duration_ms=counts,
 )
 verifications = st.builds(
     Verification,
     answer_event_id=st.uuids(),
-    faithfulness=scores,
-    relevancy=scores,
-    judge=judges,
-    statements=st.lists(statements, max_size=3).map(tuple),
-    reverse_questions=st.lists(texts, max_size=3).map(tuple),
-    usage=usages,
+    assessments=st.lists(assessments, min_size=1, max_size=3)
+    .map(tuple)
+    .filter(lambda found: any(assessment.weight for assessment in found)),
     duration_ms=counts,
     completed_at=times,
 )
@@ -98,6 +117,7 @@ def batches(draw: Any, answers: st.SearchStrategy[str] = texts, max_size: int = 
         candidates=candidates,
         prompt_version=draw(texts),
         created_at=draw(times),
+        references=tuple(draw(st.lists(texts, max_size=2))),
     )
 
 

@@ -23,6 +23,7 @@ PAIR = decide(
     DECIDED,
 )
 RECORDS = (BATCH, verification(FIRST), failed(FIRST), PAIR, context())
+ONE = ("assessments", 0)  #: the place of an assessment in a verification
 each_record = pytest.mark.parametrize("record", RECORDS, ids=lambda r: type(r).__name__)
 
 
@@ -107,7 +108,7 @@ def test_torn_and_doubled_records_are_refused(record: Any) -> None:
 
 @each_record
 def test_no_field_may_be_missing(record: Any) -> None:
-    optional = {"detail"}  # has a default
+    optional = {"detail", "references"}  # have defaults
     for name in json.loads(codec.dumps(record)):
         data = json.loads(codec.dumps(record))
         del data[name]
@@ -127,9 +128,11 @@ def test_a_record_of_another_kind_is_refused(kind: type) -> None:
 FLOATS: list[tuple[Any, tuple[str | int, ...]]] = [
     (BATCH, ("contexts", 0, "score")),
     (BATCH, ("candidates", 1, "temperature")),
-    (verification(FIRST), ("faithfulness",)),
-    (verification(FIRST), ("relevancy",)),
-    (verification(FIRST), ("statements", 0, "verdict")),
+    (verification(FIRST), (*ONE, "score")),
+    (verification(FIRST), (*ONE, "weight")),
+    (verification(FIRST), (*ONE, "faithfulness")),
+    (verification(FIRST), (*ONE, "relevancy")),
+    (verification(FIRST), (*ONE, "statements", 0, "verdict")),
     (PAIR, ("chosen_score",)),
     (PAIR, ("rejected_score",)),
 ]
@@ -158,8 +161,14 @@ def test_nan_and_infinities_are_refused(
         pytest.param(BATCH, ("candidates", 0, "index"), "first", id="no index"),
         pytest.param(BATCH, ("candidates", 0, "usage"), None, id="no usage"),
         pytest.param(BATCH, ("contexts", 0, "metadata"), {"a": [1]}, id="deep metadata"),
-        pytest.param(verification(FIRST), ("faithfulness",), 1.1, id="score above 1"),
-        pytest.param(verification(FIRST), ("relevancy",), None, id="no score"),
+        pytest.param(verification(FIRST), (*ONE, "score"), 1.1, id="score above 1"),
+        pytest.param(verification(FIRST), (*ONE, "score"), None, id="no score"),
+        pytest.param(verification(FIRST), (*ONE, "faithfulness"), -0.1, id="metric below 0"),
+        pytest.param(verification(FIRST), (*ONE, "weight"), -1, id="weight below 0"),
+        pytest.param(verification(FIRST), (*ONE, "weight"), 0, id="none that counts"),
+        pytest.param(verification(FIRST), (*ONE, "judge"), None, id="no judge"),
+        pytest.param(verification(FIRST), ("assessments",), [], id="no assessment"),
+        pytest.param(BATCH, ("references",), ["a\0"], id="NUL in a reference"),
         pytest.param(PAIR, ("chosen_score",), PAIR.rejected_score, id="pair without margin"),
         pytest.param(PAIR, ("reason",), "mood", id="unknown reason"),
     ],
@@ -184,13 +193,38 @@ def test_unknown_fields_deep_inside_are_refused() -> None:
     assert codec.loads(Batch, text)
     with pytest.raises(ValueError, match="surprise"):
         codec.loads(Batch, text.replace('"prompt_tokens": 1', '"prompt_tokens": 1, "surprise": 1'))
+    text = codec.dumps(verification(FIRST))
+    for place in ('"verifier":"grounded"', '"engine":"test-engine"', '"verdict":1.0'):
+        assert place in text
+        with pytest.raises(ValueError, match="surprise"):
+            codec.loads(Verification, text.replace(place, f'{place},"surprise":1'))
+
+
+def test_metrics_that_nobody_measured_survive() -> None:
+    found = verification(FIRST, None, None, score=0.25)
+    read = codec.loads(Verification, codec.dumps(found))
+    assert read == found
+    assert (read.faithfulness, read.relevancy) == (None, None)
+
+
+def test_a_batch_of_before_there_were_references_is_read() -> None:
+    data = json.loads(codec.dumps(BATCH))
+    assert data.pop("references") == []
+    assert codec.loads(Batch, json.dumps(data)) == BATCH
+
+
+def test_references_survive_in_their_order() -> None:
+    asked = batch(references=("b", "a", "a\u2028ü"))
+    assert codec.loads(Batch, codec.dumps(asked)).references == ("b", "a", "a\u2028ü")
 
 
 @pytest.mark.parametrize(
     ("record", "path", "value"),
     [
-        pytest.param(verification(FIRST), ("faithfulness",), "0.5", id="score as text"),
-        pytest.param(verification(FIRST), ("relevancy",), True, id="score as truth"),
+        pytest.param(verification(FIRST), (*ONE, "score"), "0.5", id="score as text"),
+        pytest.param(verification(FIRST), (*ONE, "faithfulness"), "0.5", id="metric as text"),
+        pytest.param(verification(FIRST), (*ONE, "relevancy"), True, id="metric as truth"),
+        pytest.param(BATCH, ("references",), "the answer", id="one text as references"),
         pytest.param(verification(FIRST), ("duration_ms",), "12", id="count as text"),
         pytest.param(BATCH, ("created_at",), 1_773_480_413, id="time as number"),
     ],

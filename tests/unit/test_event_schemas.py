@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 from uuid import UUID, uuid4
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,14 +17,16 @@ from rlvr_ray.consumer import Received, validate, verification_completed, verifi
 from rlvr_ray.core import events, ids
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import Batch, Reason
+from rlvr_ray.core.scoring import confidence, mean
 from rlvr_ray.errors import InputError
-from tests.builders import DECIDED, batch, failed, verification
+from tests.builders import DECIDED, batch, failed, plain_assessment, verification
 from tests.unit.strategies import batches, failures, rules, texts, times, verifications
 
 SCHEMA = json.loads((resources.files("rlvr_ray") / "schemas" / "events.json").read_text("utf-8"))
 TYPES = SCHEMA["properties"]["event_type"]["enum"]
 
 Body = dict[str, Any]
+Path = tuple[str | int, ...]
 
 
 def told(batch: Batch, results: Mapping[UUID, Result], rule: PairingRule) -> list[Body]:
@@ -50,7 +52,7 @@ def ingested(**fields: Any) -> Body:
 
 def examples() -> dict[str, Body]:
     """One event of each type."""
-    scored = batch(["Ray is a fish.", "Ray scales Python.", "Ray is nice."])
+    scored = batch(["Ray is a fish.", "Ray scales Python.", "Ray is nice."], references=("It?",))
     first, second, third = scored.candidates
     results: dict[UUID, Result] = {
         first.event_id: verification(first, 0.1, 0.2),
@@ -116,6 +118,19 @@ def test_every_document_tells_a_valid_event(
     )
 
 
+def test_metrics_that_nobody_measured_may_be_null() -> None:
+    scored = batch(["a", "b"])
+    results: dict[UUID, Result] = {
+        c.event_id: verification(c, assessments=(plain_assessment(1.0 - c.index),))
+        for c in scored.candidates
+    }
+    bodies = told(scored, results, PairingRule())
+    for body in bodies:
+        validate(body)
+    assert bodies[2]["faithfulness"] is bodies[2]["relevancy"] is None
+    assert bodies[-1]["event_type"] == "pair.created"
+
+
 # The schema as a document.
 
 
@@ -163,11 +178,19 @@ def test_every_field_that_is_told_is_in_it(kind: str) -> None:
     assert not strict.is_valid(EXAMPLES[kind] | {"new": 1})
 
 
+OWN_ALONE = ("verification.completed", ("assessments",))
+
+
+def optional(kind: str, path: Path) -> bool:
+    """A passage's metadata, and what is not asked of verifications from outside."""
+    metadata = path[-4:-3] == ("contexts",)
+    return metadata or path[-1] == "engine" or (kind, path) == OWN_ALONE
+
+
 @pytest.mark.parametrize("kind", TYPES)
 def test_every_field_that_is_told_is_required(kind: str) -> None:
     for path in paths(EXAMPLES[kind]):
-        free = path[-4:-3] == ("contexts",)  # a passage's metadata
-        assert refused(without(EXAMPLES[kind], path)) is not free, path
+        assert refused(without(EXAMPLES[kind], path)) is not optional(kind, path), path
 
 
 def test_it_names_every_reason() -> None:
@@ -176,8 +199,6 @@ def test_it_names_every_reason() -> None:
 
 
 # What is refused, and how.
-
-Path = tuple[str | int, ...]
 
 
 def paths(value: Any, start: Path = ()) -> Iterator[Path]:
@@ -224,6 +245,7 @@ FAILED = EXAMPLES["verification.failed"]
 PAIR = EXAMPLES["pair.created"]
 SKIPPED = EXAMPLES["pair.skipped"]
 DOCUMENT = EXAMPLES["document.ingested"]
+CHOSEN: Path = ("pair", "metadata", "chosen_provenance")
 
 BAD: list[tuple[Body, Path, Any, str]] = [
     (ANSWER, ("event_type",), "answer.lost", "event_type: 'answer.lost' is not one of"),
@@ -248,6 +270,8 @@ BAD: list[tuple[Body, Path, Any, str]] = [
     (ANSWER, ("timestamp",), "٢٠٢٦-03-14T09:26:53Z", "timestamp: "),
     (ANSWER, ("answer",), None, "answer: None is not of type 'string'"),
     (ANSWER, ("contexts",), {}, "contexts: {} is not of type 'array'"),
+    (ANSWER, ("references",), None, "references: None is not of type 'array'"),
+    (ANSWER, ("references", 0), "a\0b", r"references[0]: 'a\x00b' does not match"),
     (ANSWER, ("contexts", 0), "text", "contexts[0]: 'text' is not of type 'object'"),
     (ANSWER, ("contexts", 1, "score"), 1.5, "contexts[1].score: 1.5 is greater than"),
     (ANSWER, ("contexts", 0, "metadata", "page"), None, "contexts[0].metadata.page: None"),
@@ -264,13 +288,21 @@ BAD: list[tuple[Body, Path, Any, str]] = [
     (VERIFIED, ("score",), float("nan"), "score: nan is not of type 'number'"),
     (VERIFIED, ("faithfulness",), float("nan"), "faithfulness: nan is not of type 'number'"),
     (VERIFIED, ("relevancy",), "0.5", "relevancy: '0.5' is not of type 'number'"),
-    (VERIFIED, ("relevancy",), None, "relevancy: None is not of type 'number'"),
     (VERIFIED, ("relevancy",), True, "relevancy: True is not of type 'number'"),
     (VERIFIED, ("relevancy",), 10**400, "relevancy: 1000000000000000"),
     (VERIFIED, ("confidence",), "sure", "confidence: 'sure' is not one of"),
     (VERIFIED, ("verifier", "model"), None, "verifier.model: None is not of type 'string'"),
     (VERIFIED, ("verifier",), "me", "verifier: 'me' is not of type 'object'"),
     (VERIFIED, ("duration_ms",), -5, "duration_ms: -5 is less than the minimum of 0"),
+    (VERIFIED, ("duration_ms",), 2**53, "duration_ms: 9007199254740992 is greater than"),
+    (VERIFIED, ("verifier", "engine"), None, "verifier.engine: None is not of type 'string'"),
+    (VERIFIED, ("assessments",), None, "assessments: None is not of type 'array'"),
+    (VERIFIED, ("assessments",), [], "assessments: [] should be non-empty"),
+    (VERIFIED, ("assessments", 0), 1, "assessments[0]: 1 is not of type 'object'"),
+    (VERIFIED, ("assessments", 0, "score"), None, "assessments[0].score: None is not of"),
+    (VERIFIED, ("assessments", 0, "weight"), -1, "assessments[0].weight: -1 is less than"),
+    (VERIFIED, ("assessments", 0, "faithfulness"), 2, "assessments[0].faithfulness: 2 is"),
+    (VERIFIED, ("assessments", 0, "judge", "model"), 7, "assessments[0].judge.model: 7 is"),
     (VERIFIED, ("answer_event_id",), "x" * 10**6, "answer_event_id: 'xxxxxxxxxxxx...xxx"),
     (FAILED, ("attempts",), 0, "attempts: 0 is less than the minimum of 1"),
     (FAILED, ("reason",), ["why"], "reason: ['why'] is not of type 'string'"),
@@ -278,7 +310,10 @@ BAD: list[tuple[Body, Path, Any, str]] = [
     (PAIR, ("pair", "score_diff"), 0, "pair.score_diff: 0 is less than or equal to"),
     (PAIR, ("pair", "chosen"), 3, "pair.chosen: 3 is not of type 'string'"),
     (PAIR, ("pair", "metadata", "rule", "prompt"), "x", "pair.metadata.rule.prompt: 'x' is"),
-    (PAIR, ("pair", "metadata", "chosen_provenance", "judge"), {}, "pair.metadata.chosen_prov"),
+    (PAIR, ("pair", "metadata", "references"), "It?", "pair.metadata.references: 'It?' is not"),
+    (PAIR, (*CHOSEN, "assessments"), {}, "pair.metadata.chosen_provenance.assessments: {} is"),
+    (PAIR, (*CHOSEN, "assessments", 0, "judge"), {}, "pair.metadata.chosen_provenance.assess"),
+    (PAIR, (*CHOSEN, "score"), None, "pair.metadata.chosen_provenance.score: None is not"),
     (SKIPPED, ("reason",), None, "reason: None is not of type 'string'"),
     (SKIPPED, ("chosen_score",), 2, "chosen_score: 2 is greater than the maximum of 1"),
     (DOCUMENT, ("num_chunks",), -1, "num_chunks: -1 is less than the minimum of 0"),
@@ -300,6 +335,8 @@ def test_a_wrong_value_is_refused_by_name(body: Body, path: Path, value: Any, me
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_missing_field_is_refused_by_name(kind: str) -> None:
     for field in EXAMPLES[kind]:
+        if optional(kind, (field,)):
+            continue
         with pytest.raises(InputError, match=rf"^the event: '{field}' is a required property$"):
             validate(without(EXAMPLES[kind], (field,)))
 
@@ -381,7 +418,7 @@ def test_verification_completed_answers_the_answer() -> None:
         "relevancy": 0.5,
         "score": 0.311728,
         "confidence": "low",
-        "verifier": VERIFIER,
+        "verifier": VERIFIER | {"engine": ""},
         "duration_ms": 12,
     }
 
@@ -396,7 +433,20 @@ def test_answers_of_others_have_the_fields_and_the_id_of_our_own() -> None:
     theirs = verification_failed(received(), reason="the model is down")
     assert theirs["event_id"] == FAILED["event_id"] == completed()["event_id"]
     assert list(theirs) == list(FAILED)
-    assert list(completed()) == list(VERIFIED)
+    assert list(completed()) == [field for field in VERIFIED if field != "assessments"]
+
+
+def test_another_verifier_may_name_its_engine() -> None:
+    assert completed(verifier=VERIFIER | {"engine": "vllm"})["verifier"]["engine"] == "vllm"
+
+
+def test_scores_and_confidence_are_those_that_a_reader_of_the_event_comes_to() -> None:
+    """Computed from the parts as they stand in it, not from what they were before."""
+    for faithfulness in (0.7000004, 0.7000006, 0.1234565, 1 / 3):
+        for relevancy in (0.7000004, 0.7000006, 0.9999995, 2 / 3):
+            body = completed(faithfulness=faithfulness, relevancy=relevancy)
+            value = mean(body["faithfulness"], body["relevancy"])
+            assert (body["score"], body["confidence"]) == (value, confidence(value))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -18,10 +19,12 @@ from rlvr_ray.core.events import (
     verification_ended,
 )
 from rlvr_ray.core.pairing import PairingRule, Result, decide
-from rlvr_ray.core.records import Batch, Outcome
-from tests.builders import DECIDED, batch, failed, verification
+from rlvr_ray.core.records import Assessment, Batch, Outcome
+from tests.builders import DECIDED, assessment, batch, failed, plain_assessment, verification
 
-BATCH = batch(["Ray is a fish.", "Ray scales Python.", "Ray is nice."])
+BATCH = batch(
+    ["Ray is a fish.", "Ray scales Python.", "Ray is nice."], references=("It scales Python.",)
+)
 FIRST, SECOND, THIRD = BATCH.candidates
 SCORED: dict[UUID, Result] = {
     c.event_id: verification(c, (0.1, 1.0, 0.5)[c.index], (0.4, 0.8, 0.6)[c.index])
@@ -79,6 +82,7 @@ def test_answer_generated() -> None:
             {"content": c.content, "score": c.score, "metadata": dict(c.metadata)}
             for c in BATCH.contexts
         ],
+        "references": ["It scales Python."],
         "metadata": {
             "temperature": 0.7,
             "candidate_index": 1,
@@ -109,10 +113,56 @@ def test_verification_completed() -> None:
             "model": "test-model",
             "embedder": "test-embedder",
             "version": "test-version",
+            "engine": "test-engine",
         },
+        "assessments": [
+            {
+                "verifier": "grounded",
+                "weight": 1.0,
+                "score": 0.9,
+                "faithfulness": 1.0,
+                "relevancy": 0.8,
+                "detail": "",
+                "judge": event.body["verifier"],
+                "prompt_tokens": 200,
+                "completion_tokens": 20,
+                "cached_tokens": 0,
+                "duration_ms": 1200,
+            }
+        ],
         "duration_ms": 1234,
     }
     assert event.body["timestamp"] == "2026-03-14T09:26:58+00:00"
+
+
+def completed(*assessments: Assessment) -> dict[str, Any]:
+    return own(
+        verification_ended(BATCH, SECOND, verification(SECOND, assessments=assessments)),
+    )
+
+
+def test_verification_completed_by_several_names_the_heaviest_judge() -> None:
+    heavy = plain_assessment(0.5, "numeric", weight=3.0)
+    fields = completed(assessment(0.9, 0.7), heavy, plain_assessment(1.0, weight=2.0))
+    assert fields["verifier"] == asdict(heavy.judge)
+    assert (fields["faithfulness"], fields["relevancy"]) == (0.9, 0.7)
+    assert fields["score"] == 0.716667
+    assert [(a["verifier"], a["weight"], a["score"]) for a in fields["assessments"]] == [
+        ("grounded", 1.0, 0.8),
+        ("numeric", 3.0, 0.5),
+        ("exact", 2.0, 1.0),
+    ]
+
+
+def test_of_equally_heavy_judges_the_first_is_named() -> None:
+    check, first = assessment(verifier="check", weight=0.0), plain_assessment(1.0, "exact")
+    fields = completed(check, first, plain_assessment(1.0, "regex"))
+    assert fields["verifier"] == asdict(first.judge)
+
+
+def test_metrics_that_nobody_measured_are_null() -> None:
+    fields = completed(plain_assessment(1.0), assessment(0.5, 0.5, weight=0.0))
+    assert (fields["faithfulness"], fields["relevancy"], fields["score"]) == (None, None, 1.0)
 
 
 def test_verification_failed() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import Batch, Kind, Outcome, Reason, Verification
-from tests.builders import DECIDED, batch, failed, verification
+from tests.builders import DECIDED, assessment, batch, failed, plain_assessment, verification
 from tests.unit.strategies import MILLION, millionths, rules
 
 RULE = PairingRule()
@@ -112,7 +112,7 @@ def test_a_pair_is_of_different_answers_with_a_margin_and_no_pair_has_a_reason(
             assert len(chosen.answer.split()) >= 3
     if outcome.chosen_score is not None:
         known = [found[c.event_id] for c in recorded.candidates]
-        scores = [result.faithfulness for result in known if isinstance(result, Verification)]
+        scores = [r.assessments[0].score for r in known if isinstance(r, Verification)]
         assert len(scores) == len(known), "a failed candidate means no figures"
         assert outcome.chosen_score == max(scores)
         assert outcome.rejected_score == min(scores)
@@ -319,6 +319,29 @@ def test_best_and_worst_of_one_text_make_no_pair_even_with_another_between() -> 
     """The judge gave one text two scores: no margin of this batch means anything."""
     outcome = decided(0.9, 0.7, 0.5, answers=["same", "other", "same"])
     assert outcome.reason is Reason.IDENTICAL_ANSWERS
+
+
+# Several verifiers.
+
+
+@pytest.mark.parametrize(("weight", "expected"), [(1.0, (0, 1)), (3.0, (1, 0))])
+def test_the_weighted_score_ranks(weight: float, expected: tuple[int, int]) -> None:
+    """The judge prefers one answer, the reference the other."""
+    recorded = batch(["one", "other"])
+    found: dict[UUID, Result] = {
+        c.event_id: verification(
+            c,
+            assessments=(
+                assessment(judged, judged),
+                plain_assessment(exact, weight=weight),
+                plain_assessment(0.5, "check", weight=0.0),
+            ),
+        )
+        for c, judged, exact in zip(recorded.candidates, (1.0, 0.0), (0.2, 0.8), strict=True)
+    }
+    outcome = decide(recorded, found, LOOSE, DECIDED)
+    assert pair(outcome) == expected
+    assert outcome.score_diff == 0.2
 
 
 # Batches that cannot be ranked.

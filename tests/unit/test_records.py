@@ -14,15 +14,26 @@ from hypothesis import strategies as st
 
 from rlvr_ray.core import ids
 from rlvr_ray.core.records import (
+    Assessment,
     Candidate,
     Kind,
     Outcome,
     Reason,
     Statement,
     Usage,
+    Verification,
     unit_interval,
 )
-from tests.builders import DECIDED, batch, candidate, context, failed, verification
+from tests.builders import (
+    DECIDED,
+    assessment,
+    batch,
+    candidate,
+    context,
+    failed,
+    plain_assessment,
+    verification,
+)
 
 BATCH = batch()
 FIRST = BATCH.candidates[0]
@@ -52,9 +63,16 @@ def statement(**changes: Any) -> Statement:
 
 # Scores.
 
+
+def number(value: float | None) -> float:
+    assert value is not None
+    return value
+
+
 SCORED: dict[str, Callable[[Any], float]] = {
-    "faithfulness": lambda value: verification(FIRST, value).faithfulness,
-    "relevancy": lambda value: verification(FIRST, 0.5, value).relevancy,
+    "score": lambda value: plain_assessment(value).score,
+    "faithfulness": lambda value: number(assessment(value, score=0.5).faithfulness),
+    "relevancy": lambda value: number(assessment(0.5, value, score=0.5).relevancy),
     "verdict": lambda value: statement(verdict=value).verdict,
 }
 scored = pytest.mark.parametrize("name", SCORED)
@@ -146,6 +164,7 @@ TEXTS: dict[str, Callable[[str], object]] = {
     "correlation_id": lambda text: batch(correlation_id=text),
     "answer": lambda text: candidate(BATCH.batch_id, answer=text),
     "context": context,
+    "reference": lambda text: batch(references=("right", text)),
 }
 #: Texts that come from a judge, an engine, or a file's name.
 FOREIGN_TEXTS: dict[str, Callable[[str], object]] = {
@@ -154,6 +173,10 @@ FOREIGN_TEXTS: dict[str, Callable[[str], object]] = {
     "statement": lambda text: statement(text=text),
     "statement's reason": lambda text: statement(reason=text),
     "reverse question": lambda text: verification(FIRST, reverse_questions=(text,)),
+    "verifier": lambda text: assessment(verifier=text),
+    "assessment's detail": lambda text: assessment(detail=text),
+    "judge's engine": lambda text: assessment(judge=replace(assessment().judge, engine=text)),
+    "judge's model": lambda text: assessment(judge=replace(assessment().judge, model=text)),
     "failure's reason": lambda text: failed(FIRST, text),
     "outcome's detail": lambda text: outcome(detail=text),
 }
@@ -247,6 +270,60 @@ def test_a_candidates_index_must_be_its_place(index: int) -> None:
         batch(batch_id=BATCH.batch_id, candidates=(stray, *BATCH.candidates[1:]))
 
 
+# Assessments of an answer.
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -math.inf, -1, -5e-324])
+def test_what_is_no_weight_is_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match="a weight must be a number from 0, not "):
+        assessment(weight=weight)
+
+
+@pytest.mark.parametrize(
+    "assessments", [(), (assessment(weight=0.0), plain_assessment(1.0, weight=0))]
+)
+def test_a_verification_needs_an_assessment_that_counts(
+    assessments: tuple[Assessment, ...],
+) -> None:
+    """A check alone is no verdict: the outcome would have no score to go by."""
+    with pytest.raises(ValueError, match="needs an assessment that counts"):
+        verification(FIRST, assessments=assessments)
+
+
+def of(*assessments: Assessment) -> Verification:
+    return verification(FIRST, assessments=assessments)
+
+
+def test_metrics_are_means_over_those_that_count_and_have_them() -> None:
+    found = of(
+        assessment(0.9, 0.5, weight=3.0),
+        assessment(0.1, 0.7, weight=1.0),
+        plain_assessment(1.0, weight=5.0),  # has neither
+        assessment(0.0, 0.0, weight=0.0),  # a check
+    )
+    assert (found.faithfulness, found.relevancy) == (0.7, 0.55)
+
+
+def test_one_metric_may_be_there_without_the_other() -> None:
+    found = of(assessment(0.4, None), plain_assessment(1.0))
+    assert (found.faithfulness, found.relevancy) == (0.4, None)
+
+
+def test_what_nobody_measured_is_no_number() -> None:
+    only = of(plain_assessment(1.0), assessment(0.9, 0.9, weight=0.0))
+    assert (only.faithfulness, only.relevancy) == (None, None)
+
+
+def test_a_mean_keeps_six_places() -> None:
+    found = of(*(assessment(value, value) for value in (1.0, 0.0, 0.0)))
+    assert found.faithfulness == 0.333333
+
+
+def test_usage_of_a_verification_is_that_of_all_its_assessments() -> None:
+    usage = of(assessment(), plain_assessment(1.0), assessment(weight=0.0)).usage
+    assert usage == Usage(prompt_tokens=400, completion_tokens=40)
+
+
 # Outcomes.
 
 
@@ -301,7 +378,16 @@ def test_the_margin_is_exact_on_six_places(one: int, other: int) -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [BATCH, FIRST, context(), verification(FIRST), failed(FIRST), outcome(), statement()],
+    [
+        BATCH,
+        FIRST,
+        context(),
+        verification(FIRST),
+        assessment(),
+        failed(FIRST),
+        outcome(),
+        statement(),
+    ],
     ids=lambda record: type(record).__name__,
 )
 def test_records_cannot_be_changed(record: Any) -> None:

@@ -16,11 +16,36 @@ from rlvr_ray.core import rows
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.prompts import rag_prompt
 from rlvr_ray.core.records import Batch, Kind, Outcome, Statement
-from tests.builders import DECIDED, batch, context, failed, verification
-from tests.unit.strategies import batches, scores, texts, verifications
+from tests.builders import (
+    DECIDED,
+    assessment,
+    batch,
+    context,
+    failed,
+    plain_assessment,
+    verification,
+)
+from tests.unit.strategies import assessments, batches, scores, texts, verifications
 
 CONTEXT = ["content", "score", "metadata"]
-JUDGE = ["faithfulness", "relevancy", "model", "embedder", "version"]
+JUDGE = ["faithfulness", "relevancy", "model", "embedder", "version", "engine"]
+ASSESSMENT = [
+    "verifier",
+    "weight",
+    "score",
+    "faithfulness",
+    "relevancy",
+    "detail",
+    "judge",
+    "statements",
+    "reverse_questions",
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "duration_ms",
+]
+#: A pair names the judges; what they went by stands with the answers.
+BRIEF = [key for key in ASSESSMENT if key not in {"statements", "reverse_questions"}]
 PROVENANCE = [
     "event_id",
     "model",
@@ -28,7 +53,8 @@ PROVENANCE = [
     "finish_reason",
     "faithfulness",
     "relevancy",
-    "judge",
+    "score",
+    "assessments",
 ]
 DPO = ["prompt", "chosen", "rejected", "score_diff", "chosen_score", "rejected_score", "metadata"]
 DPO_METADATA = [
@@ -38,6 +64,7 @@ DPO_METADATA = [
     "batch_id",
     "correlation_id",
     "question",
+    "references",
     "prompt_version",
     "num_candidates",
     "chosen_provenance",
@@ -53,14 +80,14 @@ VERIFICATION = [
     "relevancy",
     "score",
     "confidence",
-    "judge",
-    "statements",
-    "reverse_questions",
+    "assessments",
+    "duration_ms",
 ]
 TRAINING_METADATA = [
     "event_id",
     "batch_id",
     "correlation_id",
+    "references",
     "candidate_index",
     "num_candidates",
     "temperature",
@@ -76,10 +103,23 @@ TRAINING_METADATA = [
     "cached_tokens",
 ]
 
-BATCH = batch(["Ray is a fish.", "Ray scales Python.", "Ray is nice."])
+BATCH = batch(
+    ["Ray is a fish.", "Ray scales Python.", "Ray is nice."],
+    references=("It scales Python.", "Ray scales."),
+)
 RESULTS = {
     c.event_id: verification(c, (0.1, 1.0, 0.5)[c.index], (0.4, 0.8, 0.6)[c.index])
     for c in BATCH.candidates
+}
+
+
+JUDGED_BY = {
+    "faithfulness": "grounded",
+    "relevancy": "ragas",
+    "model": "test-model",
+    "embedder": "test-embedder",
+    "version": "test-version",
+    "engine": "test-engine",
 }
 
 
@@ -100,7 +140,10 @@ def test_a_pairs_keys_and_their_order() -> None:
     assert list(row["metadata"]) == DPO_METADATA
     assert list(row["metadata"]["chosen_provenance"]) == PROVENANCE
     assert list(row["metadata"]["rejected_provenance"]) == PROVENANCE
-    assert list(row["metadata"]["chosen_provenance"]["judge"]) == JUDGE
+    for side in ("chosen_provenance", "rejected_provenance"):
+        (found,) = row["metadata"][side]["assessments"]
+        assert list(found) == BRIEF
+        assert list(found["judge"]) == JUDGE
     assert list(row["metadata"]["rule"]) == [
         "min_score_diff",
         "min_chosen_score",
@@ -130,6 +173,7 @@ def test_a_pair_tells_best_from_worst_and_explains_itself() -> None:
         "batch_id": str(BATCH.batch_id),
         "correlation_id": "test-correlation",
         "question": "What is Ray?",
+        "references": ["It scales Python.", "Ray scales."],
         "prompt_version": "rag-test",
         "num_candidates": 3,
         "rule": {
@@ -143,13 +187,6 @@ def test_a_pair_tells_best_from_worst_and_explains_itself() -> None:
             for c in BATCH.contexts
         ],
     }
-    judge = {
-        "faithfulness": "grounded",
-        "relevancy": "ragas",
-        "model": "test-model",
-        "embedder": "test-embedder",
-        "version": "test-version",
-    }
     assert chosen == {
         "event_id": str(best.event_id),
         "model": "test-model",
@@ -157,11 +194,45 @@ def test_a_pair_tells_best_from_worst_and_explains_itself() -> None:
         "finish_reason": "stop",
         "faithfulness": 1.0,
         "relevancy": 0.8,
-        "judge": judge,
+        "score": 0.9,
+        "assessments": [
+            {
+                "verifier": "grounded",
+                "weight": 1.0,
+                "score": 0.9,
+                "faithfulness": 1.0,
+                "relevancy": 0.8,
+                "detail": "",
+                "judge": JUDGED_BY,
+                "prompt_tokens": 200,
+                "completion_tokens": 20,
+                "cached_tokens": 0,
+                "duration_ms": 1200,
+            }
+        ],
     }
     assert rejected["event_id"] == str(worst.event_id)
     assert rejected["seed"] == worst.seed
     assert (rejected["faithfulness"], rejected["relevancy"]) == (0.1, 0.4)
+    assert rejected["score"] == rejected["assessments"][0]["score"] == 0.25
+
+
+def test_a_pair_of_answers_that_have_a_score_and_no_metric() -> None:
+    """Where only references decide, nobody measured faithfulness."""
+    found = {
+        c.event_id: verification(c, assessments=(plain_assessment((0.0, 1.0, 0.5)[c.index]),))
+        for c in BATCH.candidates
+    }
+    row = rows.dpo(BATCH, decide(BATCH, found, PairingRule(), DECIDED), found)
+    assert (row["chosen"], row["score_diff"]) == ("Ray scales Python.", 1.0)
+    for side, value in (("chosen_provenance", 1.0), ("rejected_provenance", 0.0)):
+        provenance = row["metadata"][side]
+        assert list(provenance) == PROVENANCE
+        assert (provenance["faithfulness"], provenance["relevancy"]) == (None, None)
+        assert provenance["score"] == value
+        (found_here,) = provenance["assessments"]
+        assert (found_here["verifier"], found_here["score"]) == ("exact", value)
+        assert (found_here["faithfulness"], found_here["relevancy"]) == (None, None)
 
 
 def test_the_prompt_is_the_question_or_the_one_that_the_model_saw() -> None:
@@ -212,6 +283,7 @@ def test_an_answers_keys_and_their_order_whether_it_was_scored_or_not() -> None:
         row = _training(result)
         assert list(row) == TRAINING
         assert list(row["verification"]) == VERIFICATION
+        assert [list(a) for a in row["verification"]["assessments"]] in ([ASSESSMENT], [])
         assert list(row["metadata"]) == TRAINING_METADATA
         assert [list(c) for c in row["contexts"]] == [CONTEXT, CONTEXT]
 
@@ -238,23 +310,33 @@ def test_an_answer_that_was_scored() -> None:
             "relevancy": 0.9,
             "score": 0.7,
             "confidence": "medium",
-            "judge": {
-                "faithfulness": "grounded",
-                "relevancy": "ragas",
-                "model": "test-model",
-                "embedder": "test-embedder",
-                "version": "test-version",
-            },
-            "statements": [
-                {"text": "Ray is.", "verdict": 1.0, "reason": "said"},
-                {"text": "It is a fish.", "verdict": 0.0, "reason": "not said"},
+            "assessments": [
+                {
+                    "verifier": "grounded",
+                    "weight": 1.0,
+                    "score": 0.7,
+                    "faithfulness": 0.5,
+                    "relevancy": 0.9,
+                    "detail": "",
+                    "judge": JUDGED_BY,
+                    "statements": [
+                        {"text": "Ray is.", "verdict": 1.0, "reason": "said"},
+                        {"text": "It is a fish.", "verdict": 0.0, "reason": "not said"},
+                    ],
+                    "reverse_questions": ["What is Ray?", "What does Ray do?"],
+                    "prompt_tokens": 200,
+                    "completion_tokens": 20,
+                    "cached_tokens": 0,
+                    "duration_ms": 1200,
+                }
             ],
-            "reverse_questions": ["What is Ray?", "What does Ray do?"],
+            "duration_ms": 1234,
         },
         "metadata": {
             "event_id": str(first.event_id),
             "batch_id": str(BATCH.batch_id),
             "correlation_id": "test-correlation",
+            "references": ["It scales Python.", "Ray scales."],
             "candidate_index": 0,
             "num_candidates": 3,
             "temperature": 0.3,
@@ -272,6 +354,41 @@ def test_an_answer_that_was_scored() -> None:
     }
 
 
+def test_an_answer_that_several_verifiers_scored() -> None:
+    """Each with what it says; the means are of those that count."""
+    result = verification(
+        BATCH.candidates[0],
+        assessments=(
+            assessment(0.5, 0.9, weight=3.0),
+            plain_assessment(0.1, detail="no reference matches"),
+            assessment(0.2, None, verifier="check", weight=0.0),
+        ),
+    )
+    found = _training(result)["verification"]
+    assert (found["faithfulness"], found["relevancy"], found["score"]) == (0.5, 0.9, 0.55)
+    first, exact, check = found["assessments"]
+    for each in (first, exact, check):
+        assert list(each) == ASSESSMENT
+        assert list(each["judge"]) == JUDGE
+    assert (first["verifier"], first["weight"], first["score"]) == ("grounded", 3.0, 0.7)
+    assert exact == {
+        "verifier": "exact",
+        "weight": 1.0,
+        "score": 0.1,
+        "faithfulness": None,
+        "relevancy": None,
+        "detail": "no reference matches",
+        "judge": dict.fromkeys(JUDGE, "") | {"version": "exact-1"},
+        "statements": [],
+        "reverse_questions": [],
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "cached_tokens": 0,
+        "duration_ms": 0,
+    }
+    assert (check["weight"], check["faithfulness"], check["relevancy"]) == (0.0, 0.2, None)
+
+
 def test_an_answer_that_no_judge_could_score_has_a_reason_and_no_number() -> None:
     row = _training(failed(BATCH.candidates[0], "the judge wrote no JSON"))
     assert row["verification"] == {
@@ -281,9 +398,8 @@ def test_an_answer_that_no_judge_could_score_has_a_reason_and_no_number() -> Non
         "relevancy": None,
         "score": None,
         "confidence": None,
-        "judge": None,
-        "statements": [],
-        "reverse_questions": [],
+        "assessments": [],
+        "duration_ms": None,
     }
 
 
@@ -315,7 +431,9 @@ def states(draw: Any) -> tuple[Batch, Mapping[UUID, Result], Outcome]:
     found: dict[UUID, Result] = {}
     for c in recorded.candidates:
         value = draw(scores) / 8 + 7 / 8 - c.index / 4 if apart else draw(scores)
-        made = replace(draw(verifications), answer_event_id=c.event_id, faithfulness=value)
+        made = replace(draw(verifications), answer_event_id=c.event_id)
+        if apart:
+            made = replace(made, assessments=(replace(draw(assessments), score=value, weight=1.0),))
         found[c.event_id] = made
         if not apart and draw(st.booleans()):
             found[c.event_id] = failed(c, draw(texts))

@@ -1,4 +1,4 @@
-"""Scoring: the mean of two metrics, and what it is called."""
+"""Scoring: the mean of what the verifiers say, and what it is called."""
 
 from decimal import Decimal
 
@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr_ray.core.scoring import confidence, score
-from tests.builders import batch, verification
+from rlvr_ray.core.records import Assessment
+from rlvr_ray.core.scoring import confidence, mean, score
+from tests.builders import assessment, batch, plain_assessment, verification
 from tests.unit.strategies import MILLION, millionths, verifications
 
 FIRST = batch().candidates[0]
@@ -28,6 +29,7 @@ FIRST = batch().candidates[0]
 def test_the_score_is_the_mean(faithfulness: float, relevancy: float, expected: float) -> None:
     assert score(verification(FIRST, faithfulness, relevancy)) == expected
     assert score(verification(FIRST, relevancy, faithfulness)) == expected
+    assert mean(faithfulness, relevancy) == mean(relevancy, faithfulness) == expected
 
 
 @given(millionths, millionths)
@@ -40,10 +42,50 @@ def test_the_score_is_exact_to_six_places(faithfulness: int, relevancy: int) -> 
         assert value == (faithfulness + relevancy) // 2 / MILLION
 
 
+@given(millionths, millionths)
+def test_the_mean_lies_between_its_metrics(faithfulness: int, relevancy: int) -> None:
+    low, high = sorted((faithfulness / MILLION, relevancy / MILLION))
+    assert 0 <= low <= mean(low, high) <= high <= 1
+
+
 @given(verifications)
-def test_the_score_lies_between_its_metrics(record) -> None:
-    low, high = sorted((record.faithfulness, record.relevancy))
-    assert 0 <= low <= score(record) <= high <= 1
+def test_the_score_lies_between_those_that_count(record) -> None:
+    counted = [found.score for found in record.assessments if found.weight]
+    assert 0 <= min(counted) <= score(record) <= max(counted) <= 1
+    if len(counted) == 1:
+        assert score(record) == counted[0]
+
+
+def scored(*assessments: Assessment) -> float:
+    return score(verification(FIRST, assessments=assessments))
+
+
+@pytest.mark.parametrize(
+    ("values", "weights", "expected"),
+    [
+        ((1.0, 0.0), (1.0, 1.0), 0.5),
+        ((1.0, 0.0), (3.0, 1.0), 0.75),
+        ((1.0, 0.0), (0.3, 0.1), 0.75),
+        ((0.9, 0.2), (1.0, 0.0), 0.9),  # a check does not count
+        ((0.2, 0.9), (0.0, 0.001), 0.9),
+        ((1.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0.333333),
+        ((0.1, 0.2, 0.3), (1.0, 1.0, 1.0), 0.2),  # summed up in floats 0.6000000000000001
+    ],
+)
+def test_weights_are_shares_of_the_score(
+    values: tuple[float, ...], weights: tuple[float, ...], expected: float
+) -> None:
+    found = [
+        plain_assessment(value, f"v{place}", weight=weight)
+        for place, (value, weight) in enumerate(zip(values, weights, strict=True))
+    ]
+    assert scored(*found) == expected
+    assert scored(*reversed(found)) == expected
+
+
+def test_the_score_is_what_verifiers_give_whatever_their_metrics() -> None:
+    assert scored(assessment(0.2, 0.2, score=0.9)) == 0.9
+    assert scored(assessment(0.2, 0.2), plain_assessment(1.0)) == 0.6
 
 
 @pytest.mark.parametrize(
