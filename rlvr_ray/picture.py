@@ -77,7 +77,7 @@ def _reliability(axes: Any, below: Any, result: Mapping[str, Any]) -> None:
     _curve(axes, bins, _RIGHT, "score", 2.2)
     for (name, figures), colour in zip(side_by_side(result).items(), _OTHERS, strict=False):
         _curve(axes, figures["reliability"], colour, _short(name, 20), 1.2)
-    axes.legend(loc="upper left", fontsize=8, frameon=False)
+    axes.legend(loc="best", fontsize=8, frameon=False)
     _style(axes, "Reliability: how many of the answers with such a score are right?")
     axes.set_ylabel("share of right answers")
     axes.set_ylim(-0.03, 1.05)
@@ -113,9 +113,11 @@ def _histograms(axes: Any, result: Mapping[str, Any]) -> None:
     for right, colour, label in ((True, _RIGHT, "right"), (False, _WRONG, "wrong")):
         scores = [score for score, is_right in first if score is not None and is_right is right]
         style = {"bins": _BARS, "range": (0, 1), "color": colour}
-        axes.hist(scores, **style, alpha=0.35, label=f"{label} answers ({len(scores):,})")
+        axes.hist(scores, **style, alpha=0.35, label=f"{label} ({len(scores):,})")
         axes.hist(scores, **style, histtype="step", lw=1.4)
-    axes.legend(loc="upper center", fontsize=8, frameon=False)
+    # Above the plot, beside its title: inside, some histogram would stand in its way.
+    beside = {"loc": "lower right", "bbox_to_anchor": (1, 0.99), "ncols": 2}
+    axes.legend(**beside, fontsize=8, frameon=False, borderpad=0)
     _style(axes, "Scores of right and of wrong answers")
     axes.set_xlabel("score")
     axes.set_ylabel("answers")
