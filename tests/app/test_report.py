@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from rlvr_ray import judging, picture, report
@@ -161,6 +163,20 @@ class TestAsking:
         with pytest.raises(asyncio.CancelledError):
             await run
         assert (panel.running, panel.cancelled) == (0, 3)
+
+
+def test_on_a_terminal_there_is_a_bar(tmp_path: Path) -> None:
+    @contextlib.asynccontextmanager
+    async def panel_of(settings: Settings) -> AsyncIterator[Panel]:
+        yield FakePanel({"a1": "no"})
+
+    shown = io.StringIO()
+    terminal = Console(file=shown, force_terminal=True, width=100)
+    found = report.run(load(), panel_of, read(pairs(tmp_path, 3)), terminal, repeats=2, at_once=1)
+    assert "12/12" in shown.getvalue()
+    assert "2 without a score" in shown.getvalue()
+    assert "answers judged" not in shown.getvalue()
+    assert found["wall_seconds"] > 0
 
 
 class TestFiles:
