@@ -15,7 +15,14 @@ from fastapi import Depends, FastAPI, Header, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -93,9 +100,27 @@ def _text(text: str) -> str:
     return clean_text("it", text)
 
 
+def _listed(given: Any) -> list[Any]:
+    if isinstance(given, str):
+        return [given]
+    if not isinstance(given, list):
+        raise ValueError("must be a text or a list of texts")
+    return given
+
+
 Text = Annotated[str, AfterValidator(_text)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Reference = Annotated[Text, Field(max_length=MAX_QUESTION_CHARS)]
+#: One text is taken for a list of one, not as another form: errors then name ``reference.0``.
+References = Annotated[
+    list[Reference],
+    Field(max_length=MAX_REFERENCES),
+    BeforeValidator(
+        _listed,
+        json_schema_input_type=Reference
+        | Annotated[list[Reference], Field(max_length=MAX_REFERENCES)],
+    ),
+]
 
 
 class _Body(BaseModel):
@@ -109,16 +134,8 @@ class QuestionBody(_Body):
     top_k: int | None = Field(default=None, ge=1, le=MAX_TOP_K)
     correlation_id: Annotated[Text, Field(max_length=200)] | None = None
     seed: Seed | None = None
-    reference: Reference | Annotated[list[Reference], Field(max_length=MAX_REFERENCES)] | None = (
-        None
-    )
+    reference: References | None = None
     """The right answer, or several of which any is right."""
-
-    def references(self) -> tuple[str, ...]:
-        """All of them."""
-        if isinstance(self.reference, list):
-            return tuple(self.reference)
-        return () if self.reference is None else (self.reference,)
 
 
 class MultiCandidateBody(QuestionBody):
@@ -168,7 +185,7 @@ def create_api(settings: Settings, parts: Parts) -> FastAPI:
                     top_k=body.top_k or settings.retrieval.top_k,
                     repeated=key is not None,
                     seed=body.seed,
-                    references=body.references(),
+                    references=tuple(body.reference or ()),
                 )
             )
 

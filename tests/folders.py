@@ -14,11 +14,19 @@ from rlvr_ray.adapters.dataset import Dataset
 from rlvr_ray.adapters.ledger import Ledger
 from rlvr_ray.core import rows
 from rlvr_ray.core.pairing import PairingRule, Result, decide
-from rlvr_ray.core.records import Kind
+from rlvr_ray.core.records import Assessment, Candidate, Kind
 from rlvr_ray.ports import BatchState
 from rlvr_ray.projection import Projector
 from rlvr_ray.settings import DatasetSettings
-from tests.builders import DECIDED, batch, context, failed, verification
+from tests.builders import (
+    DECIDED,
+    assessment,
+    batch,
+    context,
+    failed,
+    plain_assessment,
+    verification,
+)
 
 DPO = "dpo_data/dpo_data_202603.jsonl"
 TRAINING = "training_data/training_data_202603.jsonl"
@@ -26,7 +34,7 @@ TRAINING = "training_data/training_data_202603.jsonl"
 ODD = (
     'U+2028 \u2028, U+2029 \u2029, NEL \x85, \v\f\x1c\x1d\x1e, CRLF \r\n, "quotes", \\, 🦆, \ufeff'
 )
-Scores = Sequence[float | str]
+Scores = Sequence[float | str | tuple[Assessment, ...]]
 
 
 def decided(
@@ -38,12 +46,11 @@ def decided(
     rule: PairingRule | None = None,
     **changes: Any,
 ) -> BatchState:
-    """A decided batch; a score that is a text is the reason of a failure."""
+    """A decided batch; a score may be several assessments, or the reason of a failure."""
     answers = answers or [f"answer {i} of {number}" for i in range(len(scores))]
     recorded = batch(answers, f"Question {number}?", **changes)
     results: dict[Any, Result] = {
-        c.event_id: failed(c, s) if isinstance(s, str) else verification(c, s, s)
-        for c, s in zip(recorded.candidates, scores, strict=True)
+        c.event_id: _result(c, s) for c, s in zip(recorded.candidates, scores, strict=True)
     }
     return BatchState(
         batch=recorded,
@@ -52,7 +59,25 @@ def decided(
     )
 
 
-#: One of each kind that makes other rows: a pair, no pair, a failure, a single answer, odd texts.
+def _result(candidate: Candidate, score: float | str | tuple[Assessment, ...]) -> Result:
+    if isinstance(score, str):
+        return failed(candidate, score)
+    if isinstance(score, tuple):
+        return verification(candidate, assessments=score)
+    return verification(candidate, score, score)
+
+
+def panel(score: float) -> tuple[Assessment, ...]:
+    """What several verifiers say, of whom two count."""
+    return (
+        assessment(score, None, verifier="ragas", weight=2.0, detail=ODD),
+        plain_assessment(score, detail="as the reference says"),
+        assessment(1 - score, 0.5, weight=0.0),
+    )
+
+
+#: One of each kind that makes other rows: a pair, no pair, a failure, a single answer, odd texts,
+#: several verifiers.
 MIXED = (
     decided(0),
     decided(1, (0.9, 0.89)),
@@ -61,7 +86,12 @@ MIXED = (
     decided(4, (0.95, 0.2), answers=(ODD, f"rejected {ODD}")),
     decided(5, ("all", "of", "them failed")),
     decided(6, (0.75, 0.5), rule=PairingRule(prompt="rag", quality_filter=True)),
-    decided(7, (1.0, 0.0), contexts=(context("", -0.25, source="ünï.md", chunk_index=7, start=9),)),
+    decided(
+        7,
+        (panel(1.0), panel(0.0)),
+        references=("right", ODD),
+        contexts=(context("", -0.25, source="ünï.md", chunk_index=7, start=9),),
+    ),
 )
 
 

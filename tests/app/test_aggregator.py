@@ -28,7 +28,7 @@ from rlvr_ray.errors import ConfigError, LedgerError, NotFound, Overloaded, Unav
 from rlvr_ray.ports import BatchState, Claim, Ingested, Part
 from rlvr_ray.settings import Settings
 from tests.builders import DECIDED, batch
-from tests.fakes import PATIENCE, FakePublisher, FakePanel, verified
+from tests.fakes import PATIENCE, FakePanel, FakePublisher, verified
 from tests.folders import Folder, decided
 
 T = TypeVar("T")
@@ -205,9 +205,9 @@ async def test_a_recorded_batch_becomes_a_pair_in_the_files(tmp_path: Path) -> N
     assert system.parts("training_data") == live[1]
 
 
-async def test_the_verifier_sees_all_candidates_of_a_batch_in_one_call(tmp_path: Path) -> None:
+async def test_the_panel_sees_all_candidates_of_a_batch_in_one_call(tmp_path: Path) -> None:
     verifier = FakePanel(SCORES)
-    asked = batch(("a", "b", "c"))
+    asked = batch(("a", "b", "c"), references=("a", "A."))
     async with running(tmp_path, verifier) as system:
         await system.aggregator.record([asked])
         await system.decided(asked)
@@ -219,6 +219,8 @@ async def test_the_verifier_sees_all_candidates_of_a_batch_in_one_call(tmp_path:
                 question=asked.question,
                 answer=c.answer,
                 contexts=tuple(context.content for context in asked.contexts),
+                references=("a", "A."),
+                retrieval_score=0.8,  # of the better of the two
             )
             for c in asked.candidates
         ]

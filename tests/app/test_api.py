@@ -171,6 +171,49 @@ class TestAsk:
         assert api.recorder.states == {}
 
 
+class TestReferences:
+    """Right answers that come with a question."""
+
+    @pytest.mark.parametrize("path", [MULTI, "/ask"])
+    @pytest.mark.parametrize(
+        ("given", "kept"),
+        [
+            ("It scales Python.", ["It scales Python."]),
+            (["b", "a", "a"], ["b", "a", "a"]),
+            ([" ü\u2028 "], [" ü\u2028 "]),
+            ([], []),
+            (None, []),
+            ([str(n) for n in range(20)], [str(n) for n in range(20)]),
+            ("x" * 8000, ["x" * 8000]),
+        ],
+        ids=["one", "several", "odd", "none", "null", "20", "8,000 characters"],
+    )
+    async def test_they_are_kept_with_the_batch_and_shown(
+        self, api: Api, path: str, given: Any, kept: list[str]
+    ) -> None:
+        asked = ok(await api.ask(path, reference=given))
+        state = api.recorder.states[UUID(asked["batch_id"])]
+        assert state.batch.references == tuple(kept)
+        shown = ok(await api.http.get(f"/batches/{asked['batch_id']}"))
+        assert shown["references"] == kept
+
+    async def test_the_model_does_not_see_them(self, api: Api) -> None:
+        ok(await api.ask(reference="the secret answer"))
+        (prompt,) = api.generator.prompts
+        assert "the secret answer" not in str(prompt)
+
+    async def test_they_are_part_of_what_a_key_belongs_to(self, api: Api) -> None:
+        first = ok(await api.ask(key="k", reference=["a", "b"]))
+        assert ok(await api.ask(key="k", reference=["a", "b"])) == first
+        for other in (["b", "a"], ["a"], "a", None):
+            body = problem(await api.ask(key="k", reference=other), 422)
+            assert "Idempotency-Key" in body["detail"]
+        assert ok(await api.ask(key="one", reference="a")) == ok(
+            await api.ask(key="one", reference=["a"])
+        ), "one text is a list of one"
+        assert api.generator.calls == 2
+
+
 class TestIdempotency:
     async def test_the_same_key_gives_the_same_batch(self, api: Api) -> None:
         first = ok(await api.ask(key="k"))
@@ -232,6 +275,14 @@ INVALID = {
         "correlation_id",
         json.dumps({"question": "SECRET", "correlation_id": "x" * 201}),
     ),
+    "blank reference": ("reference.0", '{"question": "SECRET", "reference": " \\n"}'),
+    "blank among references": ("reference.1", '{"question": "Q", "reference": ["SECRET", ""]}'),
+    "NUL in a reference": ("reference.0", '{"question": "Q", "reference": "SECRET\\u0000"}'),
+    "surrogate in a reference": ("reference.0", '{"question": "Q", "reference": ["\\ud800"]}'),
+    "a number as reference": ("reference", '{"question": "SECRET", "reference": 42}'),
+    "null among references": ("reference.0", '{"question": "SECRET", "reference": [null]}'),
+    "21 references": ("reference", json.dumps({"question": "SECRET", "reference": ["a"] * 21})),
+    "long reference": ("reference.0", json.dumps({"question": "Q", "reference": "x" * 8001})),
     "not an object": ("body", '["SECRET"]'),
     "a string": ("body", '"SECRET"'),
     "empty body": ("body", ""),
@@ -512,7 +563,15 @@ class TestBatches:
     async def test_an_open_batch(self, api: Api) -> None:
         asked = ok(await api.ask())
         body = ok(await api.http.get(f"/batches/{asked['batch_id']}"))
-        assert set(body) == HEAD | {"kind", "state", "created_at", "candidates", "outcome"}
+        assert set(body) == HEAD | {
+            "kind",
+            "references",
+            "state",
+            "created_at",
+            "candidates",
+            "outcome",
+        }
+        assert body["references"] == []
         assert (body["kind"], body["state"], body["outcome"]) == ("preference", "open", None)
         assert {key: body[key] for key in HEAD} == {key: asked[key] for key in HEAD}
         for found, answered in zip(body["candidates"], asked["candidates"], strict=True):
@@ -545,8 +604,17 @@ class TestBatches:
         first = body["candidates"][0]["verification"]
         assert (first["faithfulness"], first["relevancy"], first["score"]) == (0.9, 0.9, 0.9)
         assert (first["status"], first["confidence"]) == ("completed", "high")
-        assert set(first["judge"]) == {"faithfulness", "relevancy", "model", "embedder", "version"}
-        assert [set(s) for s in first["statements"]] == [{"text", "verdict", "reason"}]
+        (one,) = first["assessments"]
+        assert (one["verifier"], one["weight"], one["score"]) == ("grounded", 1.0, 0.9)
+        assert set(one["judge"]) == {
+            "faithfulness",
+            "relevancy",
+            "model",
+            "embedder",
+            "version",
+            "engine",
+        }
+        assert [set(s) for s in one["statements"]] == [{"text", "verdict", "reason"}]
 
     async def test_a_batch_that_could_not_be_scored(self, api: Api) -> None:
         state = self.decided((0.9, "the judge is silent", 0.5))
@@ -557,6 +625,7 @@ class TestBatches:
         failure = body["candidates"][1]["verification"]
         assert (failure["status"], failure["reason"]) == ("failed", "the judge is silent")
         assert failure["score"] is None
+        assert failure["assessments"] == []
 
     def decided(self, scores: tuple[float | str, ...]) -> BatchState:
         asked = batch()

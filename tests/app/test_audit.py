@@ -86,7 +86,18 @@ LEDGER_DAMAGE = {
         "does not follow",
     ),
     "a score changed later": (
-        "UPDATE verification SET record = json_set(record, '$.faithfulness', 0.1) "
+        "UPDATE verification SET record = json_set(record, '$.assessments[0].score', 0.1) "
+        "WHERE batch = 1 AND candidate = 0",
+        "does not follow",
+    ),
+    "a weight changed later": (
+        "UPDATE verification SET record = json_set(record, '$.assessments[0].weight', 0) "
+        "WHERE batch = 1 AND candidate = 0",
+        "cannot be read",  # nothing counts any more
+    ),
+    "an assessment added later": (
+        "UPDATE verification SET record = json_insert(record, '$.assessments[#]', "
+        "json_set(json_extract(record, '$.assessments[0]'), '$.score', 0.1)) "
         "WHERE batch = 1 AND candidate = 0",
         "does not follow",
     ),

@@ -15,7 +15,7 @@ from rlvr_ray.adapters.rabbitmq import RabbitMQ, Verifications
 from rlvr_ray.aggregator import Aggregator
 from rlvr_ray.audit import audit
 from rlvr_ray.consumer import Consumer, Received, verification_completed, verification_failed
-from rlvr_ray.core.records import Batch
+from rlvr_ray.core.records import Assessment, Batch, Judge, Verification
 from rlvr_ray.ports import BatchState
 from rlvr_ray.settings import Settings, load
 from tests.broker import Broker
@@ -126,7 +126,16 @@ async def test_another_program_verifies(settings: Settings) -> None:
     assert state.outcome.reason is None
     assert (state.outcome.chosen, state.outcome.rejected) == (1, 0)
     (first, *_) = state.results.values()
-    assert first.judge.model == "their-model"  # type: ignore[union-attr]
+    assert isinstance(first, Verification)
+    (assessment,) = first.assessments
+    assert assessment == Assessment(
+        verifier="external",
+        score=0.2,
+        faithfulness=0.2,
+        relevancy=0.2,
+        judge=Judge(**JUDGE),
+        duration_ms=5,
+    )
 
 
 async def test_a_failure_of_theirs_is_no_score(settings: Settings) -> None:
@@ -195,6 +204,11 @@ def _other_score(body: dict[str, Any]) -> None:
     body["score"] = 1.0
 
 
+def _no_metric(body: dict[str, Any]) -> None:
+    """As our own events may be, of verifiers that measure something else."""
+    body["faithfulness"] = None
+
+
 def _other_batch(body: dict[str, Any]) -> None:
     body["batch_id"] = "00000000-0000-4000-8000-000000000000"
 
@@ -208,7 +222,8 @@ def _other_event(body: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "tamper", [_other_answer, _other_score, _other_batch, _other_candidate, _other_event]
+    "tamper",
+    [_other_answer, _other_score, _no_metric, _other_batch, _other_candidate, _other_event],
 )
 async def test_what_does_not_fit_is_put_aside_and_changes_nothing(
     settings: Settings, broker: Broker, tamper: Callable[[dict[str, Any]], None]

@@ -96,6 +96,14 @@ async def test_the_batch_holds_what_was_asked_and_what_came(system: System) -> N
     assert [c.usage.cached_tokens for c in batch.candidates] == [0, 69, 0]
 
 
+async def test_references_are_kept_and_not_shown_to_the_model(system: System) -> None:
+    batch = await system.ask(ask(references=("It scales.", "It does.")))
+    assert batch.references == ("It scales.", "It does.")
+    (prompt,) = system.generator.prompts
+    assert prompt.messages == rag_messages("What is Ray?", PASSAGES[:3])
+    assert (await system.ask(ask())).references == ()
+
+
 async def test_a_single_answer(system: System) -> None:
     batch = await system.ask(ask(kind=Kind.SINGLE, num_candidates=1))
     assert (batch.kind, len(batch.candidates)) == (Kind.SINGLE, 1)
@@ -250,6 +258,7 @@ class TestRepeats:
             {"question": "Another?"},
             {"num_candidates": 4},
             {"kind": Kind.SINGLE, "num_candidates": 1},
+            {"references": ("a",)},
         ],
     )
     async def test_a_key_belongs_to_one_question(
@@ -260,6 +269,17 @@ class TestRepeats:
         with pytest.raises(InputError, match="Idempotency-Key"):
             await system.ask(ask(asked.batch_id, repeated=True, **changes))
         assert system.generator.calls == 1
+        assert system.recorder.states[asked.batch_id].batch == first
+
+    @pytest.mark.parametrize("others", [(), ("b", "a"), ("a",), ("a", "b", "b")])
+    async def test_a_key_belongs_to_its_references(
+        self, system: System, others: tuple[str, ...]
+    ) -> None:
+        asked = ask(repeated=True, references=("a", "b"))
+        first = await system.ask(asked)
+        assert await system.ask(asked) == first
+        with pytest.raises(InputError, match="Idempotency-Key"):
+            await system.ask(ask(asked.batch_id, repeated=True, references=others))
         assert system.recorder.states[asked.batch_id].batch == first
 
     async def test_two_at_the_same_time_return_one_batch(self, system: System) -> None:

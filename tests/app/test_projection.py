@@ -16,7 +16,7 @@ from rlvr_ray.adapters.ledger import Ledger
 from rlvr_ray.ports import BatchState
 from rlvr_ray.projection import Projector
 from rlvr_ray.settings import DatasetSettings
-from tests.builders import context
+from tests.builders import context, plain_assessment
 from tests.folders import (
     DPO,
     MIXED,
@@ -91,9 +91,22 @@ def test_rows_without_a_verification_are_null_in_parquet(folder: Folder) -> None
     assert len(nulls) == 4
     for row in nulls:
         assert row["reason"]
-        keys = ("faithfulness", "relevancy", "score", "confidence", "judge")
+        keys = ("faithfulness", "relevancy", "score", "confidence", "duration_ms")
         assert {key: row[key] for key in keys} == dict.fromkeys(keys)
-        assert (row["statements"], row["reverse_questions"]) == ([], [])
+        assert row["assessments"] == []
+
+
+def test_metrics_that_nobody_measured_are_null_in_parquet(folder: Folder) -> None:
+    exact = [(plain_assessment(value),) for value in (1.0, 0.0)]
+    folder.run([decided(0, exact)])
+    (answers,) = folder.parts("training_data")
+    (pairs,) = folder.parts("dpo_data")
+    found = [row["verification"] for row in answers]
+    found += [pairs[0]["metadata"][f"{side}_provenance"] for side in ("chosen", "rejected")]
+    for row, score in zip(found, (1.0, 0.0, 1.0, 0.0), strict=True):
+        assert (row["faithfulness"], row["relevancy"], row["score"]) == (None, None, score)
+        (one,) = row["assessments"]
+        assert (one["verifier"], one["faithfulness"], one["score"]) == ("exact", None, score)
 
 
 def test_odd_texts_do_not_split_lines(folder: Folder) -> None:

@@ -31,7 +31,7 @@ from rlvr_ray.tasks import smooth
 from tests.bench.ledger import batches
 from tests.broker import Broker
 from tests.builders import DECIDED, verification
-from tests.fakes import FakeGenerator, FakeRetriever, FakePanel
+from tests.fakes import FakeGenerator, FakePanel, FakeRetriever
 
 WINDOW_S = 6.0
 #: Asks a second, while the broker is there and while it is not.

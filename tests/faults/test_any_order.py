@@ -38,7 +38,7 @@ from rlvr_ray.external import External
 from rlvr_ray.ports import BatchState
 from rlvr_ray.projection import Projector, rows_of
 from rlvr_ray.settings import DatasetSettings
-from tests.builders import DECIDED, failed, verification
+from tests.builders import DECIDED, assessment, failed, verification
 from tests.faults.harness import jsonl
 from tests.faults.workload import ANSWERS, SCORES, asked, batch_id
 
@@ -57,14 +57,16 @@ def result(candidate: Candidate, *, other: bool = False) -> Result:
     if score is None or (other and candidate.index == 0):
         return failed(candidate, "no judge" if other else "the judge gave no number")
     score = 1 - score if other else score
-    return verification(
-        candidate,
+    theirs = assessment(
         score,
         score,
+        verifier="external",
         statements=(),
         reverse_questions=(),
         usage=Usage(prompt_tokens=0, completion_tokens=0),
+        duration_ms=7,
     )
+    return verification(candidate, assessments=(theirs,), duration_ms=7)
 
 
 def results(batch: Batch, indices: Sequence[int], *, other: bool = False) -> dict[UUID, Result]:
@@ -285,6 +287,8 @@ LIES: dict[str, Lie] = {
     "a better confidence": lambda *_: {"confidence": "certain"},
     "more than there is": lambda *_: {"faithfulness": 2.0},
     "less than nothing": lambda *_: {"relevancy": -1.0},
+    "no faithfulness": lambda *_: {"faithfulness": None},
+    "no relevancy": lambda *_: {"relevancy": None},
     "no number": lambda *_: {"faithfulness": math.nan, "score": math.nan},
     "a judge without a name": lambda *_: {"verifier": {"faithfulness": "ragas"}},
     "a judge that cannot be kept": lambda *_: {
