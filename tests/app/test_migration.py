@@ -1,38 +1,94 @@
-"""A ledger of schema 1 becomes one of this schema: all of it, or it stays as it was."""
+"""A ledger of an earlier schema becomes one of this schema: all of it, or it stays as it was."""
 
+import hashlib
+import json
 import random
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 import apsw
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rlvr_ray import codec
+from rlvr_ray.adapters.dataset import Dataset
 from rlvr_ray.adapters.ledger import Ledger, Reader, schema
-from rlvr_ray.core import events
+from rlvr_ray.audit import audit
+from rlvr_ray.core import events, ids
 from rlvr_ray.core.events import Event
-from rlvr_ray.core.records import Verification
+from rlvr_ray.core.pairing import PairingRule, Result, decide
+from rlvr_ray.core.records import Batch, Judge, Statement, Verification
+from rlvr_ray.core.scoring import score
 from rlvr_ray.errors import LedgerError
-from rlvr_ray.ports import Backlog, BatchState, Part
+from rlvr_ray.ports import Backlog, BatchState, Ingested, JsonlFile
 from rlvr_ray.settings import DatasetSettings
-from tests.builders import CREATED, DECIDED, batch
+from tests.builders import CREATED, DECIDED, assessment, batch, verification
 from tests.fakes import PATIENCE
-from tests.folders import MIXED, Folder, decide_in, decided, expected, same_files
+from tests.folders import MIXED, ODD, Folder, decide_in, decided, expected, same_files
 
 ROOT = Path(__file__).parents[2]
-SCHEMA_1 = ROOT / "tests/data/ledger_v1.sql"
+SCHEMAS = {version: ROOT / f"tests/data/ledger_v{version}.sql" for version in (1, 2)}
+#: Who gave the verdicts, as a record said it, and whose assessment that is today.
+METHODS = {"grounded": "grounded", "ragas": "ragas", "their-judge": "external"}
+DOCUMENT = Ingested(
+    document_id=ids.derive("document", "ray.md"),
+    source="ray.md",
+    num_chunks=3,
+    content_id=ids.derive("content"),
+    changed=True,
+)
+
+
+def then(state: BatchState) -> BatchState:
+    """A decided batch as a program of that time had it: one judge for each answer, two metrics."""
+    assert state.outcome is not None
+    asked = replace(state.batch, references=())
+    results: dict[Any, Result] = {}
+    for candidate, (method, verifier) in zip(asked.candidates, cycle(METHODS.items())):
+        result = state.results[candidate.event_id]
+        if isinstance(result, Verification):
+            value = score(result)
+            apart = min(value, 1 - value, 0.1234561)
+            judge = Judge(
+                faithfulness=method,
+                relevancy="ragas",
+                model=f"judge {ODD}",
+                embedder="test-embedder",
+                version="test-version",
+            )
+            only = assessment(
+                value + apart,
+                value - apart,
+                verifier=verifier,
+                judge=judge,
+                statements=(Statement(text=ODD, verdict=1 / 3, reason=ODD),) * candidate.index,
+                duration_ms=1234 + candidate.index,
+            )
+            result = verification(
+                candidate, assessments=(only,), duration_ms=1234 + candidate.index
+            )
+        results[candidate.event_id] = result
+    rule = PairingRule(**dict(state.outcome.rule))  # type: ignore[arg-type]
+    outcome = decide(asked, results, rule, state.outcome.decided_at)
+    return BatchState(batch=asked, results=results, outcome=outcome)
+
+
 OPEN = (
     batch(question="Open one?", created_at=CREATED + timedelta(microseconds=123456)),
     batch(("x", "y"), "Open two?"),
 )
 #: The order of decisions is not that of the questions.
-STATES = (*MIXED[4:], *MIXED[:4])
-LAST = decided(8)
+STATES = tuple(map(then, (*MIXED[4:], *MIXED[:4])))
+LAST = then(decided(8))
 
 
 def made(folder: Folder) -> None:
@@ -40,7 +96,7 @@ def made(folder: Folder) -> None:
     folder.settings = DatasetSettings(seal_rows=4)
     with folder.open() as (ledger, projector):
         ledger.commit([lambda it: it.record([OPEN[0]])])
-        ledger.commit([lambda it: it.record([state.batch for state in MIXED])])
+        ledger.commit([lambda it: it.record([state.batch for state in STATES[::-1]])])
         ledger.commit([lambda it: it.record([OPEN[1]])])
         for state in STATES:
             decide_in(ledger, state)
@@ -53,85 +109,140 @@ def made(folder: Folder) -> None:
 
 
 def content(ledger: Reader) -> dict[str, Any]:
-    """All that both versions can say."""
+    """All that every version can say of batches."""
     return {
         "batches": ledger.batches(0, 100),
         "open": ledger.open_batches(0, 100),
         "decided": ledger.decided(0, 100),
         "recent": ledger.recent(3),
         "counts": ledger.counts(),
-        "files": ledger.files(),
-        "parts": ledger.parts(),
-        "projected": ledger.mark("projected"),
-        "unplanned": [ledger.unplanned(name) for name in ("dpo_data", "training_data")],
     }
 
 
-def write_version_1(path: Path, known: Mapping[str, Any]) -> None:
-    """What rlvr_ray with schema 1 would have written."""
-    for suffix in ("", "-wal", "-shm"):
+def old_batch(record: Batch) -> str:
+    """Its JSON before there were references."""
+    data = codec.plain(record)
+    assert data.pop("references") == []
+    return json.dumps(data, ensure_ascii=False)
+
+
+def old_result(result: Result) -> str:
+    """Its JSON before there were assessments."""
+    if not isinstance(result, Verification):
+        return codec.dumps(result)
+    data = codec.plain(result)
+    (only,) = data["assessments"]
+    del only["judge"]["engine"]
+    parts = ("faithfulness", "relevancy", "judge", "statements", "reverse_questions", "usage")
+    return json.dumps(
+        {
+            "answer_event_id": data["answer_event_id"],
+            **{name: only[name] for name in parts},
+            "duration_ms": data["duration_ms"],
+            "completed_at": data["completed_at"],
+        },
+        ensure_ascii=False,
+    )
+
+
+def old_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a file before there were assessments."""
+    del row["metadata"]["references"]
+    for judged in (
+        row.get("verification"),
+        row["metadata"].get("chosen_provenance"),
+        row["metadata"].get("rejected_provenance"),
+    ):
+        if judged:
+            only = (judged.pop("assessments") or [{"judge": None}])[0]
+            judged["judge"] = only["judge"]
+    return row
+
+
+def write_files(folder: Path) -> None:
+    """Put rows of that time in the place of today's."""
+    for file in folder.glob("*_data/*.jsonl"):
+        rows = [old_row(json.loads(line)) for line in file.read_bytes().splitlines()]
+        file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    for file in folder.glob("*_data/parquet/*.parquet"):
+        rows = [old_row(row) for row in pq.read_table(file).to_pylist()]
+        pq.write_table(pa.Table.from_pylist(rows), file)
+
+
+def size_of(folder: Path, path: str) -> int:
+    return (folder / path).stat().st_size
+
+
+def digest_of(folder: Path, path: str) -> str:
+    return hashlib.sha256((folder / path).read_bytes()).hexdigest()
+
+
+def write_ledger(folder: Path, version: int) -> None:
+    """Have the folder's ledger as that version would have it, and its files."""
+    write_files(folder)
+    path = folder / "ledger.db"
+    today = path.rename(folder / "today.db")
+    reader = apsw.Connection(str(today))
+    reader.pragma("wal_checkpoint", "truncate")
+    reader.pragma("journal_mode", "delete")
+    reader.close()
+    for suffix in ("-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     db = apsw.Connection(str(path))
     db.pragma("journal_mode", "wal")
     db.pragma("foreign_keys", True)
+    functions: dict[str, Any] = {
+        "old_batch": lambda text: old_batch(codec.loads(Batch, text)),
+        "old_result": lambda text: old_result(codec.loads(Verification, text)),
+        "size_of": lambda name: size_of(folder, name),
+        "digest_of": lambda name: digest_of(folder, name),
+    }
+    for name, function in functions.items():
+        db.create_scalar_function(name, function, 1)
+    db.execute("ATTACH ? AS today", (str(today),))
     with db:
-        db.execute(SCHEMA_1.read_text("utf-8"))
-        db.pragma("user_version", 1)
-        for seq, state in known["batches"]:
-            one: BatchState = state
-            db.execute(
-                "INSERT INTO batch VALUES (?, ?, ?, ?, ?)",
-                (
-                    seq,
-                    str(one.batch.batch_id),
-                    one.batch.correlation_id,
-                    one.outcome is None,
-                    codec.dumps(one.batch),
-                ),
-            )
-            results = list(one.results.items())
-            random.Random(seq).shuffle(results)
-            for key, result in results:
-                db.execute(
-                    "INSERT INTO verification VALUES (?, ?, ?, ?)",
-                    (
-                        str(key),
-                        str(one.batch.batch_id),
-                        isinstance(result, Verification),
-                        codec.dumps(result),
-                    ),
-                )
-        for seq, state in known["decided"]:
-            outcome = state.outcome
-            batch_id, results = str(state.batch.batch_id), state.results
-            db.execute(
-                "INSERT INTO outcome VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    seq,
-                    batch_id,
-                    outcome.reason,
-                    outcome.month,
-                    len(results),
-                    codec.dumps(outcome),
-                ),
-            )
-        for name, file in known["files"].items():
-            db.execute("INSERT INTO file VALUES (?, ?)", (name, file.bytes))
-        for part in known["parts"]:
-            one_part: Part = part
-            db.execute(
-                "INSERT INTO part VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    one_part.path,
-                    one_part.dataset,
-                    one_part.first_seq,
-                    one_part.last_seq,
-                    one_part.rows,
-                    one_part.sha256,
-                ),
-            )
-        db.execute("UPDATE projected SET seq = ?", (known["projected"],))
+        db.execute(SCHEMAS[version].read_text("utf-8"))
+        db.execute(FILL_1 if version == 1 else FILL_2)
+        db.pragma("user_version", version)
     db.close()
+    today.unlink()
+
+
+#: Results lie in no order of their own.
+FILL_1 = """
+INSERT INTO batch SELECT seq, batch_id, record ->> '$.correlation_id', open, old_batch(record)
+    FROM today.batch;
+INSERT INTO verification
+    SELECT verification.record ->> '$.answer_event_id', batch_id, completed,
+           iif(completed, old_result(verification.record), verification.record)
+    FROM today.verification JOIN today.batch ON batch.seq = verification.batch;
+INSERT INTO outcome
+    SELECT outcome.seq, batch_id, reason, month, answers, outcome.record
+    FROM today.outcome JOIN today.batch ON batch.seq = outcome.batch;
+INSERT INTO file SELECT path, size_of(path) FROM today.file;
+INSERT INTO part
+    SELECT path, dataset, first_seq, last_seq, rows, iif(sha256 NOTNULL, digest_of(path), NULL)
+    FROM today.part;
+UPDATE projected SET seq = (SELECT seq FROM today.mark WHERE name = 'projected');
+"""
+FILL_2 = """
+INSERT INTO batch SELECT seq, batch_id, open, iif(record = '', '', old_batch(record))
+    FROM today.batch;
+INSERT INTO verification
+    SELECT batch, candidate, completed, iif(completed, old_result(record), record)
+    FROM today.verification;
+INSERT INTO outcome SELECT * FROM today.outcome;
+INSERT INTO document SELECT * FROM today.document;
+INSERT INTO outbox SELECT * FROM today.outbox;
+INSERT INTO file
+    SELECT path, size_of(path), iif(kept, size_of(path), 0), iif(kept, digest_of(path), NULL)
+    FROM today.file;
+INSERT INTO part
+    SELECT path, dataset, first_seq, last_seq, rows, iif(sha256 NOTNULL, digest_of(path), NULL)
+    FROM today.part;
+DELETE FROM mark;
+INSERT INTO mark SELECT * FROM today.mark;
+"""
 
 
 def dump(folder: Path) -> dict[str, Any]:
@@ -145,25 +256,46 @@ def dump(folder: Path) -> dict[str, Any]:
     return found
 
 
+def change(folder: Path, sql: str) -> None:
+    db = apsw.Connection(str(folder / "ledger.db"))
+    db.execute(sql)
+    db.close()
+
+
+def problems(folder: Folder) -> list[str]:
+    """What verify-store says."""
+    reader = Reader(folder.path)
+    try:
+        return list(audit(reader, Dataset(folder.path)))
+    finally:
+        reader.close()
+
+
+@pytest.fixture(params=SCHEMAS)
+def version(request: pytest.FixtureRequest) -> int:
+    found: int = request.param
+    return found
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "data")
 
 
 @pytest.fixture
-def known(folder: Folder) -> dict[str, Any]:
-    """What the folder's ledger, which is of version 1, holds."""
+def known(folder: Folder, version: int) -> dict[str, Any]:
+    """What the folder's ledger, which is of an earlier version, holds."""
     made(folder)
     reader = Reader(folder.path)
     found = content(reader)
     reader.close()
-    write_version_1(folder.path / "ledger.db", found)
+    write_ledger(folder.path, version)
     return found
 
 
 def test_it_holds_what_it_held(folder: Folder, known: dict[str, Any]) -> None:
     ledger = Ledger(folder.path)
-    assert ledger._db.pragma("user_version") == 2
+    assert ledger._db.pragma("user_version") == schema.VERSION == 3
     assert content(ledger) == known
     for name in ("mirrored", "pruned", "swept"):
         assert ledger.mark(name) == 0
@@ -185,6 +317,21 @@ def test_the_tables_are_those_of_a_new_ledger(
     assert dump(folder.path)["schema"] == dump(tmp_path / "new")["schema"]
 
 
+def test_a_record_is_what_would_be_written_today(folder: Folder, known: dict[str, Any]) -> None:
+    Ledger(folder.path).close()
+    records = {
+        (number, candidate): record
+        for number, candidate, _, record in dump(folder.path)["verification"]
+    }
+    for number, state in known["batches"]:
+        for candidate in state.batch.candidates:
+            if result := state.results.get(candidate.event_id):
+                written = json.loads(records[number, candidate.index])
+                assert written == json.loads(codec.dumps(result))
+                assert list(written) == list(codec.plain(result))
+
+
+@pytest.mark.parametrize("version", [1], indirect=True)
 def test_what_happened_before_can_be_told(folder: Folder, known: dict[str, Any]) -> None:
     """Answers in the order of recording, then each batch's results and outcome as decided."""
     wanted: list[Event] = []
@@ -207,37 +354,130 @@ def test_what_happened_before_can_be_told(folder: Folder, known: dict[str, Any])
     ledger.close()
 
 
-def test_files_stay_as_they_are_and_grow_on(
+def test_events_and_what_the_broker_has_of_them_stay(folder: Folder) -> None:
+    made(folder)
+    ledger = Ledger(folder.path)
+    ledger.commit([lambda it: it.ingested([DOCUMENT]), lambda it: it.mirrored(9)])
+    before = ledger.events(0, 1000), ledger.backlog()
+    assert before[1].pending > 9
+    ledger.close()
+    write_ledger(folder.path, 2)
+    ledger = Ledger(folder.path)
+    assert (ledger.events(0, 1000), ledger.backlog()) == before
+    ledger.close()
+
+
+def test_scores_are_those_of_then_to_the_last_digit(folder: Folder) -> None:
+    """Half a millionth more or less, and an outcome would not follow from its results."""
+    draw = random.Random(4)
+    states = []
+    for number in range(60):
+        asked = batch([f"answer {n}" for n in range(8)], f"Question {number}?")
+        results: dict[Any, Result] = {}
+        for c in asked.candidates:
+            one = draw.randint(0, 10**6)
+            other = draw.randint(0, 10**6) if c.index % 2 else one ^ 1  # odd sums end in a half
+            found = verification(c, one / 10**6, min(other, 10**6) / 10**6)
+            (only,) = found.assessments
+            only = replace(
+                only,
+                judge=replace(only.judge, engine=""),
+                duration_ms=found.duration_ms,
+                score=round((one / 10**6 + min(other, 10**6) / 10**6) / 2, 6),
+            )
+            results[c.event_id] = replace(found, assessments=(only,))
+        outcome = decide(asked, results, PairingRule(), DECIDED)
+        states.append(BatchState(batch=asked, results=results, outcome=outcome))
+    folder.run(states)
+    write_ledger(folder.path, 2)
+    folder.run()
+    reader = Reader(folder.path)
+    assert [state for _, state in reader.decided(0, 100)] == states
+    reader.close()
+    assert problems(folder) == []
+
+
+# Files.
+
+
+def jsonl(folder: Folder) -> dict[str, bytes]:
+    return {path: data for path, data in folder.files().items() if path.endswith(".jsonl")}
+
+
+def test_files_are_written_again_and_grow_on(
     folder: Folder, known: dict[str, Any], tmp_path: Path
 ) -> None:
-    before = {
-        file: (file.stat().st_mtime_ns, file.stat().st_ino, file.read_bytes())
-        for file in folder.path.rglob("*_data/**/*")
-        if file.is_file()
-    }
+    before = folder.files()
     assert len(before) > 4
-    more = [decided(number) for number in range(10, 14)]
+    Ledger(folder.path).close()
+    same_files(folder.files(), before)  # nothing is lost where the next step never comes
+
+    more = [then(decided(number)) for number in range(10, 14)]
     with folder.open() as (ledger, projector):
-        for file, (modified, inode, data) in before.items():
-            now = file.stat()
-            assert (now.st_mtime_ns, now.st_ino) == (modified, inode), f"{file.name} was made"
-            assert file.read_bytes() == data
+        assert ledger.parts(unsealed=True) == []
         projector.project()
         for state in more:
             decide_in(ledger, state)
             projector.project()
             projector.seal_due()
         projector.seal_all()
-    for file, (_, inode, data) in before.items():
-        assert file.stat().st_ino == inode
-        assert file.read_bytes().startswith(data)
+    after = folder.files()
+    assert before.keys() <= after.keys(), "parts cover what they covered"
+    assert all(after[path] != data for path, data in before.items())
+    assert problems(folder) == []
 
     calm = Folder(tmp_path / "undisturbed", folder.settings)
     calm.run([*STATES, LAST, *more])
-    wanted = {path: data for path, data in calm.files().items() if path.endswith(".jsonl")}
-    same_files({path: folder.files()[path] for path in wanted}, wanted)
+    same_files(jsonl(folder), jsonl(calm))
     for dataset, lines in expected([*STATES, LAST, *more]).items():
         assert folder.sealed(dataset) == lines
+
+
+def test_a_second_start_writes_nothing_again(folder: Folder, known: dict[str, Any]) -> None:
+    folder.run()
+    before = {file: file.stat().st_mtime_ns for file in folder.path.rglob("*_data/**/*")}
+    ledger = dump(folder.path)
+    folder.run()
+    assert {file: file.stat().st_mtime_ns for file in folder.path.rglob("*_data/**/*")} == before
+    assert dump(folder.path) == ledger
+
+
+def test_files_past_retention_stay_as_they_are(folder: Folder) -> None:
+    """Nobody can write them again; what is within retention is written again behind them."""
+    months = [datetime(2026, month, 10, tzinfo=UTC) for month in (2, 2, 3, 3, 4, 4)]
+    states = [then(decided(number, at=at)) for number, at in enumerate(months)]
+    folder.run(states)
+    with folder.open() as (ledger, projector):
+        assert projector.prune(datetime(2026, 4, 2, tzinfo=UTC), mirrored=False) == 4
+    write_ledger(folder.path, 2)
+    before = {path: (folder.path / path).stat().st_ino for path in folder.files()}
+    data = folder.files()
+    kept = {path for path in before if "_202604" not in path}
+    assert len(kept) == 8
+
+    ledger = Ledger(folder.path)
+    assert set(ledger.files()) == {path for path in kept if path.endswith(".jsonl")}
+    for path, file in ledger.files().items():
+        size = len(data[path])
+        assert file == JsonlFile(bytes=size, kept=size, sha256=digest_of(folder.path, path))
+    assert {part.path for part in ledger.parts(unsealed=True)} == {
+        path for path in before.keys() - kept if path.endswith(".parquet")
+    }
+    assert ledger.mark("projected") == ledger.mark("pruned") == 4
+    ledger.close()
+
+    folder.run()
+    after = folder.files()
+    assert after.keys() == data.keys()
+    for path in data:
+        assert (after[path] == data[path]) is (path in kept), path
+        if path in kept:
+            assert (folder.path / path).stat().st_ino == before[path]
+    assert folder.lines("dpo_data/dpo_data_202604.jsonl") == expected(states[4:])["dpo_data"]
+    assert problems(folder) == []
+
+
+# Going on.
 
 
 def test_a_second_opening_changes_nothing(folder: Folder, known: dict[str, Any]) -> None:
@@ -263,24 +503,52 @@ def test_open_batches_can_be_decided(folder: Folder, known: dict[str, Any]) -> N
     ledger.close()
 
 
-def test_an_empty_ledger_becomes_an_empty_one(tmp_path: Path) -> None:
+def test_results_of_an_open_batch_are_kept(folder: Folder) -> None:
+    """One of three came from outside before; the others come after."""
+    state = then(decided(1))
+    second = state.batch.candidates[1]
+    ledger = Ledger(folder.path)
+    came: Mapping[Any, Result] = {second.event_id: state.results[second.event_id]}
+    ledger.commit([lambda it: it.record([state.batch]), lambda it: it.keep(state.batch, came)])
+    ledger.close()
+    write_ledger(folder.path, 2)
+    ledger = Ledger(folder.path)
+    ((_, found),) = ledger.open_batches(0, 10)
+    assert found.results == came
+    assert state.outcome is not None
+    ledger.commit([methodcaller("decide", state.batch, state.results, state.outcome)])
+    assert ledger.find(state.batch.batch_id) == state
+    ledger.close()
+
+
+def test_an_empty_ledger_becomes_an_empty_one(tmp_path: Path, version: int) -> None:
     ledger = Ledger(tmp_path)
     known = content(ledger)
     ledger.close()
-    write_version_1(tmp_path / "ledger.db", known)
+    write_ledger(tmp_path, version)
     ledger = Ledger(tmp_path)
     assert content(ledger) == known
     assert ledger.events(0, 10) == []
     ledger.close()
 
 
+# What goes wrong.
+
+
 def test_one_that_fails_at_its_end_leaves_all_as_it_was(
-    folder: Folder, known: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    folder: Folder, known: dict[str, Any], version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dump(folder.path)
-    assert before["version"] == 1
+    assert before["version"] == version
+    last = schema.MIGRATIONS[2]
+    assert not isinstance(last, str)
+
+    def failing(db: apsw.Connection) -> None:
+        last(db)
+        db.execute("SELECT * FROM missing")
+
     with monkeypatch.context() as patch:
-        patch.setitem(schema.MIGRATIONS, 1, f"{schema.MIGRATIONS[1]}; SELECT * FROM missing")
+        patch.setitem(schema.MIGRATIONS, 2, failing)
         with pytest.raises(LedgerError, match="no such table"):
             Ledger(folder.path)
     assert dump(folder.path) == before
@@ -290,30 +558,63 @@ def test_one_that_fails_at_its_end_leaves_all_as_it_was(
 
 
 def test_rows_that_refer_to_none_leave_all_as_it_was(
-    folder: Folder, known: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    folder: Folder, known: dict[str, Any], version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dump(folder.path)
-    damage = "INSERT INTO verification VALUES (4711, 0, 0, '{}');"
-    monkeypatch.setitem(schema.MIGRATIONS, 1, f"{schema.MIGRATIONS[1]}; {damage}")
-    with pytest.raises(LedgerError, match=r"\(schema 1\) is damaged: 1 rows"):
+    last = schema.MIGRATIONS[2]
+    assert not isinstance(last, str)
+
+    def damaging(db: apsw.Connection) -> None:
+        last(db)
+        db.execute("INSERT INTO verification VALUES (4711, 0, 0, '{}')")
+
+    monkeypatch.setitem(schema.MIGRATIONS, 2, damaging)
+    with pytest.raises(LedgerError, match=rf"\(schema {version}\) is damaged: 1 rows"):
         Ledger(folder.path)
     assert dump(folder.path) == before
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "'{'",
+        "'[]'",
+        "json_remove(record, '$.relevancy')",
+        "json_set(record, '$.faithfulness', 'high')",
+        "json_set(record, '$.judge', NULL)",
+        "replace(record, '\"faithfulness\": ', '\"faithfulness\": N')",
+        'replace(record, \'"relevancy": \', \'"relevancy": NaN, "was": \')',
+    ],
+)
+def test_a_verification_that_cannot_be_read_leaves_all_as_it_was(
+    folder: Folder, damage: str
+) -> None:
+    """Its row is in the files: they must not be written again without it."""
+    made(folder)
+    write_ledger(folder.path, 2)
+    change(folder.path, f"UPDATE verification SET record = {damage} WHERE batch = 4 AND completed")
+    before, files = dump(folder.path), folder.files()
+    with pytest.raises(LedgerError, match=r"ledger\.db \(schema 2\) is damaged: .* number 4 ") as e:
+        Ledger(folder.path)
+    assert "\n" not in str(e.value)
+    assert dump(folder.path) == before
+    same_files(folder.files(), files)
+
+
 def test_one_that_is_killed_before_its_commit_leaves_all_as_it_was(
-    folder: Folder, known: dict[str, Any]
+    folder: Folder, known: dict[str, Any], version: int
 ) -> None:
     before = dump(folder.path)
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "import apsw\n"
         "from rlvr_ray.adapters.ledger import Ledger, schema\n"
-        "def prepare(db):\n"
+        "prepare = schema.prepare\n"
+        "def killed_at_its_end(db, path):\n"
+        "    db.pragma('cache_size', 1)\n"  # whatever is written goes to the disk at once
         "    db.set_commit_hook(lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
-        "apsw.connection_hooks.append(prepare)\n"
-        # Whatever is written goes to the disk at once.
-        "schema.MIGRATIONS[1] = 'PRAGMA cache_size = 1;' + schema.MIGRATIONS[1]\n"
+        "    prepare(db, path)\n"
+        "schema.prepare = killed_at_its_end\n"
         "Ledger(Path(sys.argv[1]))\n"
     )
     killed = subprocess.run(
@@ -326,7 +627,7 @@ def test_one_that_is_killed_before_its_commit_leaves_all_as_it_was(
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert (folder.path / "ledger.db-wal").stat().st_size > 10_000, "half of it lies there"
-    with pytest.raises(LedgerError, match="schema 1"):
+    with pytest.raises(LedgerError, match=f"schema {version}"):
         Reader(folder.path)
     assert dump(folder.path) == before
     ledger = Ledger(folder.path)
@@ -334,9 +635,9 @@ def test_one_that_is_killed_before_its_commit_leaves_all_as_it_was(
     ledger.close()
 
 
-def test_a_reader_says_what_to_do(folder: Folder, known: dict[str, Any]) -> None:
+def test_a_reader_says_what_to_do(folder: Folder, known: dict[str, Any], version: int) -> None:
     before = dump(folder.path)
-    with pytest.raises(LedgerError, match=r"earlier rlvr_ray \(schema 1\).*`rlvr serve`"):
+    with pytest.raises(LedgerError, match=rf"earlier rlvr_ray \(schema {version}\).*`rlvr serve`"):
         Reader(folder.path)
     assert dump(folder.path) == before
     Ledger(folder.path).close()
