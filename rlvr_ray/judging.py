@@ -58,19 +58,20 @@ class Throttled:
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
         """See ``ports.Generator``. Raises TimedOut past ``judge.timeout_s``, waiting included.
 
-        Where all of that time went by before its turn came, it raises Overloaded: the judge was
-        asked nothing, so nothing that it was given is the reason.
+        Where most of that time went by before its turn came, it raises Overloaded: what it asked
+        is not the reason, and asking the same again later is right.
         """
-        begun = asyncio.Event()
+        started = asyncio.get_running_loop().time()
+        began: list[float] = []  # when each load's turn came
+        loads = list(_loads(prompts, self._together))
         try:
             async with asyncio.timeout(self._timeout_s):
-                loads = list(_loads(prompts, self._together))
-                results = await gather(*(self._ask(load, begun) for load in loads))
+                results = await gather(*(self._ask(load, began) for load in loads))
         except TimeoutError:
-            if begun.is_set():
+            if began and began[0] - started < self._timeout_s / 2:
                 raise TimedOut(f"the judge did not finish within {self._timeout_s:g} s") from None
             raise Overloaded(
-                f"the judge had no turn to give within {self._timeout_s:g} s; raise "
+                f"the judge did not come to it within {self._timeout_s:g} s; raise "
                 "judge.timeout_s, judge.concurrency or judge.requests_per_minute"
             ) from None
         answers: list[list[Completion] | InputError] = [[] for _ in prompts]
@@ -83,7 +84,7 @@ class Throttled:
         return answers
 
     async def _ask(
-        self, load: Sequence[_Piece], begun: asyncio.Event
+        self, load: Sequence[_Piece], began: list[float]
     ) -> list[list[Completion] | InputError]:
         """Ask for one load, once there is room for it."""
         count = sum(len(prompt.samples) for _, prompt in load)
@@ -95,7 +96,7 @@ class Throttled:
                 await self._rate.acquire()
             self._free -= count
         try:
-            begun.set()
+            began.append(asyncio.get_running_loop().time())
             return await self._inner.generate([prompt for _, prompt in load])
         finally:
             self._free += count
