@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from rlvr_ray.aggregator import Aggregator
 from rlvr_ray.audit import audit
 from rlvr_ray.consumer import Consumer, Received, verification_completed, verification_failed
 from rlvr_ray.core.records import Assessment, Batch, Judge, Verification
+from rlvr_ray.external import External
 from rlvr_ray.ports import BatchState
 from rlvr_ray.settings import Settings, load
 from tests.broker import Broker
 from tests.builders import batch
 from tests.fakes import FakePanel
+from tests.folders import decide_in, panel
+from tests.folders import decided as decided_state
 
 PATIENCE = 30.0
 JUDGE = {
@@ -255,3 +259,28 @@ async def test_what_does_not_fit_is_put_aside_and_changes_nothing(
                         break
     assert state.outcome is not None
     assert state.outcome.chosen_score == 0.9
+
+
+async def test_own_events_of_a_panel_change_nothing(tmp_path: Path) -> None:
+    """Verified here before others were to do it: a replay tells of it again, without metrics."""
+    done = decided_state(7, (panel(0.9), panel(0.2)))
+    half = decided_state(8, (panel(0.9), panel(0.2)))
+    first = half.batch.candidates[0].event_id
+    ledger = Ledger(tmp_path)
+    decide_in(ledger, done)
+    kept = {first: half.results[first]}
+    ledger.commit([methodcaller("record", [half.batch]), methodcaller("keep", half.batch, kept)])
+
+    async def read(query: Callable[[Any], Any]) -> Any:
+        return query(ledger)
+
+    async def refuse(*_: object) -> None:
+        raise AssertionError("nothing is new")
+
+    told = [posted.event.body for posted in ledger.events(0, 100)]
+    verified = [body for body in told if body["event_type"] == "verification.completed"]
+    assert [body["relevancy"] for body in verified] == [None] * 3
+    external = External(read, refuse, refuse, timeout_s=1e9)
+    for body in verified:
+        await external.accept(body)
+    ledger.close()
