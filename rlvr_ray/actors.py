@@ -14,7 +14,7 @@ from ray import exceptions as ray_errors
 from ray.serve import exceptions as serve_errors
 from ray.serve.handle import DeploymentHandle
 
-from rlvr_ray import __version__
+from rlvr_ray import __version__, judging
 from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.core.records import Batch, Context, Verification
 from rlvr_ray.errors import InputError, JudgeError, Overloaded, RlvrError, Unavailable
@@ -68,16 +68,39 @@ class RetrieverReplica:
         self._store.close()
 
 
+class JudgeReplica:
+    """Holds the judge's model, where it has one of its own here."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._engine = judging.judge_engine(settings.judge)
+
+    async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
+        assert self._engine is not None, "only deployed where the judge has an engine"
+        return await self._engine.generate(prompts)
+
+    async def check_health(self) -> str:
+        assert self._engine is not None, "only deployed where the judge has an engine"
+        return await self._engine.check()
+
+    async def __del__(self) -> None:
+        if self._engine is not None:
+            await self._engine.close()
+
+
 class VerifierReplica:
-    """Holds RAGAS; its judge is the Generator."""
+    """Holds the verifiers. The judge is another deployment, or a client that it holds itself."""
 
-    def __init__(self, settings: Settings, generator: DeploymentHandle[Any]) -> None:
-        from rlvr_ray.adapters.ragas import RagasVerifier
-
-        self._verifier = RagasVerifier(RemoteGenerator(generator), MiniLM(), settings.verification)
+    def __init__(self, settings: Settings, judge: DeploymentHandle[Any] | None) -> None:
+        engine = (
+            judging.judge_engine(settings.judge)
+            if judge is None
+            else RemoteGenerator(judge, "the judge")
+        )
+        assert engine is not None, "either a deployment or a client"
+        self._panel = judging.build_panel(settings, engine, MiniLM())
 
     async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
-        return await self._verifier.verify(claims)
+        return await self._panel.verify(claims)
 
 
 class AggregatorActor:
@@ -99,7 +122,7 @@ class AggregatorActor:
         self._aggregator = Aggregator(
             Ledger(settings.data_dir),
             Dataset(settings.data_dir, settings.dataset.parquet_uri),
-            RemoteVerifier(),
+            RemotePanel(),
             settings,
             publisher,
             inbox,
@@ -167,17 +190,18 @@ def stop_aggregator() -> None:
 class RemoteGenerator:
     """A Generator in its own deployment."""
 
-    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+    def __init__(self, handle: DeploymentHandle[Any], name: str = "the generator") -> None:
         self._handle = handle
+        self._name = name
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
-        with _boundary("the generator"):
+        with _boundary(self._name):
             result: list[list[Completion] | InputError]
             result = await self._handle.generate.remote(prompts)
             return result
 
     async def check(self) -> str:
-        with _boundary("the generator"):
+        with _boundary(self._name):
             return str(await self._handle.check_health.remote())
 
 
@@ -202,7 +226,7 @@ class RemoteRetriever:
             return int(await self._handle.count.remote())
 
 
-class RemoteVerifier:
+class RemotePanel:
     """The Verifier deployment of the running app, looked up late: the aggregator starts first."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from rlvr_ray import actors
+from rlvr_ray import actors, judging
 from rlvr_ray.errors import ConfigError, Unavailable
 from rlvr_ray.settings import Settings, load
 
@@ -30,12 +30,13 @@ OBJECT_STORE = 256 * 2**20
 def app(args: dict[str, Any]) -> Application:
     """What ``serve run rlvr_ray.app:app key=value`` and a Serve config's ``args`` build."""
     settings = load(**args)
+    judging.check_verifiers(settings)
     check_broker(settings)
     return build(settings)
 
 
 def build(settings: Settings) -> Application:
-    """Generator, Retriever and Verifier, each in a deployment of its own, behind the ingress."""
+    """Generator, Retriever, Verifier and a judge's model, each in a deployment of its own."""
 
     def deployment(name: str, ongoing: int) -> Any:
         return serve.deployment(
@@ -49,7 +50,12 @@ def build(settings: Settings) -> Application:
 
     generator = deployment("Generator", 64)(actors.GeneratorReplica).bind(settings)
     retriever = deployment("Retriever", 64)(actors.RetrieverReplica).bind(settings)
-    verifier = deployment("Verifier", 64)(actors.VerifierReplica).bind(settings, generator)
+    judge: Any = generator
+    if settings.judge.engine == "llamacpp":
+        judge = deployment("Judge", 64)(actors.JudgeReplica).bind(settings)
+    elif settings.judge.engine == "openai":
+        judge = None  # a client of a server: it runs where it is used
+    verifier = deployment("Verifier", 64)(actors.VerifierReplica).bind(settings, judge)
 
     def ingress() -> FastAPI:
         return _ingress(settings)
@@ -81,6 +87,7 @@ def start(settings: Settings) -> str:
 
     Raises ConfigError or LedgerError, with nothing left running, where something prevents that.
     """
+    judging.check_verifiers(settings)
     if settings.ray_address is None:
         _check_this_machine(settings)
     # Nine processes share this machine: glibc must not keep an arena for each of their threads.

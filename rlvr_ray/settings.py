@@ -124,6 +124,17 @@ class JudgeSettings(Section):
             raise ValueError("engine = openai needs base_url and model")
         return self
 
+    def llamacpp(self) -> GeneratorSettings:
+        """What llama.cpp takes, for a judge of its own."""
+        return GeneratorSettings(
+            model_path=self.model_path,
+            model_sha256=self.model_sha256,
+            slots=self.slots,
+            context_tokens=self.context_tokens,
+            threads=self.threads,
+            timeout_s=self.timeout_s,
+        )
+
 
 class VerifierSettings(Section):
     name: str = Field(pattern="^[a-z][a-z0-9_-]{0,63}$")

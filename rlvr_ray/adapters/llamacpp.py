@@ -5,26 +5,29 @@ this user can reach; we are its one client. That gives cancellation (a closed co
 slot) and concurrency without threads of ours.
 
 The samples of a prompt share one prefill: the prompt is evaluated in one slot, whose state is then
-copied to the other samples' slots through files in memory. Slots are ours to lease, so that no
-request ever reads a state that another one wrote; the server's own prompt cache is off.
+copied to the other samples' slots through files in memory. Prompts that ask for one token only and
+begin alike go through one slot, one after another, each evaluating what it adds. Slots are ours to
+lease, so that no request ever reads a state that another one wrote; the server's own prompt cache
+is off.
 """
 
 import asyncio
 import contextlib
 import json
+import math
 import os
 import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import Usage
-from rlvr_ray.errors import ConfigError, ContextOverflow, InputError, Unavailable
+from rlvr_ray.errors import ConfigError, ContextOverflow, InputError, TimedOut, Unavailable
 from rlvr_ray.models import SMOLLM2_135M, verify
 from rlvr_ray.ports import Completion, Prompt, Sample
 from rlvr_ray.settings import GeneratorSettings
@@ -37,6 +40,15 @@ class _Slot:
 
     number: int
     tokens: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Probe:
+    """A prompt of one token, and its place among those of the call."""
+
+    place: int
+    prompt: Prompt
+    tokens: list[int]
 
 
 class LlamaCpp:
@@ -96,13 +108,13 @@ class LlamaCpp:
         self._returned = asyncio.Event()
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
-        """See ``ports.Generator``. Raises Unavailable past the time limit or if llama.cpp fails."""
+        """See ``ports.Generator``: TimedOut past the limit, Unavailable if llama.cpp fails."""
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                return await gather(*(self._complete(prompt) for prompt in prompts))
+                return await self._generate(prompts)
         except TimeoutError:
             limit = self._settings.timeout_s
-            raise Unavailable(f"the model did not finish within {limit:g} s") from None
+            raise TimedOut(f"the model did not finish within {limit:g} s") from None
 
     async def check(self) -> str:
         """The model's name; raises Unavailable if llama.cpp does not answer."""
@@ -115,19 +127,50 @@ class LlamaCpp:
         del self._server
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def _complete(self, prompt: Prompt) -> list[Completion] | InputError:
-        tokens = await self._tokens(prompt.messages)
-        if len(tokens) + prompt.max_tokens > self._settings.context_tokens:
-            return ContextOverflow(
-                f"the prompt has {len(tokens):,} tokens and the answer may take "
-                f"{prompt.max_tokens:,}; the model takes {self._settings.context_tokens:,} "
-                "together: ask for fewer passages (top_k), or raise generator.context_tokens"
-            )
+    async def _generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
+        tokens = await gather(*(self._tokens(prompt.messages) for prompt in prompts))
+        results: dict[int, list[Completion] | InputError] = {}
+        whole: list[int] = []
+        probes: list[_Probe] = []
+        for place, (prompt, its) in enumerate(zip(prompts, tokens, strict=True)):
+            if len(its) + prompt.max_tokens > self._settings.context_tokens:
+                results[place] = self._too_long(prompt, its)
+            elif prompt.max_tokens == 1 and len(prompt.samples) == 1:
+                probes.append(_Probe(place, prompt, its))
+            else:
+                whole.append(place)
+        chains = _chains(probes)
+        done = await gather(
+            *(self._complete(prompts[place], tokens[place]) for place in whole),
+            *(self._probe(chain) for chain in chains),
+        )
+        for place, completions in zip(whole, done, strict=False):
+            results[place] = completions
+        for chain, answers in zip(chains, done[len(whole) :], strict=True):
+            results |= {probe.place: [answer] for probe, answer in zip(chain, answers, strict=True)}
+        return [results[place] for place in range(len(prompts))]
+
+    def _too_long(self, prompt: Prompt, tokens: Sequence[int]) -> ContextOverflow:
+        return ContextOverflow(
+            f"the prompt has {len(tokens):,} tokens and the answer may take "
+            f"{prompt.max_tokens:,}; the model takes {self._settings.context_tokens:,} "
+            "together: ask for fewer passages (top_k), or raise generator.context_tokens"
+        )
+
+    async def _complete(self, prompt: Prompt, tokens: list[int]) -> list[Completion]:
         completions: list[Completion] = []
         for start in range(0, len(prompt.samples), self._settings.slots):
             wave = prompt.samples[start : start + self._settings.slots]
             completions += await self._draw(tokens, prompt, wave)
         return completions
+
+    async def _probe(self, chain: Sequence[_Probe]) -> list[Completion]:
+        """One token for each, in one slot: each evaluates only what the last one did not have."""
+        async with self._lease(chain[0].tokens, 1) as (slot,):
+            return [
+                await self._sample(probe.tokens, probe.prompt, probe.prompt.samples[0], slot)
+                for probe in chain
+            ]
 
     async def _tokens(self, messages: Sequence[Message]) -> list[int]:
         """The chat in the model's template. Only the template's own control tokens are such.
@@ -195,6 +238,8 @@ class LlamaCpp:
         }
         if prompt.json_schema is not None:
             body["json_schema"] = prompt.json_schema
+        if prompt.logprobs:
+            body["n_probs"] = prompt.logprobs
         reply = await self._stream("/completion", body)
         slot.tokens = tokens
         timings = reply["timings"]
@@ -207,6 +252,7 @@ class LlamaCpp:
                 completion_tokens=timings["predicted_n"],
                 cached_tokens=timings["cache_n"],
             ),
+            logprobs=tuple(_likeliest(token) for token in reply["completion_probabilities"]),
         )
 
     @contextlib.asynccontextmanager
@@ -227,13 +273,14 @@ class LlamaCpp:
             self._returned.set()
 
     async def _stream(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The last event of a stream, with the text of all.
+        """The last event of a stream, with the text and the probabilities of all.
 
         Not for the text's sake: llama.cpp notices a closed connection at its next write, and else
         only where no slot answered anybody for a second.
         """
         text, rest = "", b""
         last: dict[str, Any] = {}
+        probabilities: list[dict[str, Any]] = []
         try:
             async with self._http.stream("POST", path, json=body | {"stream": True}) as reply:
                 if reply.is_error:
@@ -245,11 +292,12 @@ class LlamaCpp:
                         if line.startswith(b"data: "):
                             last = json.loads(line.removeprefix(b"data: "))
                             text += last.get("content", "")
+                            probabilities += last.get("completion_probabilities", [])
         except self._errors as error:
             raise Unavailable(f"llama.cpp did not answer {path}: {error!r}") from None
         if "timings" not in last:
             raise Unavailable(f"llama.cpp broke off {path}: {str(last)[:500]}")
-        return last | {"content": text}
+        return last | {"content": text, "completion_probabilities": probabilities}
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         return await self._request("POST", path, body)
@@ -278,6 +326,29 @@ def _private_folder() -> Path:
         if not Path("/proc", old.name.split("-")[2]).exists():
             shutil.rmtree(old, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"rlvr-llama-{os.getpid()}-", dir=memory))
+
+
+def _chains(probes: Sequence[_Probe]) -> list[list[_Probe]]:
+    """Probes in groups that begin alike: each has half of the group's first one, or more."""
+    chains: list[list[_Probe]] = []
+    for probe in probes:
+        for chain in chains:
+            first = chain[0].tokens
+            if 2 * _common(first, probe.tokens) >= len(first):
+                chain.append(probe)
+                break
+        else:
+            chains.append([probe])
+    return chains
+
+
+def _likeliest(token: Mapping[str, Any]) -> dict[str, float]:
+    """Log-probabilities of the likeliest tokens at a place, from llama.cpp's account of it."""
+    likeliest: dict[str, float] = {}
+    for entry in token["top_logprobs"]:
+        if math.isfinite(entry["logprob"]):
+            likeliest.setdefault(entry["token"], entry["logprob"])
+    return likeliest
 
 
 def _common(one: Sequence[int], two: Sequence[int]) -> int:

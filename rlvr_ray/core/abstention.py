@@ -42,7 +42,7 @@ _INFORMATION = (
     r"(?:information|mention|details?|data|answer|evidence|reference|indication|context"
     r"|description|explanation)"
 )
-_KNOW = r"(?:know|answer|tell|say|determine|find|provide|give|see|confirm|be sure|infer)"
+_KNOW = r"(?:know|answer|tell|say|determine|find|provide|give|confirm|be sure|infer)"
 #: Of what the speaker or his sources cannot tell.
 _ABSTAINS = [
     re.compile(pattern, re.IGNORECASE)
@@ -50,10 +50,13 @@ _ABSTAINS = [
         rf"\b{_SOURCE}\b[^.]{{0,40}}?\b{_NOT} {_SAYS}\b",
         rf"\b(?:not|n't|never|nowhere|isn't|aren't)\b (?:\w+ly |been )?{_ABSENT}\b[^.]{{0,40}}"
         rf"\b{_SOURCE}\b",
-        r"\b(?:there is|there's|there are|i have|i see|i find|i found|we have|contains?|provides?"
-        r"|gives?|has|have|with) (?:no|not enough|insufficient|not sufficient|too little|not any"
-        rf"|no specific|no relevant|no explicit|no direct) (?:\w+ ){{0,2}}?{_INFORMATION}\b",
-        rf"\b(?:isn't|is not|aren't|are not|wasn't) (?:enough|sufficient|any) (?:\w+ )?{_INFORMATION}\b",
+        rf"\b(?:there is|there's|there are|i have|i see|i find|i found|we have"
+        rf"|{_SOURCE} (?:\w+ly )?"
+        r"(?:contains?|provides?|gives?|has|have|holds?|offers?)) (?:no|not enough|insufficient"
+        r"|not sufficient|too little|not any|no specific|no relevant|no explicit|no direct)"
+        rf" (?:\w+ ){{0,2}}?{_INFORMATION}\b",
+        r"\b(?:isn't|is not|aren't|are not|wasn't) (?:enough|sufficient|any) (?:\w+ )?"
+        rf"{_INFORMATION}\b",
         r"\b(?:i|we) (?:really |simply |honestly )?(?:do not|don't|cannot|can't|can not|could not"
         r"|couldn't|am unable to|'m unable to|am not able to|are unable to|would not be able to)"
         rf" (?:\w+ly )?{_KNOW}\b",
@@ -80,7 +83,8 @@ _IMPERSONAL = [
 _LITTLE = 8  #: content words
 # What comes after such a word in the same sentence may be an answer after all.
 _HOWEVER = re.compile(
-    r"[,;:]?\s+(?:but|however|although|though|yet|nevertheless|still|only that|except)\b(?P<rest>.*)$",
+    r"[,;:]?\s+(?:but|however|although|though|yet|nevertheless|still|only that|except)\b"
+    r"(?P<rest>.*)$",
     re.IGNORECASE | re.DOTALL,
 )
 # Content words after it that make it one.
@@ -93,8 +97,9 @@ def abstains(answer: str) -> bool:
     An answer that says so and then answers all the same is an answer.
     """
     sentences = [s for s in split_statements(answer) if any(char.isalnum() for char in s)]
-    without = [sentence for sentence in sentences if not _POLITE.match(sentence)]
-    return bool(without) and all(_says_nothing(sentence) for sentence in without)
+    nothing = [_says_nothing(sentence) for sentence in sentences]
+    polite = [bool(_POLITE.match(sentence)) for sentence in sentences]
+    return any(nothing) and all(map(max, nothing, polite))
 
 
 def _says_nothing(sentence: str) -> bool:

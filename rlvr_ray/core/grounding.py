@@ -137,6 +137,23 @@ def faithfulness(supports: Sequence[Support]) -> float:
     return math.fsum(support.support for support in supports) / len(supports)
 
 
+def answerable(question: str, contexts: Sequence[str]) -> float:
+    """How far one place of the contexts has what a question speaks of, in [0, 1].
+
+    1 does not mean that they answer it: what is asked for may be the one thing that is not said.
+    """
+    index = _index(contexts)
+    tokens = parse(normalise(question)).tokens
+    claim = _claim(" ".join(token.text for token in tokens), ())
+    keys = list(dict.fromkeys(token.key for token in tokens))
+    places = _places(claim, index)
+    if not keys or not places:
+        return 0.0
+    near = max(math.fsum(_presence(key, index, at) for key in keys) for at in places) / len(keys)
+    unknown = any(index.lacks(token) for token in tokens if token.kind != "word")
+    return near * (_MISSING if unknown else 1.0)
+
+
 def _index(contexts: Sequence[str]) -> _Index:
     """Index the contexts in an order of its own, so that theirs cannot matter."""
     index = _Index([], [], defaultdict(list), set())

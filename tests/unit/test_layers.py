@@ -113,8 +113,8 @@ def _own(*modules: str) -> tuple[str, ...]:
     return tuple(f"{PACKAGE}.{module}" for module in modules)
 
 
-SHELL = ("actors.py", "app.py", "ingestion.py", "maintenance.py")
-OUTER = _own("actors", "app", "api", "cli", "maintenance")
+SHELL = ("actors.py", "app.py", "ingestion.py", "judging.py", "maintenance.py")
+OUTER = _own("actors", "app", "api", "cli", "judging", "maintenance")
 MIDDLE = (
     "pipeline.py",
     "aggregator.py",
@@ -122,6 +122,7 @@ MIDDLE = (
     "commits.py",
     "external.py",
     "mirror.py",
+    "panel.py",
     "projection.py",
 )
 
