@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from rlvr_ray import codec
-from rlvr_ray.core import ids
+from rlvr_ray.core import events, ids
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.records import Batch, Candidate, FailedVerification, Judge
 from rlvr_ray.core.scoring import confidence, score
@@ -66,9 +66,12 @@ class External:
             if state is None:
                 raise InputError(f"there is no batch {batch_id}")
             candidate = answer_of(state.batch, body)
-            if state.outcome is not None or candidate.event_id in state.results:
-                return
+            known = state.results.get(candidate.event_id)
+            if known and body == events.verification_ended(state.batch, candidate, known).body:
+                return  # our own, which need not be one that others may send
             result = result_of(candidate, body)
+            if state.outcome is not None or known:
+                return
             results = {**state.results, result.answer_event_id: result}
             if len(results) == len(state.batch.candidates):
                 await self._decide(state.batch, results)
