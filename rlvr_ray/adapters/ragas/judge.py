@@ -1,0 +1,239 @@
+"""Asking a judge for one structured answer, so that nothing but a sound one comes back."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from uuid import UUID
+
+os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")  # read when ragas is imported
+
+from pydantic import BaseModel, ValidationError
+from ragas.llms.base import InstructorBaseRagasLLM
+from ragas.metrics.collections.answer_relevancy.util import AnswerRelevanceOutput
+
+from rlvr_ray.core import guard, ids
+from rlvr_ray.core.prompts import Message
+from rlvr_ray.core.records import Usage
+from rlvr_ray.errors import InputError, JudgeError
+from rlvr_ray.ports import Completion, Equipment, Prompt, Sample
+
+Model = TypeVar("Model", bound=BaseModel)
+
+#: Reverse questions of one answer, RAGAS's default.
+STRICTNESS = 3
+#: They must differ to be worth averaging; verdicts must not.
+QUESTION_TEMPERATURE, VERDICT_TEMPERATURE = 0.4, 0.0
+#: Said again behind the input: in few words, which small models need.
+RELEVANCE_AGAIN = "Generate a question for the given answer."
+#: A judge that wrote something unusable is asked once more, with another seed and twice the limit.
+ATTEMPTS = 2
+#: Fields that RAGAS types as int and means as a bit.
+BINARY = ("verdict", "noncommittal", "answerable")
+#: Characters of what RAGAS leaves open: small models do not know when to stop.
+_LENGTHS = {"question": 200, "reason": 500}
+
+_FENCE = re.compile(r"\A```(?:json)?\s*\n(.*?)\n?```\Z", re.DOTALL)
+
+
+class JudgeLLM(InstructorBaseRagasLLM):
+    """RAGAS's view of a Generator, for one answer; keeps what the judge wrote and what it cost."""
+
+    def __init__(self, equipment: Equipment, seed_of: UUID, mark: str) -> None:
+        self._equipment = equipment
+        self._seed_of = seed_of
+        self._mark = mark
+        self._drawn: list[AnswerRelevanceOutput] = []
+        self.questions: list[str] = []
+        self.usage = Usage(prompt_tokens=0, completion_tokens=0)
+        self.model = ""
+
+    def generate(self, prompt: str, response_model: type[Model]) -> Model:
+        """RAGAS never calls it."""
+        raise NotImplementedError("this judge is asynchronous: call agenerate")
+
+    async def agenerate(self, prompt: str, response_model: type[Model]) -> Model:
+        """One structured answer to a stock prompt; raises JudgeError if there is no sound one."""
+        if not issubclass(response_model, AnswerRelevanceOutput):
+            raise NotImplementedError(f"{response_model.__name__} is asked for by ``ask``")
+        # RAGAS asks the same prompt STRICTNESS times in a row. Drawn together, they share one
+        # prefill and decode at the same time.
+        if not self._drawn:
+            self._drawn = await self._ask(
+                prompt, AnswerRelevanceOutput, RELEVANCE_AGAIN, STRICTNESS, QUESTION_TEMPERATURE
+            )
+            for answer in self._drawn:
+                answer.question = guard.visible(answer.question).strip()
+            self.questions = [answer.question for answer in self._drawn if answer.question]
+        return self._drawn.pop(0)  # type: ignore[return-value]
+
+    async def ask(
+        self,
+        prompt: str,
+        response_model: type[Model],
+        again: str,
+        check: Callable[[Model], None] | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> Model:
+        """The answer to a stock prompt, behind whose input ``again`` says the task once more.
+
+        ``check`` raises JudgeError where the answer cannot be used; ``fields`` are JSON schemas for
+        fields of these names, closer than RAGAS's own.
+        """
+        (answer,) = await self._ask(
+            prompt, response_model, again, 1, VERDICT_TEMPERATURE, check, fields
+        )
+        return answer
+
+    def account(self, completion: Completion) -> None:
+        """Add a completion's cost, and note who wrote it."""
+        self.model = completion.model
+        self.usage += completion.usage
+
+    async def _ask(
+        self,
+        prompt: str,
+        response_model: type[Model],
+        again: str,
+        count: int,
+        temperature: float,
+        check: Callable[[Model], None] | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> list[Model]:
+        schema = _strict(response_model.model_json_schema(), fields or {})
+        text = guarded(prompt, self._mark, again)
+        for attempt in range(ATTEMPTS):
+            limit = self._equipment.max_tokens * (attempt + 1)
+            seed = ids.seed(self._seed_of, "judge", attempt)
+            (completions,) = await self._equipment.judge.generate(
+                [
+                    Prompt(
+                        messages=(Message(role="user", content=text),),
+                        samples=tuple(
+                            Sample(temperature=temperature, seed=(seed + i) % 2**31)
+                            for i in range(count)
+                        ),
+                        max_tokens=limit,
+                        json_schema=schema,
+                    )
+                ]
+            )
+            try:
+                return [self._read(c, response_model, check, limit) for c in _usable(completions)]
+            except JudgeError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _read(
+        self,
+        completion: Completion,
+        response_model: type[Model],
+        check: Callable[[Model], None] | None,
+        limit: int,
+    ) -> Model:
+        self.account(completion)
+        if completion.finish_reason == "length":
+            raise JudgeError(f"the judge's answer was cut at {limit:,} tokens")
+        answer = parse(completion.text, response_model, self._mark)
+        if check is not None:
+            check(answer)
+        return answer
+
+
+def guarded(prompt: str, mark: str, again: str) -> str:
+    """A stock RAGAS prompt whose input texts stand between marks, with the task said again."""
+    head, start, rest = prompt.rpartition("\ninput: ")
+    material, end, tail = rest.rpartition("\nOutput: ")
+    if not (start and end) or tail:
+        raise JudgeError("this version of RAGAS builds its prompts in another way")
+    data = json.dumps(_between(json.loads(material), mark), indent=4, ensure_ascii=False)
+    return f"{guard.NOTICE}\n{head}{start}{data}\n{again}{end}"
+
+
+def _between(value: Any, mark: str) -> Any:
+    if isinstance(value, list):
+        return [_between(item, mark) for item in value]
+    if isinstance(value, dict):
+        return {key: _between(item, mark) for key, item in value.items()}
+    return guard.between(mark, value)
+
+
+def _without(value: Any, mark: str) -> Any:
+    if isinstance(value, list):
+        return [_without(item, mark) for item in value]
+    if isinstance(value, dict):
+        return {key: _without(item, mark) for key, item in value.items()}
+    return guard.without(mark, value) if isinstance(value, str) else value
+
+
+def parse(text: str, response_model: type[Model], mark: str) -> Model:
+    """The answer in a judge's text; raises JudgeError unless it is that JSON object and no more.
+
+    A code fence around it is let pass, and marks that the judge hands back are taken out. Python's
+    parser takes NaN, 1e999 and doubled keys: these are refused.
+    """
+    if fenced := _FENCE.match(text.strip()):
+        text = fenced[1]
+    try:
+        data = json.loads(text, parse_constant=_refused, object_pairs_hook=_object)
+        answer = response_model.model_validate(_without(data, mark), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "JSON"
+        raise JudgeError(f"the judge's answer cannot be read: {where}: {first['msg']}") from None
+    except RecursionError:
+        raise JudgeError("the judge's answer cannot be read: nested too deeply") from None
+    except ValueError as error:
+        raise JudgeError(f"the judge's answer cannot be read: {error}") from None
+    _check_binary(answer.model_dump())
+    return answer
+
+
+def _usable(completions: list[Completion] | InputError) -> list[Completion]:
+    if isinstance(completions, InputError):
+        raise JudgeError(f"the judge cannot take this answer: {completions}")
+    return completions
+
+
+def _strict(schema: Any, fields: Mapping[str, Any]) -> Any:
+    """RAGAS's JSON schema with what it leaves open closed: bits, extra keys, endless texts."""
+    if isinstance(schema, list):
+        return [_strict(item, fields) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    strict = {key: _strict(value, fields) for key, value in schema.items()}
+    if "properties" in strict:
+        strict["additionalProperties"] = False
+        properties = strict["properties"]
+        for name in properties:
+            if name in BINARY:
+                properties[name] = {"type": "integer", "enum": [0, 1]}
+            if name in _LENGTHS:
+                properties[name] = {"type": "string", "maxLength": _LENGTHS[name]}
+            properties[name] = {**properties[name], **fields.get(name, {})}
+    return strict
+
+
+def _check_binary(value: Any) -> None:
+    """Raise JudgeError where a bit is something else, for engines that do not enforce schemas."""
+    if isinstance(value, list):
+        for item in value:
+            _check_binary(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in BINARY and item not in (0, 1):
+                raise JudgeError(f"the judge gave {item} as {key}, which must be 0 or 1")
+            _check_binary(item)
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has two fields of the same name")
+    return found

@@ -1,0 +1,185 @@
+"""The verifier ``logprob``: RAGAS's questions, answered by the probability of the verdict.
+
+The judge writes an answer's statements, as for RAGAS. Each verdict is then one token, and what
+counts is how likely 1 is against 0 at its place (as G-Eval weighs scores by token probabilities:
+Liu et al., 2023): no reasons are written, scores are continuous, and they repeat. Prompts of a
+batch begin alike, so its contexts are read once for all statements of all its answers.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ragas.metrics.collections.faithfulness.util import NLIStatementPrompt
+
+from rlvr_ray.adapters.ragas.judge import JudgeLLM
+from rlvr_ray.adapters.ragas.metrics import BoundFaithfulness, version, without_question
+from rlvr_ray.adapters.ragas.verifier import VerifierOptions, check_claim, mark_of, since
+from rlvr_ray.core import guard, scoring
+from rlvr_ray.core.prompts import Message
+from rlvr_ray.core.records import Assessment, Judge, Statement
+from rlvr_ray.core.text import split_statements
+from rlvr_ray.errors import InputError, JudgeError, Unavailable
+from rlvr_ray.ports import Claim, Completion, Equipment, Prompt, Sample
+from rlvr_ray.tasks import gather
+
+#: Alternatives asked for at the verdict's place: the most that OpenAI's API gives.
+_ALTERNATIVES = 20
+#: Least probability of 0 and 1 together: below, the judge was saying something else.
+_MASS = 0.01
+
+_FAITHFUL_AGAIN = (
+    "Can the statement be directly inferred from the context? Answer with the verdict alone, one "
+    "digit: 1 if it can, 0 if it can not."
+)
+_RELEVANT = (
+    "Your task is to judge whether a response answers a question. Give the verdict as 1 if the "
+    "response is about what is asked and answers it, or 0 if it is about something else, or "
+    "noncommittal (evasive, vague, or ambiguous)."
+)
+_RELEVANT_AGAIN = (
+    "Does the response answer the question? Answer with the verdict alone, one digit: 1 if it "
+    "does, 0 if it does not."
+)
+
+
+class LogprobOptions(VerifierOptions):
+    """Where statements come from."""
+
+    #: ``ragas``: the judge writes them, from RAGAS's prompt; ``sentences``: those of the answer.
+    statements: Literal["ragas", "sentences"] = "ragas"
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A claim whose statements are known."""
+
+    claim: Claim
+    llm: JudgeLLM
+    statements: tuple[str, ...]
+
+    def prompts(self) -> list[Prompt]:
+        """One for each statement, then the one for relevancy."""
+        return [*(_faithful(self.claim, text) for text in self.statements), _relevant(self.claim)]
+
+
+class LogprobVerifier:
+    """A Verifier. All verdicts of a call are asked for together."""
+
+    def __init__(self, equipment: Equipment, options: LogprobOptions) -> None:
+        self._equipment = equipment
+        self._statements = options.statements
+        self._version = version(sys.modules[__name__])
+
+    async def verify(self, claims: Sequence[Claim]) -> list[Assessment | JudgeError | None]:
+        """See ``ports.Verifier``. Raises Unavailable where the judge gives no probabilities."""
+        started = time.monotonic()
+        cases = await gather(*(self._case(claim) for claim in claims))
+        prompts = [p for case in cases if isinstance(case, _Case) for p in case.prompts()]
+        answers = iter(await self._equipment.judge.generate(prompts) if prompts else [])
+        judged = [
+            [next(answers) for _ in case.prompts()] if isinstance(case, _Case) else []
+            for case in cases
+        ]
+        share = since(started) // max(len(claims), 1)
+        return [
+            self._weighed(case, verdicts, share) if isinstance(case, _Case) else case
+            for case, verdicts in zip(cases, judged, strict=True)
+        ]
+
+    async def _case(self, claim: Claim) -> _Case | JudgeError:
+        llm = JudgeLLM(self._equipment, claim.answer_event_id, mark_of(claim))
+        try:
+            check_claim(claim)
+            if self._statements == "ragas":
+                statements = await BoundFaithfulness(llm).statements_of(claim)
+            else:
+                statements = list(dict.fromkeys(split_statements(claim.answer)))
+        except JudgeError as error:
+            return error
+        return _Case(claim, llm, tuple(statements))
+
+    def _weighed(
+        self, case: _Case, answers: Sequence[list[Completion] | InputError], duration_ms: int
+    ) -> Assessment | JudgeError:
+        claim, llm = case.claim, case.llm
+        try:
+            *verdicts, relevant = [weigh(answer, llm) for answer in answers]
+            statements = tuple(
+                Statement(text=text, verdict=verdict, reason="")
+                for text, verdict in zip(case.statements, verdicts, strict=True)
+            )
+            faithfulness = math.fsum(verdicts) / len(verdicts)
+            if not without_question(claim.question, claim.answer):
+                relevant = 0.0  # it repeats the question and says nothing
+            return Assessment(
+                score=scoring.mean(faithfulness, relevant),
+                faithfulness=faithfulness,
+                relevancy=relevant,
+                judge=Judge(
+                    faithfulness="logprob",
+                    relevancy="logprob",
+                    engine=self._equipment.engine,
+                    model=llm.model,
+                    embedder="",
+                    version=self._version,
+                ),
+                statements=statements,
+                usage=llm.usage,
+                duration_ms=duration_ms,
+            )
+        except JudgeError as error:
+            return error
+        except ValueError as error:  # a record refused what the judge wrote
+            return JudgeError(f"the judge's answer cannot be kept: {error}")
+
+
+def weigh(answer: "list[Completion] | InputError", llm: JudgeLLM) -> float:
+    """The probability of verdict 1 against 0; raises JudgeError where neither is likely."""
+    if isinstance(answer, InputError):
+        raise JudgeError(f"the judge cannot take this answer: {answer}")
+    (completion,) = answer
+    llm.account(completion)
+    if not completion.logprobs:
+        raise Unavailable(
+            "the judge gives no log-probabilities; choose the verifier `ragas`, or another judge"
+        )
+    return probability(completion.logprobs[0])
+
+
+def probability(likeliest: Mapping[str, float]) -> float:
+    """P(1) / (P(0) + P(1)) from the log-probabilities of the likeliest tokens at a place."""
+    mass = {"0": 0.0, "1": 0.0}
+    for token, logprob in likeliest.items():
+        digit = token.strip(" \n\t\"'*`\u2581\u0120")  # as tokenizers show a space
+        if digit in mass and logprob <= 0:  # false of NaN too
+            mass[digit] += math.exp(logprob)
+    total = mass["0"] + mass["1"]
+    if total < _MASS:
+        raise JudgeError("the judge did not answer with a verdict of 0 or 1")
+    return mass["1"] / total
+
+
+def verdict_prompt(task: str, mark: str, material: Mapping[str, str], again: str) -> Prompt:
+    """A prompt whose answer is one digit. ``material`` is in order; what differs comes last."""
+    parts = "\n\n".join(f"{name}: {guard.between(mark, text)}" for name, text in material.items())
+    content = f"{guard.NOTICE}\n{task}\n\n{parts}\n\n{again}\nVerdict:"
+    return Prompt(
+        messages=(Message(role="user", content=content),),
+        samples=(Sample(temperature=0.0, seed=0),),
+        max_tokens=1,
+        logprobs=_ALTERNATIVES,
+    )
+
+
+def _faithful(claim: Claim, statement: str) -> Prompt:
+    material = {"Context": "\n".join(claim.contexts), "Statement": statement}
+    return verdict_prompt(NLIStatementPrompt.instruction, mark_of(claim), material, _FAITHFUL_AGAIN)
+
+
+def _relevant(claim: Claim) -> Prompt:
+    material = {"Question": claim.question, "Response": claim.answer}
+    return verdict_prompt(_RELEVANT, mark_of(claim), material, _RELEVANT_AGAIN)

@@ -1,0 +1,93 @@
+"""The verifier ``ragas``, and what those beside it share: each claim is judged by itself."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from rlvr_ray.adapters.ragas.judge import JudgeLLM
+from rlvr_ray.adapters.ragas.metrics import BoundFaithfulness, relevancy, version
+from rlvr_ray.core import guard, scoring
+from rlvr_ray.core.records import Assessment, Judge
+from rlvr_ray.errors import JudgeError
+from rlvr_ray.ports import Claim, Equipment
+from rlvr_ray.tasks import gather
+
+
+class VerifierOptions(BaseModel):
+    """No options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EachClaim(ABC):
+    """A Verifier that judges claims concurrently and independently."""
+
+    async def verify(self, claims: Sequence[Claim]) -> list[Assessment | JudgeError | None]:
+        """See ``ports.Verifier``."""
+        return await gather(*(self._verify(claim) for claim in claims))
+
+    async def _verify(self, claim: Claim) -> Assessment | JudgeError | None:
+        started = time.monotonic()
+        try:
+            check_claim(claim)
+            return await self._judge(claim, started)
+        except JudgeError as error:
+            return error
+        except ValueError as error:  # a record refused what the judge wrote
+            return JudgeError(f"the judge's answer cannot be kept: {error}")
+
+    @abstractmethod
+    async def _judge(self, claim: Claim, started: float) -> Assessment: ...
+
+
+class RagasVerifier(EachClaim):
+    """RAGAS's Faithfulness and AnswerRelevancy."""
+
+    def __init__(self, equipment: Equipment) -> None:
+        self._equipment = equipment
+        self._version = version()
+
+    async def _judge(self, claim: Claim, started: float) -> Assessment:
+        llm = JudgeLLM(self._equipment, claim.answer_event_id, mark_of(claim))
+        metric = BoundFaithfulness(llm)
+        both: list[Any] = await gather(
+            metric.share(claim), relevancy(claim, llm, self._equipment.embedder)
+        )
+        return Assessment(
+            score=scoring.mean(*both),
+            faithfulness=both[0],
+            relevancy=both[1],
+            judge=Judge(
+                faithfulness="ragas",
+                relevancy="ragas",
+                engine=self._equipment.engine,
+                model=llm.model,
+                embedder=self._equipment.embedder.name,
+                version=self._version,
+            ),
+            statements=metric.statements,
+            reverse_questions=tuple(llm.questions),
+            usage=llm.usage,
+            duration_ms=since(started),
+        )
+
+
+def check_claim(claim: Claim) -> None:
+    """Raise JudgeError where there is nothing to judge, or nothing to judge it by."""
+    if not claim.answer.strip():
+        raise JudgeError("the answer is empty")
+    if not any(context.strip() for context in claim.contexts):
+        raise JudgeError("there are no contexts to be faithful to")
+
+
+def mark_of(claim: Claim) -> str:
+    """The mark of a claim's batch: the same for all its answers, whose prompts then begin alike."""
+    return guard.mark(claim.question, claim.contexts)
+
+
+def since(started: float) -> int:
+    """Milliseconds since a time of the monotonic clock."""
+    return round((time.monotonic() - started) * 1000)
