@@ -1,0 +1,215 @@
+"""All verifiers together: what they say of an answer becomes one verification, or a reason.
+
+Before they are asked, the material is made fit to be seen by a judge, and answers that no judge
+should be asked about are set apart. Afterwards their assessments are compared: where they
+contradict each other, nobody is believed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from rlvr_ray.core import abstention, guard, screening
+from rlvr_ray.core.records import Assessment, Judge, Verification
+from rlvr_ray.errors import JudgeError
+from rlvr_ray.ports import Claim, ContextJudge, Verifier
+from rlvr_ray.settings import VerificationSettings
+from rlvr_ray.tasks import gather
+
+#: What gives an assessment of its own, without a verifier; also the version of its rules.
+SCREENING, ABSTENTION = "screening", "abstention"
+_RULES = "1"
+
+#: What verifiers are compared by, each with its own kind: the score of one that has neither may
+#: well differ, since it measures something else.
+_METRICS = ("faithfulness", "relevancy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A verifier, under its name in the settings, with its share of the score (0: a check)."""
+
+    name: str
+    weight: float
+    verifier: Verifier
+
+
+class WeightedPanel:
+    """A Panel."""
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        context_judge: ContextJudge,
+        settings: VerificationSettings,
+    ) -> None:
+        self._members = members
+        self._context_judge = context_judge
+        self._settings = settings
+
+    async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
+        """See ``ports.Panel``. Claims with the same question and contexts belong together."""
+        results: dict[UUID, Verification | JudgeError] = {}
+        fit: list[Claim] = []
+        abstaining: list[Claim] = []
+        left_out: dict[UUID, int] = {}
+        for claim in claims:
+            screened = self._screen(claim)
+            if not isinstance(screened, tuple):
+                results[claim.answer_event_id] = screened
+                continue
+            claim, left_out[claim.answer_event_id] = screened
+            if self._settings.abstention != "ragas" and abstention.abstains(claim.answer):
+                abstaining.append(claim)
+            else:
+                fit.append(claim)
+        results |= await self._judged(fit, left_out)
+        results |= await self._abstentions(abstaining, fit, results)
+        return [results[claim.answer_event_id] for claim in claims]
+
+    # Before the verifiers.
+
+    def _screen(self, claim: Claim) -> tuple[Claim, int] | Verification | JudgeError:
+        """The claim as judges may see it, with what was left out of it; or its end."""
+        if not claim.answer.strip():
+            return JudgeError("the answer is empty")
+        answer, question = guard.visible(claim.answer), guard.visible(claim.question)
+        if not self._settings.screening:
+            contexts = tuple(guard.visible(context) for context in claim.contexts)
+            return replace(claim, question=question, answer=answer, contexts=contexts), 0
+        if problem := screening.empty_words(claim.answer, self._settings.min_answer_chars):
+            return _verification(
+                claim, [_own(SCREENING, 0.0, f"the answer says nothing: {problem}")]
+            )
+        if screening.steers(question):
+            return JudgeError("the question talks to the judge: no answer to it is scored")
+        if screening.steers(answer):
+            return JudgeError("the answer talks to the judge")
+        cleaned = [screening.without_steering(guard.visible(c)) for c in claim.contexts]
+        contexts = tuple(text for text, _ in cleaned if text.strip())
+        if claim.contexts and not contexts:
+            return JudgeError("every context talks to the judge or is blank")
+        left_out = sum(count for _, count in cleaned)
+        return replace(claim, question=question, answer=answer, contexts=contexts), left_out
+
+    # The verifiers.
+
+    async def _judged(
+        self, claims: Sequence[Claim], left_out: Mapping[UUID, int]
+    ) -> dict[UUID, Verification | JudgeError]:
+        if not claims:
+            return {}
+        said: list[list[Any]] = await gather(*(m.verifier.verify(claims) for m in self._members))
+        return {
+            claim.answer_event_id: self._combined(claim, opinions, left_out[claim.answer_event_id])
+            for claim, *opinions in zip(claims, *said, strict=True)
+        }
+
+    def _combined(
+        self,
+        claim: Claim,
+        opinions: Sequence[Assessment | JudgeError | None],
+        left_out: int,
+    ) -> Verification | JudgeError:
+        assessments: list[Assessment] = []
+        for member, opinion in zip(self._members, opinions, strict=True):
+            if isinstance(opinion, JudgeError):
+                return JudgeError(f"{member.name}: {opinion}")
+            if opinion is not None:
+                detail = opinion.detail
+                if left_out:
+                    note = f"{left_out} sentences of the contexts talk to the judge: left out"
+                    detail = f"{detail}; {note}" if detail else note
+                assessments.append(
+                    replace(opinion, verifier=member.name, weight=member.weight, detail=detail)
+                )
+        if not any(assessment.weight for assessment in assessments):
+            names = ", ".join(member.name for member in self._members)
+            return JudgeError(
+                f"no verifier has anything to go by ({names}): is a reference missing?"
+            )
+        if problem := self._disagreement(assessments):
+            return JudgeError(problem)
+        return _verification(claim, assessments)
+
+    def _disagreement(self, assessments: Sequence[Assessment]) -> str | None:
+        bound = self._settings.max_disagreement
+        for metric in _METRICS:
+            values = [(getattr(a, metric), a.verifier) for a in assessments]
+            values = sorted((value, name) for value, name in values if value is not None)
+            if values and values[-1][0] - values[0][0] > bound:
+                (low, one), (high, other) = values[0], values[-1]
+                return (
+                    f"verifiers disagree on {metric}: {other} {high:g}, {one} {low:g} "
+                    f"(more than {bound:g} apart)"
+                )
+        return None
+
+    # Abstentions.
+
+    async def _abstentions(
+        self,
+        abstaining: Sequence[Claim],
+        others: Sequence[Claim],
+        results: Mapping[UUID, Verification | JudgeError],
+    ) -> dict[UUID, Verification | JudgeError]:
+        """Decide answers that say that the contexts do not say; the judge is asked once a batch."""
+        by_material: dict[tuple[str, tuple[str, ...]], list[Claim]] = {}
+        for claim in abstaining:
+            by_material.setdefault((claim.question, claim.contexts), []).append(claim)
+        views = await gather(*(self._view(*material) for material in by_material))
+        decided: dict[UUID, Verification | JudgeError] = {}
+        for (material, group), view in zip(by_material.items(), views, strict=True):
+            scores = [
+                found
+                for claim in others
+                if (claim.question, claim.contexts) == material
+                and isinstance(result := results[claim.answer_event_id], Verification)
+                and (found := _standing(result)) is not None
+            ]
+            for claim in group:
+                decided[claim.answer_event_id] = self._abstention(claim, view, scores)
+        return decided
+
+    async def _view(self, question: str, contexts: Sequence[str]) -> float | JudgeError:
+        if self._settings.abstention == "unscored":
+            return JudgeError("the answer abstains, and abstentions are not scored")
+        try:
+            return await self._context_judge.answerable(question, contexts)
+        except JudgeError as error:
+            return JudgeError(f"the answer abstains, and the contexts were not judged: {error}")
+
+    def _abstention(
+        self, claim: Claim, view: float | JudgeError, scores: Sequence[float]
+    ) -> Verification | JudgeError:
+        if isinstance(view, JudgeError):
+            return view
+        score, detail = abstention.judge(
+            claim.retrieval_score, self._settings.min_retrieval_score, view, scores
+        )
+        if score is None:
+            return JudgeError(detail)
+        return _verification(claim, [_own(ABSTENTION, score, detail)])
+
+
+def _verification(claim: Claim, assessments: Sequence[Assessment]) -> Verification:
+    return Verification(
+        answer_event_id=claim.answer_event_id,
+        assessments=tuple(assessments),
+        duration_ms=max(assessment.duration_ms for assessment in assessments),
+        completed_at=datetime.now(UTC),
+    )
+
+
+def _own(name: str, score: float, detail: str) -> Assessment:
+    """What the panel itself says of an answer."""
+    judge = Judge(faithfulness="", relevancy="", model="", embedder="", version=_RULES)
+    return Assessment(score=score, judge=judge, verifier=name, detail=detail)
+
+
+def _standing(verification: Verification) -> float | None:
+    """How far an answer stands on the contexts: its worse metric."""
+    values = (verification.faithfulness, verification.relevancy)
+    return min((value for value in values if value is not None), default=None)
