@@ -8,6 +8,7 @@ contradict each other, nobody is believed.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -135,15 +136,23 @@ class WeightedPanel:
         return _verification(claim, assessments)
 
     def _disagreement(self, assessments: Sequence[Assessment]) -> str | None:
+        """Which of them are further apart than may be, or None.
+
+        A cosine of question and answer is no measure of relevancy, only a ceiling: what is far
+        from the question in any words does not answer it.
+        """
         bound = self._settings.max_disagreement
         for metric in _METRICS:
-            values = [(getattr(a, metric), a.verifier) for a in assessments]
-            values = sorted((value, name) for value, name in values if value is not None)
-            if values and values[-1][0] - values[0][0] > bound:
-                (low, one), (high, other) = values[0], values[-1]
+            found = [(value, a) for a in assessments if (value := getattr(a, metric)) is not None]
+            tops = [f for f in found if metric != "relevancy" or f[1].judge.relevancy != "cosine"]
+            if not tops:
+                continue
+            high, one = max(tops, key=itemgetter(0))
+            low, other = min(found, key=itemgetter(0))
+            if high - low > bound:
                 return (
-                    f"verifiers disagree on {metric}: {other} {high:g}, {one} {low:g} "
-                    f"(more than {bound:g} apart)"
+                    f"verifiers disagree on {metric}: {one.verifier} {high:g}, "
+                    f"{other.verifier} {low:g} (more than {bound:g} apart)"
                 )
         return None
 

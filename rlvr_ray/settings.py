@@ -139,7 +139,7 @@ class JudgeSettings(Section):
 class VerifierSettings(Section):
     name: str = Field(pattern="^[a-z][a-z0-9_-]{0,63}$")
     """An entry point of the group rlvr_ray.verifiers."""
-    weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, ge=0, le=1000, allow_inf_nan=False)
     """Its share of the score; 0 makes it a check only."""
     options: dict[str, Any] = {}
     """What it takes; see docs/verification.md."""
@@ -165,7 +165,7 @@ class VerificationSettings(Section):
     max_disagreement: float = Field(default=0.7, gt=0, le=1)
     """Verifiers further apart than this leave an answer unscored."""
     cross_check: bool = True
-    """Have `grounded` check the verdicts of a language model, where it is not a verifier anyway."""
+    """Have containment and the cosine of question and answer check what a language model says."""
     abstention: Literal["contexts", "ragas", "unscored"] = "contexts"
     """An answer that says the passages do not say: right where they do not; or as RAGAS scores it
     (0, or no score); or always without a score."""

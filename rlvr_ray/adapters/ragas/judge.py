@@ -61,11 +61,14 @@ class JudgeLLM(InstructorBaseRagasLLM):
         # prefill and decode at the same time.
         if not self._drawn:
             self._drawn = await self._ask(
-                prompt, AnswerRelevanceOutput, RELEVANCE_AGAIN, STRICTNESS, QUESTION_TEMPERATURE
+                prompt,
+                AnswerRelevanceOutput,
+                RELEVANCE_AGAIN,
+                STRICTNESS,
+                QUESTION_TEMPERATURE,
+                _check_question,
             )
-            for answer in self._drawn:
-                answer.question = guard.visible(answer.question).strip()
-            self.questions = [answer.question for answer in self._drawn if answer.question]
+            self.questions = [answer.question for answer in self._drawn]
         return self._drawn.pop(0)  # type: ignore[return-value]
 
     async def ask(
@@ -140,6 +143,12 @@ class JudgeLLM(InstructorBaseRagasLLM):
         if check is not None:
             check(answer)
         return answer
+
+
+def _check_question(answer: AnswerRelevanceOutput) -> None:
+    answer.question = " ".join(guard.visible(answer.question).split())
+    if not answer.question:
+        raise JudgeError("the judge wrote no question for the answer")
 
 
 def guarded(prompt: str, mark: str, again: str) -> str:

@@ -94,7 +94,7 @@ class BoundFaithfulness(Faithfulness):
             },
         )
         self.statements = tuple(
-            Statement(text=sent, verdict=got.verdict, reason=got.reason)
+            Statement(text=sent, verdict=got.verdict, reason=guard.visible(got.reason))
             for sent, got in zip(statements, output.statements, strict=True)
         )
         return output
@@ -111,8 +111,6 @@ async def relevancy(claim: Claim, llm: JudgeLLM, embedder: Embedder) -> float:
         return 0.0
     metric = AnswerRelevancy(llm, _Embeddings(embedder), strictness=STRICTNESS)
     result = await metric.ascore(claim.question, answer)
-    if not llm.questions:
-        raise JudgeError("the judge wrote no question for the answer")
     return unit("relevancy", result.value, least=-1.0)
 
 
