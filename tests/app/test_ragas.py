@@ -169,8 +169,8 @@ class TestFaithfulness:
     async def test_grounded_tells_support_from_invention(self) -> None:
         good = await scored(None, claim("Ray scales Python programs."), mode="grounded")
         bad = await scored(None, claim("Elephants eat 300 kilos of hay."), mode="grounded")
-        assert good.faithfulness > 0.8
-        assert bad.faithfulness < 0.2
+        assert good.faithfulness is not None and good.faithfulness > 0.8
+        assert bad.faithfulness is not None and bad.faithfulness < 0.2
 
 
 class TestRelevancy:
@@ -285,7 +285,7 @@ UNUSABLE: dict[str, tuple[Kind, Sequence[Reply] | InputError, str]] = {
     "a sentence is left out": (
         "statements",
         [json.dumps({"statements": [STATEMENTS[0]]})],
-        "leave out: It was written in Berkeley.",
+        "leave out: It runs on clusters.",
     ),
     "verdict 1e999": ("verdicts", [verdicts(1, 1, 0).replace("1}", "1e999}")], "cannot be read"),
     "verdict true": ("verdicts", [verdicts(1, True, 0)], "cannot be read"),
