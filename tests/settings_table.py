@@ -1,4 +1,4 @@
-"""The README's table of settings, made from the settings: `python -m tests.settings_table`."""
+"""The table in docs/settings.md, made from the settings: `python -m tests.settings_table`."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from pydantic import BaseModel, SecretStr
 
 from rlvr_ray.settings import Settings
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 
 
 def rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
@@ -33,10 +33,9 @@ def table() -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, Path | SecretStr):
         return str(value)
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=lambda item: item.name)
 
 
 if __name__ == "__main__":
-    text = README.read_text()
-    start, end = text.index("| Setting |"), text.index("\n\n`serve deploy")
-    README.write_text(text[:start] + table() + text[end:])
+    head, _, _ = PAGE.read_text("utf-8").partition("| Setting |")
+    PAGE.write_text(head + table() + "\n", "utf-8")

@@ -59,7 +59,8 @@ def test_the_defaults_are_valid_and_need_nothing() -> None:
     assert settings.ray_address is None
     assert settings.retrieval.url is None
     assert settings.generator.model_path is None
-    assert settings.verification.faithfulness == "grounded"
+    assert [verifier.name for verifier in settings.verification.verifiers] == ["grounded"]
+    assert settings.judge.engine == "generator"
     assert settings.verification.source == "internal"
     assert settings.mirror.url is None
     assert settings.dataset.parquet_uri is None
@@ -285,8 +286,33 @@ def test_a_variable_that_is_no_json_is_refused_by_its_name(
         ({"retrieval": {"top_k": 0}}, "retrieval.top_k"),
         ({"retrieval": {"collection": "../x"}}, "retrieval.collection"),
         ({"retrieval": {"collection": ""}}, "retrieval.collection"),
-        ({"verification": {"faithfulness": "vibes"}}, "verification.faithfulness"),
+        ({"verification": {"abstention": "vibes"}}, "verification.abstention"),
         ({"verification": {"max_attempts": 0}}, "verification.max_attempts"),
+        ({"verification": {"max_disagreement": 0}}, "verification.max_disagreement"),
+        ({"verification": {"verifiers": []}}, "verification.verifiers"),
+        ({"verification": {"verifiers": "ragas"}}, "verification.verifiers"),
+        ({"verification": {"verifiers": ["Ragas!"]}}, "verification.verifiers.0.name"),
+        ({"verification": {"verifiers": ["ragas", "ragas"]}}, "verification"),
+        ({"verification": {"verifiers": [{"name": "ragas", "weight": 0}]}}, "verification"),
+        (
+            {"verification": {"verifiers": [{"name": "ragas", "weight": -1}]}},
+            "verification.verifiers.0.weight",
+        ),
+        (
+            {"verification": {"verifiers": [{"name": "ragas", "weight": "nan"}]}},
+            "verification.verifiers.0.weight",
+        ),
+        (
+            {"verification": {"verifiers": [{"name": "ragas", "share": 1}]}},
+            "verification.verifiers.0.share",
+        ),
+        ({"judge": {"engine": "llamacpp"}}, "judge"),
+        ({"judge": {"engine": "openai", "model": "m"}}, "judge"),
+        ({"judge": {"engine": "openai", "base_url": "http://localhost"}}, "judge"),
+        ({"judge": {"base_url": "localhost:11434"}}, "judge.base_url"),
+        ({"judge": {"concurrency": 0}}, "judge.concurrency"),
+        ({"judge": {"requests_per_minute": 0}}, "judge.requests_per_minute"),
+        ({"judge": {"max_tokens": 15}}, "judge.max_tokens"),
         ({"dataset": {"seal_rows": 0}}, "dataset.seal_rows"),
         ({"dataset": {"seal_seconds": 0}}, "dataset.seal_seconds"),
         ({"ledger": {"min_free_mb": -1}}, "ledger.min_free_mb"),
@@ -473,3 +499,26 @@ def test_the_key_itself_is_there() -> None:
     key = ApiSettings.model_validate({"key": SECRET}).key
     assert key is not None
     assert key.get_secret_value() == SECRET
+
+
+def test_verifiers_are_names_or_sections() -> None:
+    given = ["logprob", {"name": "numeric", "weight": 2, "options": {"tolerance": 0.01}}]
+    verifiers = load(verification={"verifiers": given}).verification.verifiers
+    assert [(v.name, v.weight, v.options) for v in verifiers] == [
+        ("logprob", 1.0, {}),
+        ("numeric", 2.0, {"tolerance": 0.01}),
+    ]
+
+
+def test_a_judge_in_llama_cpp_has_limits_of_its_own(tmp_path: Path) -> None:
+    judge = load(judge={"engine": "llamacpp", "model_path": tmp_path / "j.gguf", "slots": 2}).judge
+    engine = judge.llamacpp()
+    assert (engine.model_path, engine.slots) == (tmp_path / "j.gguf", 2)
+    assert engine.timeout_s == judge.timeout_s
+
+
+def test_a_judges_key_is_not_shown() -> None:
+    settings = load(
+        judge={"engine": "openai", "base_url": "http://h/v1", "model": "m", "api_key": "sk-1"}
+    )
+    assert "sk-1" not in repr(settings) + str(settings)
