@@ -74,9 +74,9 @@ class WeightedPanel:
 
     def _screen(self, claim: Claim) -> tuple[Claim, int] | Verification | JudgeError:
         """The claim as judges may see it, with what was left out of it; or its end."""
-        if not claim.answer.strip():
-            return JudgeError("the answer is empty")
         answer, question = guard.visible(claim.answer), guard.visible(claim.question)
+        if not answer.strip():
+            return JudgeError("the answer is empty")
         if not self._settings.screening:
             contexts = tuple(guard.visible(context) for context in claim.contexts)
             return replace(claim, question=question, answer=answer, contexts=contexts), 0

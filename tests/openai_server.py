@@ -136,7 +136,10 @@ class OpenAIServer:
         task.add_done_callback(self._tasks.discard)
         self.connections += 1
         try:
-            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            # Ended by __aexit__ it ends quietly: asyncio would log the cancellation.
+            with contextlib.suppress(
+                asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError
+            ):
                 ahead: bytes | None = b""
                 while ahead is not None:
                     ahead = await self._serve(ahead, reader, writer)

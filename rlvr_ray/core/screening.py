@@ -99,7 +99,8 @@ _STEERING = [
         r"\b(?:10/10|5/5)\b[^.\n]{0,30}\b(?:answer|response|score|rating|faithful)",
         r"[\"'](?:verdict|noncommittal|answerable)[\"']\s*:|\{\s*[\"']statements[\"']\s*:",
         r"\b(?:the )?(?:correct|right|expected|only) verdict\b",
-        r"\bthis (?:answer|response|statement|candidate)\b[^.\n]{0,30}\b(?:has been|was|is)"
+        r"\bthis (?:answer|response|statement|candidate)\b[^.\n]{0,30}\b(?:has(?: already)? been"
+        r"|was|is)"
         r" (?:already )?(?:pre-?)?(?:verified|approved|validated|certified|fact-checked)\b",
         r"\b(?:generate|write|output|return|use) (?:exactly |only )?(?:the|this)(?: \w+){0,2}"
         r" question\s*[:\uff1a\"\u201c]",

@@ -1,0 +1,173 @@
+"""What `logprob` saves against stock RAGAS and how well it repeats: one engine, the same answers.
+
+    python tests/bench/judges.py --questions 4
+
+The embedded model answers the demo's questions over the demo's documents, three answers each. Then
+each way to judge goes over the same answers with the same model, one answer at a time: RAGAS as it
+comes (its prompts, its schemas, its limit of 1,024 tokens), and `logprob` with statements of either
+kind, twice. Tokens are counted at the engine, those of failed judgements too.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from ragas.llms.base import InstructorBaseRagasLLM
+from ragas.metrics.collections import AnswerRelevancy, Faithfulness
+
+from rlvr_ray import demo
+from rlvr_ray.adapters.embedding import MiniLM
+from rlvr_ray.adapters.llamacpp import LlamaCpp
+from rlvr_ray.adapters.qdrant import QdrantRetriever
+from rlvr_ray.adapters.ragas import logprob
+from rlvr_ray.adapters.ragas.metrics import _Embeddings
+from rlvr_ray.core import ids
+from rlvr_ray.core.calibration import agreement
+from rlvr_ray.core.prompts import Message, rag_messages
+from rlvr_ray.errors import InputError
+from rlvr_ray.ports import Claim, Completion, Equipment, Generator, Prompt, Query, Sample
+from rlvr_ray.settings import GeneratorSettings, RetrievalSettings
+
+#: RAGAS's own, of ``ragas.llms.llm_factory``.
+MAX_TOKENS, TEMPERATURE = 1024, 0.01
+Score = Callable[[Claim], Awaitable[float | None]]
+
+
+class Counter:
+    """A Generator that counts what the one inside generates."""
+
+    def __init__(self, inner: Generator) -> None:
+        self._inner = inner
+        self.tokens = self.cut = 0
+
+    async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
+        results = await self._inner.generate(prompts)
+        for prompt, result in zip(prompts, results, strict=True):
+            assert not isinstance(result, InputError), result
+            self.tokens += sum(completion.usage.completion_tokens for completion in result)
+            long = [c for c in result if c.finish_reason == "length"]
+            self.cut += len(long) if prompt.max_tokens > 1 else 0
+        return results
+
+
+class Stock(InstructorBaseRagasLLM):
+    """RAGAS's judge as it would be without us: one completion a call, RAGAS's JSON schema."""
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+
+    def generate(self, prompt: str, response_model: Any) -> Any:
+        raise NotImplementedError
+
+    async def agenerate(self, prompt: str, response_model: Any) -> Any:
+        (result,) = await self._generator.generate(
+            [
+                Prompt(
+                    messages=(Message(role="user", content=prompt),),
+                    samples=(Sample(temperature=TEMPERATURE, seed=0),),
+                    max_tokens=MAX_TOKENS,
+                    json_schema=response_model.model_json_schema(),
+                )
+            ]
+        )
+        assert not isinstance(result, InputError), result
+        return response_model.model_validate_json(result[0].text)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--questions", type=int, default=4)
+    options = parser.parse_args()
+    engine = LlamaCpp(GeneratorSettings())
+    embedder = MiniLM()
+    claims = await answers(engine, embedder, demo.QUESTIONS[: options.questions])
+    print(f"{len(claims)} answers to {options.questions} questions", flush=True)
+    counter = Counter(engine)
+
+    async def stock(claim: Claim) -> float | None:
+        llm = Stock(counter)
+        try:
+            one = await Faithfulness(llm).ascore(claim.question, claim.answer, list(claim.contexts))
+            other = await AnswerRelevancy(llm, _Embeddings(embedder)).ascore(
+                claim.question, claim.answer
+            )
+        except ValueError:
+            return None
+        return float(one.value + other.value) / 2
+
+    base = await measure("stock RAGAS", counter, claims, stock)
+    for statements in ("ragas", "sentences"):
+        equipment = Equipment(judge=counter, engine="llamacpp", embedder=embedder, max_tokens=512)
+        verifier = logprob(equipment, {"statements": statements})
+
+        async def weighed(claim: Claim, verifier: Any = verifier) -> float | None:
+            (result,) = await verifier.verify([claim])
+            return getattr(result, "score", None)
+
+        runs = []
+        for repeat in (1, 2):
+            title = f"logprob, statements: {statements}, run {repeat}"
+            runs.append(await measure(title, counter, claims, weighed))
+        print(
+            f"  generated tokens: stock RAGAS has {base[1] / max(runs[0][1], 1):.1f} times as many"
+        )
+        columns = list(zip(runs[0][0], runs[1][0], strict=True))
+        print(f"  two runs: {agreement(columns)}", flush=True)
+    await engine.close()
+
+
+async def measure(
+    title: str, counter: Counter, claims: Sequence[Claim], score: Score
+) -> tuple[list[float | None], int]:
+    counter.tokens = counter.cut = 0
+    started = time.perf_counter()
+    scores = [await score(claim) for claim in claims]
+    seconds = (time.perf_counter() - started) / len(claims)
+    scored = sum(value is not None for value in scores)
+    print(
+        f"{title}: {counter.tokens / len(claims):.1f} generated tokens and {seconds:.1f} s an "
+        f"answer; {counter.cut} completions cut, {scored} of {len(claims)} answers scored",
+        flush=True,
+    )
+    return scores, counter.tokens
+
+
+async def answers(engine: LlamaCpp, embedder: MiniLM, questions: Sequence[str]) -> list[Claim]:
+    claims = []
+    with tempfile.TemporaryDirectory() as folder:
+        store = QdrantRetriever(RetrievalSettings(), Path(folder), embedder)
+        await store.ingest(demo.documents(None))
+        found = await store.search([Query(text=q, top_k=demo.TOP_K) for q in questions])
+        store.close()
+    for question, contexts in zip(questions, found, strict=True):
+        samples = tuple(
+            Sample(temperature=temperature, seed=number)
+            for number, temperature in enumerate((0.3, 0.7, 0.9))
+        )
+        prompt = Prompt(messages=rag_messages(question, contexts), samples=samples, max_tokens=128)
+        (drawn,) = await engine.generate([prompt])
+        assert not isinstance(drawn, InputError), drawn
+        claims += [
+            Claim(
+                answer_event_id=event_id(question, number),
+                question=question,
+                answer=completion.text,
+                contexts=tuple(context.content for context in contexts),
+            )
+            for number, completion in enumerate(drawn)
+            if completion.text
+        ]
+    return claims
+
+
+def event_id(question: str, number: int) -> UUID:
+    return ids.derive("bench", question, number)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
