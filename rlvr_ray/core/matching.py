@@ -31,7 +31,7 @@ _STRONG = re.compile(
     rf"####|\\boxed\{{|\bfinal (?:answer|result)\b[^\n.:=0-9]{{0,80}}?{_IS}", re.IGNORECASE
 )
 _WEAK = re.compile(rf"\banswer\b[^\n.:=0-9]{{0,80}}?{_IS}", re.IGNORECASE)
-_END = re.compile(r"[.!?](?=\s|$)|\n|(?<=[\w%])\}")
+_END = re.compile(r"[.!?](?=\s|$)|\n|(?<=[\w%])\}|(?<=[\w%] )\}")
 # An alternative, or a bare number, in the next sentence belongs to this one.
 _GOES_ON = re.compile(
     r"[\s.!?}]*(?:(?:or|alternatively|maybe|perhaps|possibly)\b|[^\w\s]*\s*[0-9])", re.IGNORECASE
@@ -40,7 +40,8 @@ _GOES_ON = re.compile(
 _EXPLAINS = re.compile(
     r"\b(?:as|because|by|for|from|given|if|since|than|when|where|which|with)\b", re.IGNORECASE
 )
-_OPERATOR = re.compile(r"[-+*/×÷·^%]|\bx\b|\\")
+# Two numbers that something is done with.
+_SUM = re.compile(r"[0-9].*(?:[-+*/×÷·^]|\bx\b|\\(?:times|cdot|div)).*[0-9]")
 _HEAD = re.compile(
     r"[\s:(~≈\"'*]*(?:(?:about|approximately|around|roughly|exactly|only|just|equal to|the)\s)*",
     re.IGNORECASE,
@@ -202,7 +203,7 @@ def _result(text: str) -> Quantity | None:
     if len(right) != 1 or equation[len(left) + 1 : right[0].start].strip(" ~*({"):
         return None
     converts = right[0].start < len(left)
-    return right[0] if converts or not counted or _OPERATOR.search(left) else None
+    return right[0] if converts or not counted or _SUM.search(left) else None
 
 
 def _reference(text: str) -> Quantity | Match:

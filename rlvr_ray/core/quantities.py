@@ -39,15 +39,14 @@ _CITED = 20
 
 # Pieces of one identifier.
 _PIECES = 20
-_NUMERAL = re.compile(rf"(?P<digits>{RUN}(?:[-/:]{RUN})*+)|\b(?P<words>{SPELLED})\b", re.IGNORECASE)
+_NUMERAL = re.compile(
+    rf"(?P<digits>{RUN}(?:[-/:]{RUN}){{0,{_PIECES}}}+)|\b(?P<words>{SPELLED})\b", re.IGNORECASE
+)
 _PIECE = re.compile(rf"(?P<before>[-/:]?)(?P<run>{RUN})")
 _GLUED_SCALES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _GLUED_SCALES |= {"千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
-_SHORT_SCALES = {"k": 10**3, "mn": 10**6, "mln": 10**6, "bn": 10**9, "tn": 10**12, "trn": 10**12}
-_SCALE = re.compile(
-    rf"(?: |-)?(?:(?P<word>{'|'.join(SCALES)})|(?P<short>{'|'.join(_SHORT_SCALES)}))(?![^\W_])",
-    re.IGNORECASE,
-)
+_LONG_SCALES = SCALES | {"mn": 10**6, "mln": 10**6, "bn": 10**9, "tn": 10**12, "trn": 10**12}
+_SCALE = re.compile(rf"[ -]?(?:{'|'.join(_LONG_SCALES)}|(?-i:k))(?![^\W_])", re.IGNORECASE)
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)(?![^\W_])", re.IGNORECASE)
 _SIGN = re.compile(r"(?:(?<![0-9])(?<![0-9] )\b(?:minus|negative) |[-+])$", re.IGNORECASE)
 _DENIED = re.compile(
@@ -86,6 +85,7 @@ _OR = re.compile(
 )
 # A sentence or a label ends a list.
 _LIST_ENDS = re.compile(r"(?<!i\.e)[.!?:]\s")
+_SUMMED = ("length", "time", "mass", "calendar")
 _SUM = re.compile(r",? (?:and )?")
 _CONVERTED = re.compile(r" ?[(/=≈] ?(?:about |around |or |~)?|,? or (?:about |around )?")
 # A name right before "737-800", and words that are none.
@@ -190,7 +190,7 @@ def _written(text: str, match: re.Match[str], last: int) -> Iterator[_Number]:
     pieces = list(_PIECE.finditer(chain))
     between = "".join(piece["before"] for piece in pieces)
     digits = sum(c.isdecimal() for c in chain) if len(between) > 1 else 0
-    if ":" in between or digits >= 6 or len(between) > _PIECES:
+    if ":" in between or digits >= 6:
         for begin, end, year in year_of(chain):
             yield _Number(start + begin, start + end, year)
         return  # a time, a telephone number
@@ -220,9 +220,9 @@ def _number(text: str, start: int, end: int, value: Fraction | None, last: int) 
     previous = text[begin - 1 : begin]
     if in_word(previous):
         return None
-    if begin > 1 and previous in "-/" and in_word(text[begin - 2]):
-        if begin - 1 != last and text[max(0, begin - 4) : begin] != "-to-":
-            return None  # "GPT-4", but "5k-10k"
+    tied = begin > 1 and previous in "-/" and in_word(text[begin - 2])
+    if tied and begin - 1 != last and text[max(0, begin - 4) : begin] != "-to-":
+        return None  # "GPT-4", but "5k-10k"
     if _denied(text, begin) or text[:begin].rstrip().endswith(("±", "+/-")):
         return None
     value, end = powered(text, start, end, value)
@@ -265,8 +265,7 @@ def _scale(text: str, number: _Number) -> None:
     if glued and not in_word(following) and not following.isdecimal():
         number.scale, number.end = glued, number.end + skip
     while match := _SCALE.match(text, number.end):
-        word, short = (match["word"] or "").casefold(), (match["short"] or "").casefold()
-        number.scale *= SCALES[word] if word else _SHORT_SCALES[short]
+        number.scale *= _LONG_SCALES.get(match.group().lstrip(" -").casefold(), 10**3)
         number.end = match.end()
     if number.value is not None:
         number.value *= number.scale
@@ -385,7 +384,11 @@ def _merged(text: str, quantities: Iterable[Quantity]) -> list[Quantity]:
             merged.append(quantity)
         elif _CONVERTED.fullmatch(glue) and _alike(last, quantity, ratio):
             merged[-1] = replace(whole, text=last.text, also=quantity)
-        elif _SUM.fullmatch(glue) and _continues(last, quantity, ratio):
+        elif (
+            pair[0].dimension in _SUMMED
+            and _SUM.fullmatch(glue)
+            and _continues(last, quantity, ratio)
+        ):
             total = last.low + quantity.low * ratio
             merged[-1] = replace(whole, low=total, high=total, units=(pair[0],))
         else:

@@ -214,6 +214,8 @@ def unit_after(text: str, at: int) -> tuple[tuple[Unit, ...], int] | None:
         name = match["name"]
         units = named(name)
         known = bool(units) and units[0].known
+        if match["raised"] in ("2", "3") and not known:  # "5 CO2 molecules", "7fe3"
+            return None if in_word(glued) else (units, match.end("name"))
         if in_word(glued):
             if not known and (len(name) < 2 or name.casefold() in ("am", "pm")):
                 return None
