@@ -6,7 +6,6 @@ import shlex
 import socket
 import sys
 import tomllib
-from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -321,7 +320,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
 
 
-def examples() -> list[Mapping[str, Any]]:
+def examples() -> list[list[Any]]:
     """All settings that the page gives, as the command line reads them."""
     settings = re.findall(r"--set ('verification[^']*')", PAGE.read_text("utf-8"))
     return [yaml.safe_load(shlex.split(text)[0].partition("=")[2]) for text in settings]

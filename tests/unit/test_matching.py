@@ -746,16 +746,13 @@ def test_long_texts_take_little_time(text: str) -> None:
     long = text * (20_000 // len(text))
     started = time.thread_time()
     numeric(long[:8000], long, ["42 km"], STRICT)
+    exact(long, ["42 km"], contains=True)
     assert time.thread_time() - started < 0.1
-    started = time.thread_time()
-    numeric("", "42 km", [long[:8000]], STRICT)
-    exact(long, [long], contains=True)
-    assert time.thread_time() - started < 0.15
 
 
 def test_a_length_is_bounded_where_it_multiplies() -> None:
     started = time.thread_time()
     for answer in ("1" + "," * 20_000 + "2 or x", "5" + " million" * 2_500, "1e" + "9" * 20_000):
-        score = number(answer, "42")
-        assert score is None or math.isfinite(score)
+        for score in (number(answer, "42"), number("42", answer)):
+            assert score is None or math.isfinite(score)
     assert time.thread_time() - started < 0.1
