@@ -178,6 +178,59 @@ async def test_prompts_at_once_do_not_mix(engine: LlamaCpp) -> None:
         assert completions[0].usage.prompt_tokens == alone.usage.prompt_tokens
 
 
+def probe(text: str, system: str, **more: Any) -> Prompt:
+    """A prompt that asks for one token and its alternatives."""
+    return prompt(text, (0.0, 0), max_tokens=1, system=system, **{"logprobs": 5} | more)
+
+
+async def test_probabilities_come_with_the_tokens(engine: LlamaCpp) -> None:
+    (completion,) = await draw(engine, prompt("Count to ten.", (0.0, 1), logprobs=3))
+    assert len(completion.logprobs) == completion.usage.completion_tokens > 1
+    for likeliest in completion.logprobs:
+        assert 1 <= len(likeliest) <= 3
+        assert all(logprob <= 0 for logprob in likeliest.values())
+    best = [max(likeliest, key=likeliest.__getitem__) for likeliest in completion.logprobs]
+    assert "".join(best).strip() == completion.text, "without heat the likeliest are drawn"
+    (without,) = await draw(engine, prompt("Count to ten.", (0.0, 1)))
+    assert without.logprobs == ()
+
+
+async def test_prompts_of_one_token_that_begin_alike_share_their_prefill(engine: LlamaCpp) -> None:
+    system = "Judge by this: " + " ".join(f"Number {n} is {n * n}." for n in range(40))
+    asked = [probe(f"Is {n} squared {n * n}? Say 1 or 0.", system) for n in range(6)]
+    answers = await engine.generate(asked)
+    completions = [answer[0] for answer in answers if isinstance(answer, list)]
+    assert len(completions) == 6
+    computed = [c.usage.prompt_tokens - c.usage.cached_tokens for c in completions]
+    assert computed[0] > 300
+    assert max(computed[1:]) < 60, "only what a prompt adds is evaluated"
+    assert all(len(c.logprobs) == c.usage.completion_tokens == 1 for c in completions)
+
+
+async def test_one_token_prompts_beside_others_keep_their_places(engine: LlamaCpp) -> None:
+    system = "You answer with a colour."
+    asked = [
+        probe("The sky is", system),
+        prompt("Grass?", (0.8, 1), (0.8, 2), system=system),
+        probe("x " * CONTEXT, system),
+        probe("Snow is", system),
+        prompt("Coal?", (0.8, 1), system=system),
+    ]
+    answers = await engine.generate(asked)
+    counts = [len(answer) if isinstance(answer, list) else answer for answer in answers]
+    assert isinstance(counts.pop(2), ContextOverflow)
+    assert counts == [1, 2, 1, 1]
+    alone = [(await draw(engine, asked[place]))[0].text for place in (0, 3)]
+    assert [answers[place][0].text for place in (0, 3)] == alone  # type: ignore[index]
+
+
+async def test_a_probability_is_the_same_again(engine: LlamaCpp) -> None:
+    asked = probe("Is Paris in France? Say 1 or 0.", "You judge.")
+    first, second = [(await draw(engine, asked))[0].logprobs[0] for _ in range(2)]
+    assert first.keys() == second.keys()
+    assert [second[token] for token in first] == pytest.approx(list(first.values()), abs=0.05)
+
+
 async def test_no_prompts_no_answers(engine: LlamaCpp) -> None:
     assert await engine.generate([]) == []
 
