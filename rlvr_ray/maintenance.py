@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from rlvr_ray import judging
 from rlvr_ray.adapters.dataset import Dataset
 from rlvr_ray.adapters.ledger import Ledger, Operation, Reader
 from rlvr_ray.audit import audit
@@ -87,6 +88,7 @@ def doctor(settings: Settings) -> Iterator[Check]:
     checks: dict[str, Callable[[Settings], list[Check]]] = {
         "disk": _disk,
         "ledger": _ledger,
+        "judge": lambda settings: asyncio.run(_judge(settings)),
         "mirror": lambda settings: asyncio.run(_mirror(settings)),
     }
     for name, check in checks.items():
@@ -138,6 +140,23 @@ def _ledger(settings: Settings) -> list[Check]:
         old = age > settings.mirror.timeout_s
         found.append(Check(name="backlog", state="warning" if old else "ok", detail=detail))
     return found
+
+
+async def _judge(settings: Settings) -> list[Check]:
+    """Verifiers that are not installed, and a judge that does not answer."""
+    judging.check_verifiers(settings)
+    names = ", ".join(verifier.name for verifier in settings.verification.verifiers)
+    found = [Check(name="verifiers", state="ok", detail=names)]
+    judge = settings.judge
+    engine = judging.judge_engine(judge)
+    if engine is None:
+        return [*found, Check(name="judge", state="ok", detail="the Generator's model")]
+    try:
+        where = f" at {judge.base_url}" if judge.engine == "openai" else ""
+        detail = f"{await engine.check()} ({judge.engine}{where})"
+        return [*found, Check(name="judge", state="ok", detail=detail)]
+    finally:
+        await engine.close()
 
 
 async def _mirror(settings: Settings) -> list[Check]:

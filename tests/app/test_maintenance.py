@@ -44,9 +44,28 @@ class TestDoctor:
         assert {name: state for name, (state, _) in found.items() if name != "fsync"} == {
             "disk": "ok",
             "ledger": "ok",
+            "verifiers": "ok",
+            "judge": "ok",
             "mirror": "ok",
         }
         assert "off" in found["mirror"][1]
+
+    def test_a_judge_that_does_not_answer_is_told(self, tmp_path: Path) -> None:
+        judge = {
+            "JUDGE__ENGINE": "openai",
+            "JUDGE__BASE_URL": "http://127.0.0.1:1/v1",
+            "JUDGE__MODEL": "m",
+            "JUDGE__API_KEY": "sk-secret",
+        }
+        result = rlvr("doctor", "--json", DATA_DIR=tmp_path, **judge)
+        assert result.exit_code == 1
+        assert checks(result)["judge"][0] == "failed"
+        assert "sk-secret" not in result.output
+
+    def test_a_verifier_that_is_not_there_is_told(self, tmp_path: Path) -> None:
+        result = rlvr("doctor", "--json", DATA_DIR=tmp_path, VERIFICATION__VERIFIERS='["vibes"]')
+        state, detail = checks(result)["judge"]
+        assert (state, "there is no vibes" in detail) == ("failed", True)
 
     def test_a_full_disk_is_told(self, tmp_path: Path) -> None:
         result = rlvr("doctor", "--json", DATA_DIR=tmp_path, LEDGER__MIN_FREE_MB=2**40)
