@@ -200,13 +200,22 @@ def ask(
     ] = 3,
     top_k: Annotated[int | None, typer.Option(min=1, max=MAX_TOP_K)] = None,
     seed: Annotated[int | None, typer.Option(help="For repeatable answers.")] = None,
+    reference: Annotated[
+        list[str] | None, typer.Option(help="A right answer, to verify against; may be repeated.")
+    ] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Ask a running server, wait for the verification, show what became of it."""
     client = _client(url)
     with err.status("Generating …") as status:
-        batch = client.ask(question, num_candidates=num_candidates, top_k=top_k, seed=seed)
+        batch = client.ask(
+            question,
+            num_candidates=num_candidates,
+            top_k=top_k,
+            seed=seed,
+            reference=reference or None,
+        )
         status.update("Verifying …")
         decided = client.wait(batch["batch_id"])
     if as_json:
