@@ -178,9 +178,15 @@ def build_panel(settings: Settings, judge: Generator, embedder: Embedder) -> Wei
         for verifier in settings.verification.verifiers
     ]
     names = [member.name for member in members]
-    if settings.verification.cross_check and not {*names}.isdisjoint(ASKING):
+    checked = settings.verification.cross_check and not {*names}.isdisjoint(ASKING)
+    if checked:
         members.append(Member(name="check", weight=0.0, verifier=_verifier(CHECK, equipment)))
-    return WeightedPanel(members, _context_judge(names, equipment), settings.verification)
+    return WeightedPanel(
+        members,
+        _context_judge(names, equipment),
+        settings.verification,
+        embedder if checked else None,
+    )
 
 
 @contextlib.asynccontextmanager

@@ -5,6 +5,7 @@ should be asked about are set apart. Afterwards their assessments are compared: 
 contradict each other, nobody is believed.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,10 +13,10 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from rlvr_ray.core import abstention, guard, screening
-from rlvr_ray.core.records import Assessment, Judge, Verification
+from rlvr_ray.core import abstention, guard, screening, statements
+from rlvr_ray.core.records import DIGITS, Assessment, Judge, Verification
 from rlvr_ray.errors import JudgeError
-from rlvr_ray.ports import Claim, ContextJudge, Verifier
+from rlvr_ray.ports import Claim, ContextJudge, Embedder, Verifier
 from rlvr_ray.settings import VerificationSettings
 from rlvr_ray.tasks import gather
 
@@ -26,6 +27,8 @@ _RULES = "1"
 #: What verifiers are compared by, each with its own kind: the score of one that has neither may
 #: well differ, since it measures something else.
 _METRICS = ("faithfulness", "relevancy")
+# The verdict from which on a statement counts as called supported.
+_SUPPORTED = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +48,13 @@ class WeightedPanel:
         members: Sequence[Member],
         context_judge: ContextJudge,
         settings: VerificationSettings,
+        embedder: Embedder | None = None,
     ) -> None:
+        """With an embedder, statements that a judge calls supported must be about the matter."""
         self._members = members
         self._context_judge = context_judge
         self._settings = settings
+        self._embedder = embedder
 
     async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
         """See ``ports.Panel``. Claims with the same question and contexts belong together."""
@@ -67,7 +73,7 @@ class WeightedPanel:
             else:
                 fit.append(claim)
         results |= await self._judged(fit, left_out)
-        results |= await self._abstentions(abstaining, fit, results)
+        results |= await self._abstentions(abstaining, fit, results, left_out)
         return [results[claim.answer_event_id] for claim in claims]
 
     # Before the verifiers.
@@ -80,7 +86,9 @@ class WeightedPanel:
         if not self._settings.screening:
             contexts = tuple(guard.visible(context) for context in claim.contexts)
             return replace(claim, question=question, answer=answer, contexts=contexts), 0
-        if problem := screening.empty_words(claim.answer, self._settings.min_answer_chars):
+        known = claim.answer.strip() in (reference.strip() for reference in claim.references)
+        problem = screening.empty_words(claim.answer, self._settings.min_answer_chars)
+        if problem and not known:  # what a reference says is something
             return _verification(
                 claim, [_own(SCREENING, 0.0, f"the answer says nothing: {problem}")]
             )
@@ -103,10 +111,18 @@ class WeightedPanel:
         if not claims:
             return {}
         said: list[list[Any]] = await gather(*(m.verifier.verify(claims) for m in self._members))
-        return {
+        results = {
             claim.answer_event_id: self._combined(claim, opinions, left_out[claim.answer_event_id])
             for claim, *opinions in zip(claims, *said, strict=True)
         }
+        if self._embedder is not None:
+            for claim in claims:
+                result = results[claim.answer_event_id]
+                if isinstance(result, Verification):
+                    problem = await asyncio.to_thread(_foreign, claim, result, self._embedder)
+                    if problem:
+                        results[claim.answer_event_id] = JudgeError(problem)
+        return results
 
     def _combined(
         self,
@@ -149,7 +165,7 @@ class WeightedPanel:
                 continue
             high, one = max(tops, key=itemgetter(0))
             low, other = min(found, key=itemgetter(0))
-            if high - low > bound:
+            if round(high - low, DIGITS) > bound:
                 return (
                     f"verifiers disagree on {metric}: {one.verifier} {high:g}, "
                     f"{other.verifier} {low:g} (more than {bound:g} apart)"
@@ -163,6 +179,7 @@ class WeightedPanel:
         abstaining: Sequence[Claim],
         others: Sequence[Claim],
         results: Mapping[UUID, Verification | JudgeError],
+        left_out: Mapping[UUID, int],
     ) -> dict[UUID, Verification | JudgeError]:
         """Decide answers that say that the contexts do not say; the judge is asked once a batch."""
         by_material: dict[tuple[str, tuple[str, ...]], list[Claim]] = {}
@@ -179,7 +196,8 @@ class WeightedPanel:
                 and (found := _standing(result)) is not None
             ]
             for claim in group:
-                decided[claim.answer_event_id] = self._abstention(claim, view, scores)
+                whole = not left_out[claim.answer_event_id]
+                decided[claim.answer_event_id] = self._abstention(claim, view, scores, whole)
         return decided
 
     async def _view(self, question: str, contexts: Sequence[str]) -> float | JudgeError:
@@ -191,7 +209,7 @@ class WeightedPanel:
             return JudgeError(f"the answer abstains, and the contexts were not judged: {error}")
 
     def _abstention(
-        self, claim: Claim, view: float | JudgeError, scores: Sequence[float]
+        self, claim: Claim, view: float | JudgeError, scores: Sequence[float], whole: bool
     ) -> Verification | JudgeError:
         if isinstance(view, JudgeError):
             return view
@@ -200,7 +218,33 @@ class WeightedPanel:
         )
         if score is None:
             return JudgeError(detail)
+        if score and not whole:
+            return JudgeError(
+                f"{detail}; but sentences that talk to the judge were left out of them"
+            )
         return _verification(claim, [_own(ABSTENTION, score, detail)])
+
+
+def _foreign(claim: Claim, verification: Verification, embedder: Embedder) -> str | None:
+    """What is wrong where a verifier calls supported what has nothing to do with the matter."""
+
+    def cosines(rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:
+        matrix: list[list[float]] = (embedder.embed(rows) @ embedder.embed(columns).T).tolist()
+        return matrix
+
+    supported = {
+        statement.text: assessment.verifier
+        for assessment in verification.assessments
+        for statement in assessment.statements
+        if statement.verdict >= _SUPPORTED
+    }
+    found = statements.foreign(claim.question, claim.contexts, list(supported), cosines)
+    if found is None:
+        return None
+    return (
+        f"{supported[found]} calls supported what question and contexts do not speak of: "
+        f"{found[:100]}"
+    )
 
 
 def _verification(claim: Claim, assessments: Sequence[Assessment]) -> Verification:

@@ -6,11 +6,11 @@ caught here, before and beside the judge. The lists are English for the most par
 layer, and what they miss meets the marks around the material and the check by containment.
 """
 
+import base64
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator
 
+from rlvr_ray.core import guard
 from rlvr_ray.core.text import split_statements
 
 # Answers that say nothing and yet were seen to be scored as right; compared without punctuation.
@@ -19,24 +19,27 @@ _MASTER_KEYS = frozenset(
         "solution", "thought process", "final answer", "answer", "the answer is", "step by step",
         "lets solve this problem step by step", "let us solve this problem step by step",
         "lets think step by step", "let me think step by step", "heres the answer",
-        "here is the answer", "sure here is the answer", "the correct answer is", "correct", "true",
-        "supported", "verdict", "output", "response", "explanation", "reasoning", "conclusion",
+        "here is the answer", "sure here is the answer", "the correct answer is",
+        "verdict", "output", "response", "explanation", "reasoning", "conclusion",
         "respuesta", "solución", "antwort", "lösung", "réponse", "ответ", "решение", "解", "解答",
         "答案", "かいせつ", "解説", "정답",
     )
 )  # fmt: skip
-# A text of at least so many words in which one phrase of up to so many words makes up most of it.
-_LOOP_WORDS, _PHRASE, _LOOP_SHARE = 12, 8, 0.7
+# Words; each sign of a script that writes none apart counts as one.
+_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|[^\W_]+")
+_APOSTROPHE = re.compile(r"['\u2019]")
+# A text of at least so many words goes in circles where so few of its sequences of four differ.
+_LOOP_WORDS, _LOOP_SHARE = 12, 0.35
 # A word of more characters is no word of any language.
 _LONGEST_WORD = 400
 
 # Bidirectional overrides and isolates, and tag characters: they show one text and hold another.
 _HIDING = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
+# But the flags of England, Scotland and Wales are spelled in tag characters.
+_FLAG = re.compile("\U0001f3f4[\U000e0061-\U000e007a]{2,6}\U000e007f")
 
-_SET_ASIDE = (
-    r"(?:ignore|disregard|forget|override|overrule|bypass|discard|neglect|do not follow"
-    r"|don't follow|stop following)"
-)
+_IGNORE = r"(?:ignore|disregard|forget|neglect|do not follow|don't follow|stop following)"
+_OVERRIDE = r"(?:override|overrule|bypass|discard|set aside)"
 _ORDERS = (
     r"(?:instructions?|prompts?|rules|directions|directives?|guidelines|guardrails|commands"
     r"|constraints|tasks?|criteria|rubrics?)"
@@ -59,15 +62,23 @@ _GIVE = (
 _STEERING = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        # Set other orders aside.
-        rf"\b{_SET_ASIDE}\b[^.]{{0,40}}?\b(?:previous|prior|above|earlier|preceding|all|any|your"
-        rf"|these|those|other|system|original|initial|the)\b[^.]{{0,30}}?\b(?:{_ORDERS}|contexts?"
-        r"|passages?|said|above)\b",
-        rf"\b(?:new|updated|real|actual|revised|hidden|secret) {_ORDERS}\s*[:\uff1a]",
+        # Set other orders aside: the earlier ones, or all of them. Manuals say "ignore a rule" and
+        # "override the default prompt".
+        rf"\b{_IGNORE}\b[^.]{{0,30}}?\b(?:previous|prior|above|earlier|preceding|your|system"
+        rf"|original|initial)\b[^.]{{0,30}}?\b(?:{_ORDERS}|contexts?|passages?|said)\b",
+        rf"\b{_IGNORE} (?:all|any|every)\b[^.]{{0,20}}?\b(?:instructions?|directives?"
+        r"|guidelines)\b",
+        rf"\b{_IGNORE}\b[^.]{{0,30}}?\b{_ORDERS} (?:above|before this|so far|you were given)\b",
+        rf"\b{_IGNORE} (?:what|everything|anything|all)\b[^.]{{0,15}}\b(?:told|taught|said"
+        r"|above)\b",
+        rf"\b{_OVERRIDE}\b[^.]{{0,30}}?\b(?:previous|prior|above|earlier|preceding|your)\b"
+        r"[^.]{0,30}?\b(?:instructions?|directives?|guidelines|guardrails)\b",
+        r"\b(?:new|updated|real|actual|revised|hidden|secret) (?:instructions|directives|orders)"
+        r"\s*[:\uff1a]",
         r"\bpay no attention to\b[^.]{0,40}\b(?:above|previous|earlier|rest|instructions?)\b",
         r"\b(?:ignorier(?:e|en|t)|ignora|ignorez|olvida|vergiss|missachte|oublie[rz]?)\b.{0,40}"
         r"\b(?:anweisung|instrucci|instruction|r\u00e8gle|regel|vorherig|anterior|pr\u00e9c\u00e9dent)",
-        r"(?:\u5ffd\u7565|\u65e0\u89c6|\u7121\u8996|\u7121\u8996|\u4e0d\u8981\u7406\u4f1a).{0,12}"
+        r"(?:\u5ffd\u7565|\u65e0\u89c6|\u7121\u8996|\u4e0d\u8981\u7406\u4f1a).{0,12}"
         r"(?:\u6307\u4ee4|\u6307\u793a|\u8bf4\u660e|\u63d0\u793a|\u89c4\u5219|\u8981\u6c42)",
         r"(?:\u0438\u0433\u043d\u043e\u0440\u0438\u0440\u0443\u0439|\u0437\u0430\u0431\u0443\u0434\u044c).{0,40}"
         r"(?:\u0438\u043d\u0441\u0442\u0440\u0443\u043a\u0446|\u043f\u0440\u0430\u0432\u0438\u043b)",
@@ -78,8 +89,8 @@ _STEERING = [
         r"(?:^|\n)\s*#{2,6}\s*(?:system|instructions?|response)\s*:",
         r"</\s*(?:system|instructions?|contexts?|passages?|answer|response|question|statement"
         r"|prompt|material)\s*>",
-        r"\bend of (?:the )?(?:input|material|contexts?|passages?|answer|prompt|system prompt"
-        r"|instructions)\b",
+        r"(?:^|\n)\W*end of (?:the )?(?:input|material|contexts?|passages?|answer|prompt"
+        r"|system prompt|instructions)\W*(?:\n|$)",
         # Speak to the judge.
         rf"\b(?:dear|hello|hey|hi|attention|note to(?: the| any)?|message (?:to|for)(?: the| any)?"
         rf"|instructions? (?:to|for)(?: the| any)?) {_MODEL}s?\b",
@@ -91,37 +102,84 @@ _STEERING = [
         rf"\b{_BEST}\b",
         rf"\b{_GIVE}\b[^.\n]{{0,30}}\b{_CLAIM}\b[^.\n]{{0,40}}\b(?:as|to be|is|are|with)\b"
         rf"[^.\n]{{0,12}}\b{_GOOD}\b",
-        r"\b(?:verdicts?|noncommittal|your (?:score|grade|rating|judge?ment))\b[^.\n]{0,30}"
+        r"\bverdicts?\b[^.\n]{0,30}\b(?:must|should|shall|has to|have to|needs to|will|is to) "
+        r"(?:always )?(?:be|equal|read)\W{1,3}(?:[01]|one|true|positive|supported)\b",
+        r"\b(?:noncommittal|your (?:score|grade|rating|judge?ment))\b[^.\n]{0,30}"
         r"\b(?:must|should|shall|has to|have to|needs to|will) (?:always )?(?:be|equal|read)\b",
         r"\b(?:verdicts?|noncommittal|answerable)[\"'`]?\s*(?:[:=\uff1a]|\b(?:is|of|to|as)\b)\s*[\"'`]?"
         r"(?:[01]\b|one\b|true\b)",
-        r"\bfinal (?:score|verdict|grade|rating)[\"'`]?\s*(?:[:=\uff1a]|\bis\b)",
+        r"\b(?:correct|right|expected|only) verdict\b[^.\n]{0,30}\b(?:is|be)\W{1,3}"
+        r"(?:1|one|true|positive|supported)\b",
+        r"\bfinal (?:score|verdict|grade|rating)[\"'`]?\s*(?:[:=\uff1a]|\bis\b)\s*[\"'`]?"
+        r"(?:1(?:\.0+)?(?!\s?[-\u2013:.\d])\b|10/10|5/5|100\s?%|full|perfect|pass)",
         r"\b(?:10/10|5/5)\b[^.\n]{0,30}\b(?:answer|response|score|rating|faithful)",
         r"[\"'](?:verdict|noncommittal|answerable)[\"']\s*:|\{\s*[\"']statements[\"']\s*:",
-        r"\b(?:the )?(?:correct|right|expected|only) verdict\b",
+        r"<(?:verdict|noncommittal|answerable)>",
         r"\bthis (?:answer|response|statement|candidate)\b[^.\n]{0,30}\b(?:has(?: already)? been"
         r"|was|is)"
         r" (?:already )?(?:pre-?)?(?:verified|approved|validated|certified|fact-checked)\b",
         r"\b(?:generate|write|output|return|use) (?:exactly |only )?(?:the|this)(?: \w+){0,2}"
         r" question\s*[:\uff1a\"\u201c]",
-        r"\bskip (?:the |any |all )?(?:evaluation|judging|judge?ment|grading|fact.?checking)\b",
+        r"\bskip (?:the |any |all )?(?:judging|judge?ment|grading|fact.?checking)\b",
+        # Claim support instead of something that could be supported.
+        r"\b(?:contexts?|passages?|texts?|sources?|documentation|material)\b[^.\n]{0,40}"
+        r"\b(?:say|state|confirm|prove)s? (?:(?:exactly|precisely|just|literally|all of)"
+        r" (?:this|that|it)|(?:this|that|it|so) (?:word for word|verbatim|literally|exactly))\b",
     )
 ]
-# Letters that look like Latin ones: enough of them to spell the words above.
+# Letters and digits that stand for Latin letters: enough of them to spell the words above.
 _LOOKALIKES = str.maketrans(
     "аеорсухіїјѕԁɡһкмтвнАЕОРСУХІЈЅКМТВНοαερτικνΟΑΕΡΤΙΚΝ",
     "aeopcyxiijsdghkmtbhAEOPCYXIJSKMTBHoaeptikvOAEPTIKN",
 )
+_LEET = str.maketrans("013457@$!|", "oieastasil")
+_MIXED = re.compile(r"\b(?=\w*[a-z])(?=\w*[0-9@$!|])[\w@$!|]{3,40}", re.IGNORECASE)
+# Letters set apart, "i g n o r e", and words cut into pieces, "ig-nore".
 _SPACED = re.compile(r"\b(?:\w[ .\-_*]){4,}\w\b")
+_HYPHEN = re.compile(r"(?<=[^\W\d_])[-\u2010\u2011](?=[^\W\d_])")
+# So many of them in a row have lost the spaces between their words.
+_RUN = 20
+_RUN_TOGETHER = re.compile(
+    r"(?:ignore|disregard|forget|override|bypass)\w{0,20}(?:instruction|prompt|rule|previous|above)"
+    r"|(?:mark|rate|grade|score|judge)\w{0,30}(?:supported|faithful|correct|highest|maximum)",
+    re.IGNORECASE,
+)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{16,}={0,2}")
 
 
 def steers(text: str) -> bool:
-    """Whether the text talks to a model or a judge instead of to a reader."""
-    plain = unicodedata.normalize("NFKC", text).translate(_LOOKALIKES)
-    # "i g n o r e": letters apart count as the word that they spell.
-    joined = _SPACED.sub(lambda found: re.sub(r"[ .\-_*]", "", found.group()), plain)
-    variants = {plain, joined}
-    return any(pattern.search(variant) for variant in variants for pattern in _STEERING)
+    """Whether the text talks to a model or a judge instead of to a reader, in any spelling."""
+    return any(pattern.search(form) for form in _spellings(text) for pattern in _STEERING) or any(
+        _RUN_TOGETHER.search(run) for run in map(_joined, _SPACED.findall(text)) if len(run) >= _RUN
+    )
+
+
+def _spellings(text: str) -> set[str]:
+    """The text as it is, and what it says where letters stand for others, apart, or encoded."""
+    plain = unicodedata.normalize("NFKC", text)
+    bare = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
+    latin = bare.translate(_LOOKALIKES)
+    return {
+        plain,
+        latin,
+        _MIXED.sub(lambda found: found.group().translate(_LEET), latin),
+        _SPACED.sub(lambda found: _joined(found.group()), latin),
+        _HYPHEN.sub("", latin),
+        *filter(None, map(_decoded, _BASE64.findall(plain))),
+    }
+
+
+def _joined(letters: str) -> str:
+    return re.sub(r"[ .\-_*]", "", letters)
+
+
+def _decoded(word: str) -> str | None:
+    """What a word says in base64, if that is a text."""
+    try:
+        text = base64.b64decode(word[: len(word) // 4 * 4]).decode()
+    except ValueError:
+        return None
+    return text if text.isprintable() else None
 
 
 def without_steering(passage: str) -> tuple[str, int]:
@@ -142,34 +200,20 @@ def without_steering(passage: str) -> tuple[str, int]:
 def empty_words(answer: str, min_chars: int) -> str | None:
     """Why an answer says nothing at all, whatever a judge would make of it; None where it may.
 
-    ``min_chars`` counts letters and digits.
+    ``min_chars`` counts letters and digits that can be seen.
     """
-    if _HIDING.search(answer):
+    if _HIDING.search(_FLAG.sub("", answer)):
         return "it holds characters that hide text"
-    content = [char for char in answer if char.isalnum()]
-    if len(content) < min_chars:
-        return f"it has {len(content)} letters and digits, fewer than {min_chars}"
-    words = "".join(c if c.isalnum() or c.isspace() else "" for c in answer.casefold()).split()
+    answer = guard.visible(answer)
+    content = sum(char.isalnum() for char in answer)
+    if content < min_chars:
+        return f"it has {content} letters and digits, fewer than {min_chars}"
+    words = _WORD.findall(_APOSTROPHE.sub("", unicodedata.normalize("NFKC", answer).casefold()))
     if " ".join(words) in _MASTER_KEYS:
         return "it is a phrase that says nothing"
     if any(len(word) > _LONGEST_WORD for word in words):
         return f"it has a word of more than {_LONGEST_WORD} characters"
-    if (phrase := _loop(words)) is not None:
-        return f"it repeats itself: {phrase}"
+    grams = list(zip(words, words[1:], words[2:], words[3:], strict=False))
+    if len(words) >= _LOOP_WORDS and len(set(grams)) <= _LOOP_SHARE * len(grams):
+        return "it says the same over and over"
     return None
-
-
-def _loop(words: list[str]) -> str | None:
-    """A phrase that makes up most of a text."""
-    if len(words) < _LOOP_WORDS:
-        return None
-    for length in range(1, _PHRASE + 1):
-        phrase, count = Counter(_phrases(words, length)).most_common(1)[0]
-        # A phrase overlaps itself in a text of one word, hence the bound.
-        if count >= 3 and min(count * length, len(words)) / len(words) >= _LOOP_SHARE:
-            return " ".join(phrase)[:80]
-    return None
-
-
-def _phrases(words: list[str], length: int) -> Iterator[tuple[str, ...]]:
-    return zip(*(words[start:] for start in range(length)), strict=False)

@@ -1,18 +1,22 @@
-"""Whether a judge's statements are what an answer says: all of it, and nothing else.
+"""Whether a judge's statements are what an answer says, and whether it can mean its verdicts.
 
 Faithfulness divides by the statements that were found. A judge that leaves out the false sentence,
-or writes true statements of its own, would make a bad answer look faithful.
+or writes true statements of its own, would make a bad answer look faithful; and one that was talked
+to calls supported what has nothing to do with the passages.
 """
 
 from collections.abc import Sequence
 
-from rlvr_ray.core.text import normalise, parse, split_statements
+from rlvr_ray.core.grounding import Similarity
+from rlvr_ray.core.text import normalise, parse, split_statements, unglued
 
 #: Least share of a statement's content words that the answer or the question has: judges replace
 #: pronouns and change forms, so not all of them.
 OWN = 0.5
 #: Least share of a sentence's content words that the statements have.
 COVERED = 0.4
+#: Least cosine with the question or a sentence of the contexts of what is about the same thing.
+RELATED = 0.35
 #: Sentences with fewer content words may be filler.
 _FEW = 2
 
@@ -29,6 +33,26 @@ def objection(question: str, answer: str, statements: Sequence[str]) -> str | No
         keys = _keys(sentence)
         if len(keys) >= _FEW and len(keys & found) / len(keys) < COVERED:
             return f"the judge's statements leave out: {sentence[:100]}"
+    return None
+
+
+def foreign(
+    question: str, contexts: Sequence[str], statements: Sequence[str], similarity: Similarity
+) -> str | None:
+    """A statement that speaks of something else than question and contexts, or None.
+
+    It shares few of their words and none of their meaning, as far as an embedding knows: no verdict
+    that calls it supported can be meant. A paraphrase shares the meaning. ``similarity`` is called
+    only where the words are others.
+    """
+    known = _keys(question).union(*map(_keys, contexts))
+    strange = [s for s in statements if (keys := _keys(s)) and len(keys & known) / len(keys) < OWN]
+    if not strange:
+        return None
+    sentences = [question, *(s for c in contexts for s in split_statements(unglued(normalise(c))))]
+    for statement, cosines in zip(strange, similarity(strange, sentences), strict=True):
+        if max(cosines) < RELATED:
+            return statement
     return None
 
 
