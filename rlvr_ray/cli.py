@@ -306,7 +306,8 @@ def judge_report(
     as_json: Json = False,
 ) -> None:
     """Have the judge judge labelled answers: figures here, in a JSON file and in a picture."""
-    from rlvr_ray import judging, labelled, report
+    from rlvr_ray import judging
+    from rlvr_ray.calibration import labelled, report
 
     settings = _settings(None, None, set_)
     rows = labelled.read(data, limit)

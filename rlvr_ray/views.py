@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rlvr_ray.evaluation import key_figures
+from rlvr_ray.calibration.evaluation import key_figures
 from rlvr_ray.settings import Settings
 
 if TYPE_CHECKING:

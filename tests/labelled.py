@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rlvr_ray.calibration.evaluation import Judged
+from rlvr_ray.calibration.labelled import Labelled, read
+from rlvr_ray.calibration.report import judge
 from rlvr_ray.core.records import Assessment, Verification
-from rlvr_ray.evaluation import Judged
-from rlvr_ray.labelled import Labelled, read
 from rlvr_ray.ports import Claim, Panel
-from rlvr_ray.report import judge
 from rlvr_ray.settings import VerificationSettings
 from tests.builders import VERIFIED
 

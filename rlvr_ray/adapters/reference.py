@@ -19,8 +19,9 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rlvr_ray.core import matching, numerals, quantities, text, units
+from rlvr_ray.core import matching, text
 from rlvr_ray.core.matching import Match, quote
+from rlvr_ray.core.numbers import numerals, quantities, units
 from rlvr_ray.core.records import Assessment, Judge
 from rlvr_ray.errors import ConfigError, JudgeError
 from rlvr_ray.ports import Claim, Equipment

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from rlvr_ray.core.quantities import Quantity, TooManyError, common, plain, quantities
-from rlvr_ray.core.units import Unit
+from rlvr_ray.core.numbers.quantities import Quantity, TooManyError, common, plain, quantities
+from rlvr_ray.core.numbers.units import Unit
 
 # Relative error that decimals may have where no tolerance is set; integers have to be the same.
 _DECIMAL = Fraction(1, 10**6)

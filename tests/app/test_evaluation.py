@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Console
 
 from rlvr_ray import views
+from rlvr_ray.calibration.evaluation import evaluate, key_figures
+from rlvr_ray.calibration.labelled import Labelled, read
 from rlvr_ray.core.records import Usage, Verification
 from rlvr_ray.errors import JudgeError
-from rlvr_ray.evaluation import evaluate, key_figures
-from rlvr_ray.labelled import Labelled, read
 from rlvr_ray.ports import Claim
 from rlvr_ray.settings import load
 from tests.builders import assessment, plain_assessment

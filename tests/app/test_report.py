@@ -17,14 +17,15 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from rlvr_ray import judging, picture, report
+from rlvr_ray import judging
+from rlvr_ray.calibration import picture, report
+from rlvr_ray.calibration.evaluation import evaluate
+from rlvr_ray.calibration.labelled import read
+from rlvr_ray.calibration.report import Files, write
 from rlvr_ray.cli import app
 from rlvr_ray.core.records import Verification
 from rlvr_ray.errors import ConfigError, InputError, JudgeError, Overloaded, TimedOut, Unavailable
-from rlvr_ray.evaluation import evaluate
-from rlvr_ray.labelled import read
 from rlvr_ray.ports import Claim, Panel
-from rlvr_ray.report import Files, write
 from rlvr_ray.settings import Settings, VerificationSettings, load
 from tests.builders import assessment
 from tests.fakes import PATIENCE, FakePanel

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from rlvr_ray.calibration.labelled import Answer, Kind, Labelled, read
 from rlvr_ray.core import rows
 from rlvr_ray.core.pairing import PairingRule, decide
 from rlvr_ray.errors import InputError
-from rlvr_ray.labelled import Answer, Kind, Labelled, read
 from tests.builders import DECIDED, batch, verification
 
 PAIR = {"question": "Who?", "context": "Ada did.", "right_answer": "Ada", "wrong_answer": "Bob"}

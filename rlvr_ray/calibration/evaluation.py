@@ -14,11 +14,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rlvr_ray import __version__
+from rlvr_ray.calibration.labelled import Answer, Kind, Labelled
 from rlvr_ray.core import calibration
 from rlvr_ray.core.records import Assessment, Verification
 from rlvr_ray.core.scoring import score
 from rlvr_ray.errors import JudgeError
-from rlvr_ray.labelled import Answer, Kind, Labelled
 from rlvr_ray.settings import Settings
 
 #: Of the result's keys and their meaning.

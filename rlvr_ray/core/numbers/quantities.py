@@ -13,7 +13,7 @@ from fractions import Fraction
 from itertools import islice, pairwise
 from typing import Literal
 
-from rlvr_ray.core.numerals import (
+from rlvr_ray.core.numbers.numerals import (
     DATE,
     DIGITS,
     RUN,
@@ -24,7 +24,7 @@ from rlvr_ray.core.numerals import (
     spelled,
     year_of,
 )
-from rlvr_ray.core.units import Unit, currency_before, in_word, unit_after
+from rlvr_ray.core.numbers.units import Unit, currency_before, in_word, unit_after
 
 Kind = Literal["plain", "date", "year", "ordinal", "citation", "one"]
 

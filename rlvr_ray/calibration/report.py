@@ -17,11 +17,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rlvr_ray.calibration.evaluation import Judged, Result, evaluate
+from rlvr_ray.calibration.labelled import Labelled, Row
 from rlvr_ray.core import ids
 from rlvr_ray.core.records import Verification
 from rlvr_ray.errors import InputError, JudgeError, Overloaded, TimedOut, Unavailable
-from rlvr_ray.evaluation import Judged, Result, evaluate
-from rlvr_ray.labelled import Labelled, Row
 from rlvr_ray.ports import Claim, Panel
 from rlvr_ray.settings import Settings, VerificationSettings
 from rlvr_ray.tasks import gather
@@ -146,7 +146,7 @@ async def judge(
 
 def write(result: Mapping[str, Any], files: Files) -> None:
     """Write both files; each appears whole. Raises InputError where that fails."""
-    from rlvr_ray.picture import draw
+    from rlvr_ray.calibration.picture import draw
 
     text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
     try:

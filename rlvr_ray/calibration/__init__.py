@@ -1,0 +1,1 @@
+"""`rlvr judge-report`: how far a judge can be trusted, measured on labelled answers."""

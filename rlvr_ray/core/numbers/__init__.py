@@ -1,0 +1,1 @@
+"""Numbers in texts: their values, their units, and which of them are quantities."""
