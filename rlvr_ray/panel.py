@@ -68,7 +68,8 @@ class WeightedPanel:
                 results[claim.answer_event_id] = screened
                 continue
             claim, left_out[claim.answer_event_id] = screened
-            if self._settings.abstention != "ragas" and abstention.abstains(claim.answer):
+            decides = self._settings.abstention != "ragas" and claim.contexts
+            if decides and abstention.abstains(claim.answer):
                 abstaining.append(claim)
             else:
                 fit.append(claim)
