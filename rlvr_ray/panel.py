@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,7 @@ from uuid import UUID
 from rlvr_ray.core import abstention, guard, screening, statements
 from rlvr_ray.core.records import DIGITS, Assessment, Judge, Verification
 from rlvr_ray.errors import JudgeError
-from rlvr_ray.ports import Claim, ContextJudge, Embedder, Verifier
+from rlvr_ray.ports import Claim, ContextJudge, Embedder, Verifier, cosines
 from rlvr_ray.settings import VerificationSettings
 from rlvr_ray.tasks import gather
 
@@ -228,18 +229,15 @@ class WeightedPanel:
 
 def _foreign(claim: Claim, verification: Verification, embedder: Embedder) -> str | None:
     """What is wrong where a verifier calls supported what has nothing to do with the matter."""
-
-    def cosines(rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:
-        matrix: list[list[float]] = (embedder.embed(rows) @ embedder.embed(columns).T).tolist()
-        return matrix
-
     supported = {
         statement.text: assessment.verifier
         for assessment in verification.assessments
         for statement in assessment.statements
         if statement.verdict >= _SUPPORTED
     }
-    found = statements.foreign(claim.question, claim.contexts, list(supported), cosines)
+    found = statements.foreign(
+        claim.question, claim.contexts, list(supported), partial(cosines, embedder)
+    )
     if found is None:
         return None
     return (

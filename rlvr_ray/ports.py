@@ -41,6 +41,12 @@ class Embedder(Protocol):
         ...
 
 
+def cosines(embedder: Embedder, rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:
+    """The cosine of each row's text with each column's."""
+    matrix: list[list[float]] = (embedder.embed(rows) @ embedder.embed(columns).T).tolist()
+    return matrix
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """A question and how many passages it wants."""

@@ -5,12 +5,12 @@ from functools import partial
 from typing import Any, Literal
 
 from rlvr_ray.adapters.ragas.judge import JudgeLLM
-from rlvr_ray.adapters.ragas.metrics import cosines, relevancy, unit, version
+from rlvr_ray.adapters.ragas.metrics import relevancy, unit, version
 from rlvr_ray.adapters.ragas.verifier import EachClaim, VerifierOptions, mark_of, since
 from rlvr_ray.core import grounding, scoring, text
 from rlvr_ray.core.records import Assessment, Judge, Statement
 from rlvr_ray.errors import JudgeError
-from rlvr_ray.ports import Claim, Equipment
+from rlvr_ray.ports import Claim, Equipment, cosines
 from rlvr_ray.tasks import gather
 
 

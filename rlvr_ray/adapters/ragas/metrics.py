@@ -5,7 +5,6 @@ import hashlib
 import inspect
 import re
 import sys
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -150,9 +149,3 @@ class _Embeddings(BaseRagasEmbedding):
 
     async def aembed_text(self, text: str, **_: Any) -> list[float]:
         return await asyncio.to_thread(self.embed_text, text)
-
-
-def cosines(embedder: Embedder, rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:
-    """The cosine of each row's text with each column's."""
-    matrix: list[list[float]] = (embedder.embed(rows) @ embedder.embed(columns).T).tolist()
-    return matrix
