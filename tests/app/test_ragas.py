@@ -483,6 +483,7 @@ class TestLogprob:
     async def judge(
         self, judge: Weigher, *claims: Claim, **options: Any
     ) -> list[Assessment | JudgeError | None]:
+        options = {"statements": "ragas"} | options
         return await verifier_of(FakeGenerator(judge), "logprob", **options).verify(
             claims or [claim()]
         )
@@ -506,7 +507,8 @@ class TestLogprob:
     async def test_one_token_each_and_all_in_one_call(self) -> None:
         judge = Weigher()
         generator = FakeGenerator(judge)
-        await verifier_of(generator, "logprob").verify([claim(), claim(name="two")])
+        verifier = verifier_of(generator, "logprob", statements="ragas")
+        await verifier.verify([claim(), claim(name="two")])
         assert len(judge.asked) == 2 * (len(STATEMENTS) + 1)
         assert {(p.max_tokens, p.logprobs, len(p.samples)) for p in judge.asked} == {(1, 20, 1)}
         assert generator.calls == 3, "statements of two answers, then every verdict together"
@@ -524,7 +526,8 @@ class TestLogprob:
 
     async def test_sentences_need_no_statements_of_the_judge(self) -> None:
         judge = Weigher()
-        result = await self.scored(judge, statements="sentences")
+        (result,) = await verifier_of(FakeGenerator(judge), "logprob").verify([claim()])
+        assert isinstance(result, Assessment)
         assert [s.text for s in result.statements] == [
             "Ray scales Python programs.", "It runs on clusters.", "It was written in Berkeley.",
         ]  # fmt: skip
@@ -566,7 +569,7 @@ class TestLogprob:
             bad = prompt.max_tokens > 1 and "Elephants" in prompt.messages[-1].content
             return ["nonsense"] if bad else judge(prompt)
 
-        verifier = verifier_of(FakeGenerator(script), "logprob")
+        verifier = verifier_of(FakeGenerator(script), "logprob", statements="ragas")
         good, bad = await verifier.verify([claim(), claim("Elephants are large.", name="two")])
         assert isinstance(good, Assessment)
         assert isinstance(bad, JudgeError)

@@ -1,6 +1,6 @@
-"""The verifier ``logprob``: RAGAS's questions, answered by the probability of the verdict.
+"""The verifier ``logprob``: RAGAS's question, answered by the probability of the verdict.
 
-The judge writes an answer's statements, as for RAGAS. Each verdict is then one token, and what
+Each statement of an answer is put to the judge as RAGAS puts it. The verdict is one token, and what
 counts is how likely 1 is against 0 at its place (as G-Eval weighs scores by token probabilities:
 Liu et al., 2023): no reasons are written, scores are continuous, and they repeat. Prompts of a
 batch begin alike, so its contexts are read once for all statements of all its answers.
@@ -49,8 +49,9 @@ _RELEVANT_AGAIN = (
 class LogprobOptions(VerifierOptions):
     """Where statements come from."""
 
-    #: ``ragas``: the judge writes them, from RAGAS's prompt; ``sentences``: those of the answer.
-    statements: Literal["ragas", "sentences"] = "ragas"
+    #: ``sentences``: those of the answer, and the judge writes nothing; ``ragas``: the judge writes
+    #: them, from RAGAS's prompt.
+    statements: Literal["sentences", "ragas"] = "sentences"
 
 
 @dataclass(frozen=True, slots=True)
