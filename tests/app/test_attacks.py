@@ -9,25 +9,26 @@ which contradict each other are not believed.
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pytest
+import pytest_asyncio
 
 from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.aggregator import claims_of
 from rlvr_ray.core.guard import visible
 from rlvr_ray.core.pairing import Result, decide
-from rlvr_ray.core.records import FailedVerification, Outcome, Verification
+from rlvr_ray.core.records import Batch, FailedVerification, Outcome, Verification
 from rlvr_ray.core.screening import empty_words, steers
 from rlvr_ray.core.text import split_statements
 from rlvr_ray.errors import JudgeError
-from rlvr_ray.judging import build_panel
+from rlvr_ray.judging import build_panel, local_panel
 from rlvr_ray.panel import WeightedPanel
-from rlvr_ray.ports import Claim, Prompt, Vectors
+from rlvr_ray.ports import Claim, Panel, Prompt, Vectors
 from rlvr_ray.settings import Settings, VerificationSettings
 from tests.attacks import ATTACKS, Attack
 from tests.builders import DECIDED, batch, context
@@ -301,40 +302,41 @@ class Bench:
 
         None where the attacker's answer by itself has no score: then no batch with it makes a pair.
         """
-        position = judge.position
         self.judge.script = judge
         self.judge.prompts.clear()
-        subject = batch(
-            [position.answer, SOUND, MIDDLING],
-            question=position.question,
-            contexts=tuple(
-                context(text, 0.8, chunk_index=n) for n, text in enumerate(position.passages)
-            ),
-        )
+        subject = batch_of(judge.position)
         claims = claims_of(subject)
         if not all_at_once:
             (alone,) = await self.panels[names].verify(claims[:1])
             if isinstance(alone, JudgeError):
                 return None
         results = await self.panels[names].verify(claims)
-        return decide(subject, recorded(claims, results), SETTINGS.dpo.rule(), DECIDED)
+        return decided(subject, claims, results)
 
 
-def recorded(
-    claims: Sequence[Claim], results: Sequence[Verification | JudgeError]
-) -> dict[UUID, Result]:
-    """The results as the ledger would have them."""
-    return {
-        claim.answer_event_id: FailedVerification(
-            answer_event_id=claim.answer_event_id,
-            reason=str(result),
-            attempts=1,
-            completed_at=DECIDED,
+def batch_of(position: Position) -> Batch:
+    """The attacker's answer, a sound one and a middling one."""
+    passages = (context(text, 0.8, chunk_index=n) for n, text in enumerate(position.passages))
+    return batch(
+        [position.answer, SOUND, MIDDLING], question=position.question, contexts=tuple(passages)
+    )
+
+
+def decided(
+    subject: Batch, claims: Sequence[Claim], results: Sequence[Verification | JudgeError]
+) -> Outcome:
+    """What the rule makes of results, recorded under the names of this batch's answers."""
+    recorded: dict[UUID, Result] = {}
+    for claim, result in zip(claims, results, strict=True):
+        event_id = claim.answer_event_id
+        recorded[event_id] = (
+            replace(result, answer_event_id=event_id)
+            if isinstance(result, Verification)
+            else FailedVerification(
+                answer_event_id=event_id, reason=str(result), attempts=1, completed_at=DECIDED
+            )
         )
-        if isinstance(result, JudgeError)
-        else result
-        for claim, result in zip(claims, results, strict=True)
-    }
+    return decide(subject, recorded, SETTINGS.dpo.rule(), DECIDED)
 
 
 def wins(outcome: Outcome | None) -> bool:
@@ -345,12 +347,16 @@ def name_of(names: Sequence[str]) -> str:
     return "+".join(names)
 
 
-#: What has no letter, beside an answer, is that answer.
+def cases(where: str) -> list[Attack]:
+    """The attacks that can be made there: what has no letter, beside an answer, is that answer."""
+    beside = where.startswith(("answer, behind", "answer, before"))
+    return [attack for attack in ATTACKS if not beside or letters(visible(attack.text))]
+
+
 CASES = [
     pytest.param(attack, where, id=f"{attack.name}, {where}")
-    for attack in ATTACKS
     for where in POSITIONS
-    if letters(visible(attack.text)) or not where.startswith(("answer, behind", "answer, before"))
+    for attack in cases(where)
 ]
 
 
@@ -365,8 +371,8 @@ async def test_no_attack_is_chosen(bench: Bench, attack: Attack, where: str) -> 
     won = []
     for names in COMBINATIONS:
         outcome = await bench.outcome(names, Obedient(attack, position))
-        if outcome is not None and wins(outcome):
-            won.append(f"{name_of(names)}: {outcome.chosen_score} > {outcome.rejected_score}")
+        if wins(outcome):
+            won.append(f"{name_of(names)}: {outcome}")
     assert not won, f"{attack.name} ({attack.family}) in {where} wins with {'; '.join(won)}"
 
 
@@ -396,7 +402,7 @@ class TestTheTestItself:
         self, names: tuple[str, ...]
     ) -> None:
         open_door = Bench(screening=False, cross_check=False, max_disagreement=1)
-        seen = [attack for attack in ATTACKS if letters(visible(attack.text))]
+        seen = cases("answer, behind a false one")
         won = {
             attack.name
             for attack in seen
@@ -417,3 +423,40 @@ class TestTheTestItself:
         judge = Obedient(beyond, in_answer(f"{VAGUE} {text}"))
         assert wins(await bench.outcome(("ragas",), judge))
         assert not wins(await bench.outcome(("grounded",), judge))
+
+
+class TestTheEmbeddedEngine:
+    """The same corpus against what runs by default: SmolLM2 and containment."""
+
+    @pytest_asyncio.fixture(scope="class", loop_scope="module")
+    async def panel(self) -> AsyncIterator[Panel]:
+        async with local_panel(SETTINGS) as opened:
+            yield opened
+
+    @pytest_asyncio.fixture(scope="class", loop_scope="module")
+    async def others(self, panel: Panel) -> list[Verification | JudgeError]:
+        """The sound and the middling answer, judged once, over the passages as they are."""
+        results = await panel.verify(claims_of(batch_of(in_answer(FALSE)))[1:])
+        assert all(isinstance(result, Verification) for result in results), results
+        return results
+
+    @pytest.mark.timeout(900)
+    @pytest.mark.parametrize(
+        "where", ["answer, behind a true one", "document, and the answer repeats it"]
+    )
+    async def test_no_attack_is_chosen(
+        self, panel: Panel, others: list[Verification | JudgeError], where: str
+    ) -> None:
+        batches = [batch_of(POSITIONS[where](attack)) for attack in cases(where)]
+        claims = [claims_of(subject) for subject in batches]
+        # All of them at once, so that they decode together.
+        results = await panel.verify([first for first, *_ in claims])
+        won = {
+            attack.name: outcome
+            for attack, subject, three, result in zip(
+                cases(where), batches, claims, results, strict=True
+            )
+            if wins(outcome := decided(subject, three, [result, *others]))
+        }
+        assert not won, "\n".join(f"{name} in {where} wins: {won[name]}" for name in won)
+        assert any(isinstance(result, Verification) for result in results), "no model was asked"

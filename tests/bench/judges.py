@@ -4,8 +4,8 @@
 
 The embedded model answers the demo's questions over the demo's documents, three answers each. Then
 each way to judge goes over the same answers with the same model, one answer at a time: RAGAS as it
-comes (its prompts, its schemas, its limit of 1,024 tokens), and `logprob` with statements of either
-kind, twice. Tokens are counted at the engine, those of failed judgements too.
+comes (its prompts, its schemas, its limit of 1,024 tokens), and `logprob`, twice. Tokens are
+counted at the engine, those of failed judgements too.
 """
 
 import argparse
@@ -100,24 +100,24 @@ async def main() -> None:
             return None
         return float(one.value + other.value) / 2
 
-    base = await measure("stock RAGAS", counter, claims, stock)
-    for statements in ("ragas", "sentences"):
+    def weighing(statements: str) -> Score:
         equipment = Equipment(judge=counter, engine="llamacpp", embedder=embedder, max_tokens=512)
         verifier = logprob(equipment, {"statements": statements})
 
-        async def weighed(claim: Claim, verifier: Any = verifier) -> float | None:
+        async def weighed(claim: Claim) -> float | None:
             (result,) = await verifier.verify([claim])
             return getattr(result, "score", None)
 
-        runs = []
-        for repeat in (1, 2):
-            title = f"logprob, statements: {statements}, run {repeat}"
-            runs.append(await measure(title, counter, claims, weighed))
-        print(
-            f"  generated tokens: stock RAGAS has {base[1] / max(runs[0][1], 1):.1f} times as many"
-        )
-        columns = list(zip(runs[0][0], runs[1][0], strict=True))
-        print(f"  two runs: {agreement(columns)}", flush=True)
+        return weighed
+
+    one, other = [
+        await measure(f"logprob, run {run}", counter, claims, weighing("sentences"))
+        for run in (1, 2)
+    ]
+    print(f"  two runs: {agreement(list(zip(one[0], other[0], strict=True)))}", flush=True)
+    _, base = await measure("stock RAGAS", counter, claims, stock)
+    print(f"  generated tokens: {base / one[1]:.0f} times as many as logprob", flush=True)
+    await measure("logprob, statements: ragas", counter, claims, weighing("ragas"))
     await engine.close()
 
 
