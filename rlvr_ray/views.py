@@ -56,9 +56,13 @@ def batch(state: Mapping[str, Any]) -> RenderableType:
 
 
 def _verifiers(judged: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Names and weights of those that get a column: none where one says all that there is."""
-    assessments = [a for verification in judged for a in verification["assessments"]]
-    several = any(len(verification["assessments"]) > 1 for verification in judged)
+    """Names and weights of those that get a column: none where one says all that there is.
+
+    What the panel adds by itself, to check a language model, is left to the JSON.
+    """
+    said = [[a for a in v["assessments"] if a["verifier"] != "check"] for v in judged]
+    assessments = [a for one in said for a in one]
+    several = any(len(one) > 1 for one in said)
     if several or any(a["faithfulness"] is None for a in assessments):
         return {a["verifier"]: a["weight"] for a in assessments}
     return {}

@@ -40,6 +40,12 @@ def test_one_judge_of_both_metrics_has_no_column_of_its_own() -> None:
     assert found[-2].startswith("pair: margin 0.425")
 
 
+def test_what_checks_a_judge_by_itself_has_no_column() -> None:
+    check = assessment(0.1, 0.1, verifier="check", weight=0.0)
+    found = lines((assessment(0.9, 0.7), check), (assessment(0.5, 0.25), check))
+    assert "temp | score | faithful | relevant | answer" in found
+
+
 def test_several_verifiers_have_a_column_each() -> None:
     found = lines(
         (
