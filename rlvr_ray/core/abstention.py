@@ -19,51 +19,63 @@ _POLITE = re.compile(
     r"[^.!?]*[.!?]*$",
     re.IGNORECASE,
 )
-_SOURCE = (
-    r"(?:(?:provided|given|available|above|following|retrieved|supplied|these|those|this|that|the"
-    r"|any|of|in|your|my|i have|you gave|you provided)\s+)*"
-    r"(?:passages?|contexts?|texts?|documents?|documentation|excerpts?|sources?|information"
-    r"|materials?|articles?|content|data|snippets?|knowledge|sections?|paragraphs?)"
+# The material that was given, by names that mean nothing else, or by what is said of them; and
+# names that may be anything: "a document does not contain nested collections" is an answer.
+_GIVEN = r"(?:provided|given|supplied|retrieved|available|above|following|present)"
+_NOUN = (
+    r"(?:contexts?|texts?|documents?|documentation|sources?|articles?|materials?|paragraphs?"
+    r"|sections?|information|content|data)"
+)
+_MATERIAL = (
+    rf"(?:passages?|excerpts?|snippets?|{_GIVEN} (?:\w+ )?{_NOUN}"
+    rf"|{_NOUN} (?:that )?(?:{_GIVEN}|at hand|you (?:gave|provided)|i (?:have|was given)))"
 )
 _NOT = (
     r"(?:do(?:es)? not|did not|don't|doesn't|didn't|cannot|can't|can not|could not|never"
-    r"|fails? to)"
+    r"|fails? to) (?:\w+ly )?"
 )
-_SAYS = (
-    r"(?:\w+ly )?(?:say|state|mention|contain|include|provide|answer|specify|give|address"
-    r"|describe|discuss|explain|indicate|cover|have|offer|tell|reveal|clarify|define|name|list"
-    r"|support|show|refer|talk|touch|detail)"
+_TELL = (
+    r"(?:say|state|mention|specify|answer|indicate|describe|discuss|explain|address|tell|reveal"
+    r"|clarify|name|refer|talk|touch|cover|detail)"
 )
-_ABSENT = (
-    r"(?:mentioned|stated|specified|provided|given|described|answered|found|included|covered"
-    r"|discussed|addressed|available|explained|defined|listed|present|clear|known|contained)"
+_HOLD = r"(?:contain|include|provide|give|have|offer|list|show|support|define)"
+_TOLD = (
+    r"(?:mentioned|stated|specified|described|answered|covered|discussed|addressed|explained"
+    r"|given|provided|clear)"
 )
-_INFORMATION = (
-    r"(?:information|mention|details?|data|answer|evidence|reference|indication|context"
-    r"|description|explanation)"
-)
-_KNOW = r"(?:know|answer|tell|say|determine|find|provide|give|confirm|be sure|infer)"
+_HELD = r"(?:found|included|available|defined|listed|present|known|contained)"
+_INFORMATION = r"(?:information|mention|details?|answer|indication)"
+_LACK = r"(?:no|not enough|insufficient|not sufficient|too little|not any)"
+# After "we", what a company says of itself ("we do not provide refunds") is an answer.
+_KNOW = r"(?:know|answer|tell|say|determine|confirm|infer)"
+_FIND = r"(?:provide|give|find|be sure)"
 #: Of what the speaker or his sources cannot tell.
 _ABSTAINS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"\b{_SOURCE}\b[^.]{{0,40}}?\b{_NOT} {_SAYS}\b",
-        rf"\b(?:not|n't|never|nowhere|isn't|aren't)\b (?:\w+ly |been )?{_ABSENT}\b[^.]{{0,40}}"
-        rf"\b{_SOURCE}\b",
-        rf"\b(?:there is|there's|there are|i have|i see|i find|i found|we have"
-        rf"|{_SOURCE} (?:\w+ly )?"
-        r"(?:contains?|provides?|gives?|has|have|holds?|offers?)) (?:no|not enough|insufficient"
-        r"|not sufficient|too little|not any|no specific|no relevant|no explicit|no direct)"
-        rf" (?:\w+ ){{0,2}}?{_INFORMATION}\b",
+        rf"\b{_MATERIAL}\b[^.]{{0,40}}?\b{_NOT}(?:{_TELL}|{_HOLD})\b",
+        rf"\b{_NOUN} (?:\w+ly |itself |alone )?{_NOT}{_TELL}\b",
+        rf"\b{_NOUN} (?:\w+ly |itself |alone )?{_NOT}{_HOLD} (?:\w+ ){{0,3}}?{_INFORMATION}\b",
+        rf"\b(?:not|n't|never|nowhere|isn't|aren't)\b (?:\w+ly |been )?(?:{_TOLD}|{_HELD})\b"
+        rf"[^.]{{0,40}}\b{_MATERIAL}\b",
+        rf"\b(?:not|n't|never|nowhere|isn't|aren't)\b (?:\w+ly |been )?{_TOLD} (?:\w+ly )?"
+        rf"(?:in|by|from|within) (?:the|this|that|these|those|any|my|your)(?: of the)? {_NOUN}\b",
+        rf"\b(?:there is|there's|there are|i have|i see|i find|i found|we have) {_LACK}"
+        rf" (?:\w+ ){{0,2}}?{_INFORMATION}\b(?! \w+ing\b)",
+        rf"\b(?:{_MATERIAL}|{_NOUN}) (?:\w+ly )?(?:contain|provide|give|ha(?:s|ve)|hold|offer)s?"
+        rf" {_LACK} (?:\w+ ){{0,2}}?{_INFORMATION}\b",
         r"\b(?:isn't|is not|aren't|are not|wasn't) (?:enough|sufficient|any) (?:\w+ )?"
         rf"{_INFORMATION}\b",
+        rf"\bno (?:evidence|reference|data)\b[^.]{{0,40}}\b{_MATERIAL}\b",
         r"\b(?:i|we) (?:really |simply |honestly )?(?:do not|don't|cannot|can't|can not|could not"
         r"|couldn't|am unable to|'m unable to|am not able to|are unable to|would not be able to)"
         rf" (?:\w+ly )?{_KNOW}\b",
+        r"\bi (?:really |simply |honestly )?(?:do not|don't|cannot|can't|can not|could not"
+        rf"|couldn't|am unable to|am not able to) (?:\w+ly )?{_FIND}\b",
         r"\bi(?:'m| am) (?:not sure|not certain|unsure|not aware|unaware|unable to)\b",
         r"\bi have no (?:idea|information|knowledge|way)\b",
-        r"\bno (?:passage|context|document|text|source)s?\b[^.]{0,30}\b(?:answer|mention|say|state"
-        r"|contain|provide|explain|address)",
+        rf"\b(?:no|none of the) {_MATERIAL}\b[^.]{{0,30}}\b(?:{_TELL}|{_HOLD})",
+        rf"\b(?:no|none of the) {_NOUN} {_TELL}",
     )
 ]
 #: The same said of nobody: only where the sentence says little else.
@@ -76,8 +88,8 @@ _IMPERSONAL = [
         r"^\W*(?:the (?:question|answer) (?:is|can)\b[^.]{0,20}\b)?(?:unanswerable|unknown|n/?a"
         r"|not (?:mentioned|stated|specified|given|known|available|provided|applicable|found)"
         r"|no (?:answer|information|idea|mention)(?: (?:available|found|provided|given))?)\W*$",
-        r"\b(?:is|are|remains?) (?:not (?:mentioned|stated|specified|given|known|provided|answered"
-        r"|explained|described|discussed)|unknown|unclear|unspecified|unanswered)\s*[.!]?$",
+        r"\b(?:is|are|remains?) (?:not (?:mentioned|stated|specified|given|provided|answered"
+        r"|explained|described|discussed)|unspecified|unanswered)\s*[.!]?$",
     )
 ]
 _LITTLE = 8  #: content words

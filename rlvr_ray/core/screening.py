@@ -86,10 +86,10 @@ _STEERING = [
         r"\b(?:system|developer|admin(?:istrator)?) (?:override|prompt|message|notice)\s*[:\uff1a]",
         r"(?:^|\n)\W{0,6}(?:system|developer|admin)\s*[:\uff1a][^\n]{0,60}\b(?:you|ignore|must|now"
         r"|verdict|mark|output|answer|reply|respond)\b",
-        r"(?:^|\n)\s*#{2,6}\s*(?:system|instructions?|response)\s*:",
+        r"(?:^|\n)[^\S\n]*#{2,6}\s*(?:system|instructions?|response)\s*:",
         r"</\s*(?:system|instructions?|contexts?|passages?|answer|response|question|statement"
         r"|prompt|material)\s*>",
-        r"(?:^|\n)\W*end of (?:the )?(?:input|material|contexts?|passages?|answer|prompt"
+        r"(?:^|\n)[^\w\n]*end of (?:the )?(?:input|material|contexts?|passages?|answer|prompt"
         r"|system prompt|instructions)\W*(?:\n|$)",
         # Speak to the judge.
         rf"\b(?:dear|hello|hey|hi|attention|note to(?: the| any)?|message (?:to|for)(?: the| any)?"
