@@ -70,7 +70,7 @@ class WeightedPanel:
                 continue
             claim, left_out[claim.answer_event_id] = screened
             decides = self._settings.abstention != "ragas" and claim.contexts
-            if decides and abstention.abstains(claim.answer):
+            if decides and abstention.abstains(claim.answer, claim.question):
                 abstaining.append(claim)
             else:
                 fit.append(claim)

@@ -8,14 +8,15 @@ whether the contexts answer the question, which is nothing that the answer itsel
 import re
 from collections.abc import Sequence
 
-from rlvr_ray.core.text import SELF, parse, split_statements
+from rlvr_ray.core.text import SELF, Token, normalise, parse, split_statements
 
 #: The judge is sure that the contexts answer, or do not, at and beyond these.
 ANSWERED, UNANSWERED = 0.7, 0.3
 # Words that may stand with an abstention and claim nothing: "Sorry, ...".
 _POLITE = re.compile(
     r"^\W*(?:(?:i'?m |i am |we are )?(?:very |so )?sorry|i apologi[sz]e|unfortunately|apologies"
-    r"|please (?:provide|consult|refer|check|see|try|let)\b.*|if you .*|let me know\b.*)"
+    r"|please (?:provide|consult|refer|check|see|try|let|share)\b[^:]*|let me know\b[^:]*"
+    r"|if you (?:have|need|want|can|could|would|provide|share|give|tell)\b[^:]*)"
     r"[^.!?]*[.!?]*$",
     re.IGNORECASE,
 )
@@ -26,8 +27,9 @@ _NOUN = (
     r"(?:contexts?|texts?|documents?|documentation|sources?|articles?|materials?|paragraphs?"
     r"|sections?|information|content|data)"
 )
+_PASSAGES = r"(?:passages?|excerpts?|snippets?)"
 _MATERIAL = (
-    rf"(?:passages?|excerpts?|snippets?|{_GIVEN} (?:\w+ )?{_NOUN}"
+    rf"(?:{_PASSAGES}|{_GIVEN} (?:\w+ )?{_NOUN}"
     rf"|{_NOUN} (?:that )?(?:{_GIVEN}|at hand|you (?:gave|provided)|i (?:have|was given)))"
 )
 _NOT = (
@@ -45,6 +47,7 @@ _TOLD = (
 )
 _HELD = r"(?:found|included|available|defined|listed|present|known|contained)"
 _INFORMATION = r"(?:information|mention|details?|answer|indication)"
+_THEY = rf"(?:they |it )?{_NOT}{_TELL}s?\b"
 _LACK = r"(?:no|not enough|insufficient|not sufficient|too little|not any)"
 # After "we", what a company says of itself ("we do not provide refunds") is an answer.
 _KNOW = r"(?:know|answer|tell|say|determine|confirm|infer)"
@@ -53,15 +56,20 @@ _FIND = r"(?:provide|give|find|be sure)"
 _ABSTAINS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"\b{_MATERIAL}\b[^.]{{0,40}}?\b{_NOT}(?:{_TELL}|{_HOLD})\b",
-        rf"\b{_NOUN} (?:\w+ly |itself |alone )?{_NOT}{_TELL}\b",
+        rf"\b{_PASSAGES}\b[^.]{{0,40}}?\b{_NOT}(?:{_TELL}|{_HOLD})s?\b",
+        rf"\b{_MATERIAL}\b[^.]{{0,40}}?\b{_NOT}{_TELL}s?\b",
+        rf"\b{_MATERIAL} (?:\w+ly |itself |alone )?{_NOT}{_HOLD}s?\b",
+        rf"\b{_NOUN} (?:\w+ly |itself |alone )?{_NOT}{_TELL}s?\b",
+        rf"\b(?:{_MATERIAL}|{_NOUN})\b[^.]{{0,120}}\b(?:but|and) {_THEY}",
         rf"\b{_NOUN} (?:\w+ly |itself |alone )?{_NOT}{_HOLD} (?:\w+ ){{0,3}}?{_INFORMATION}\b",
         rf"\b(?:not|n't|never|nowhere|isn't|aren't)\b (?:\w+ly |been )?(?:{_TOLD}|{_HELD})\b"
         rf"[^.]{{0,40}}\b{_MATERIAL}\b",
         rf"\b(?:not|n't|never|nowhere|isn't|aren't)\b (?:\w+ly |been )?{_TOLD} (?:\w+ly )?"
         rf"(?:in|by|from|within) (?:the|this|that|these|those|any|my|your)(?: of the)? {_NOUN}\b",
         rf"\b(?:there is|there's|there are|i have|i see|i find|i found|we have) {_LACK}"
-        rf" (?:\w+ ){{0,2}}?{_INFORMATION}\b(?! \w+ing\b)",
+        rf" (?:\w+ ){{0,2}}?{_INFORMATION}\b",
+        r"\b(?:i|we) (?:do not|don't|did not|didn't) (?:have|find|see) (?:\w+ ){0,3}?"
+        rf"{_INFORMATION}\b",
         rf"\b(?:{_MATERIAL}|{_NOUN}) (?:\w+ly )?(?:contain|provide|give|ha(?:s|ve)|hold|offer)s?"
         rf" {_LACK} (?:\w+ ){{0,2}}?{_INFORMATION}\b",
         r"\b(?:isn't|is not|aren't|are not|wasn't) (?:enough|sufficient|any) (?:\w+ )?"
@@ -99,33 +107,49 @@ _HOWEVER = re.compile(
     r"(?P<rest>.*)$",
     re.IGNORECASE | re.DOTALL,
 )
+_STILL = re.compile(rf"^\s*{_THEY}", re.IGNORECASE)
 # Content words after it that make it one.
 _ANSWER_WORDS = 3
+# Content words in an abstention that the question has not, at most: "they speak of disks only".
+_NEW = 12
 
 
-def abstains(answer: str) -> bool:
+def abstains(answer: str, question: str | None = None) -> bool:
     """Whether the answer does nothing but say that it cannot answer.
 
-    An answer that says so and then answers all the same is an answer.
+    An answer that says so and then answers all the same is an answer. With the question, so is one
+    that slips something else in ("they do not say when, as it was in 1999"): nobody would check it.
     """
+    asked = None if question is None else {token.key for token in _tokens(question)}
     sentences = [s for s in split_statements(answer) if any(char.isalnum() for char in s)]
-    nothing = [_says_nothing(sentence) for sentence in sentences]
-    polite = [bool(_POLITE.match(sentence)) for sentence in sentences]
+    nothing = [_says_nothing(sentence, asked) for sentence in sentences]
+    polite = [_POLITE.match(s) is not None and not _adds(s, asked) for s in sentences]
     return any(nothing) and all(map(max, nothing, polite))
 
 
-def _says_nothing(sentence: str) -> bool:
-    plain = sentence.replace("\u2019", "'")
+def _says_nothing(sentence: str, asked: set[str] | None) -> bool:
+    plain = normalise(sentence)
     rest = _HOWEVER.search(plain)
-    if rest and not any(p.search(rest["rest"]) for p in (*_ABSTAINS, *_IMPERSONAL)):
-        words = [token for token in parse(rest["rest"]).tokens if token.key not in SELF]
-        if len(words) >= _ANSWER_WORDS:
+    if rest and not any(p.search(rest["rest"]) for p in (*_ABSTAINS, *_IMPERSONAL, _STILL)):
+        if len(_tokens(rest["rest"])) >= _ANSWER_WORDS:
             return False
         plain = plain[: rest.start()]
-    if any(pattern.search(plain) for pattern in _ABSTAINS):
-        return True
-    little = len(parse(plain).tokens) <= _LITTLE
-    return little and any(pattern.search(plain) for pattern in _IMPERSONAL)
+    said = any(pattern.search(plain) for pattern in _ABSTAINS) or (
+        len(parse(plain).tokens) <= _LITTLE and any(p.search(plain) for p in _IMPERSONAL)
+    )
+    return said and not _adds(sentence, asked)
+
+
+def _adds(sentence: str, asked: set[str] | None) -> bool:
+    """Whether a sentence that claims nothing says more than it needs for that."""
+    if asked is None:
+        return False
+    new = [token for token in _tokens(sentence) if token.key not in asked]
+    return len(new) > _NEW or any(token.kind == "number" for token in new)
+
+
+def _tokens(text: str) -> list[Token]:
+    return [token for token in parse(normalise(text)).tokens if token.key not in SELF]
 
 
 def judge(

@@ -22,16 +22,24 @@ _FEW = 2
 
 
 def objection(question: str, answer: str, statements: Sequence[str]) -> str | None:
-    """What is wrong with the statements, or None."""
+    """What is wrong with the statements, or None.
+
+    A statement may say what the question says, in place of a pronoun. A number that neither has is
+    another claim, whatever else agrees. Questions in the answer claim nothing.
+    """
     said = _keys(answer) | _keys(question)
     for statement in statements:
         keys = _keys(statement)
         if keys and len(keys & said) / len(keys) < OWN:
             return f"the judge's statement is not from the answer: {statement[:100]}"
-    found = set().union(*(_keys(statement) for statement in statements)) | _keys(question)
+        if not _numbers(statement) <= said:
+            return f"the judge's statement has a number that the answer has not: {statement[:100]}"
+    found = set().union(*map(_keys, statements))
     for sentence in split_statements(answer):
         keys = _keys(sentence)
-        if len(keys) >= _FEW and len(keys & found) / len(keys) < COVERED:
+        if sentence.endswith("?") or len(keys) < _FEW:
+            continue
+        if len(keys & found) / len(keys) < COVERED:
             return f"the judge's statements leave out: {sentence[:100]}"
     return None
 
@@ -67,3 +75,8 @@ def _letters(text: str) -> str:
 
 def _keys(text: str) -> set[str]:
     return {token.key for token in parse(normalise(text)).tokens}
+
+
+def _numbers(text: str) -> set[str]:
+    plain = " ".join(split_statements(normalise(text)))  # without the number of a list's item
+    return {token.key for token in parse(plain).tokens if token.kind == "number"}
