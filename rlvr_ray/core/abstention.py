@@ -12,12 +12,12 @@ from rlvr_ray.core.text import SELF, Token, normalise, parse, split_statements
 
 #: The judge is sure that the contexts answer, or do not, at and beyond these.
 ANSWERED, UNANSWERED = 0.7, 0.3
-# Words that may stand with an abstention and claim nothing: "Sorry, ...".
+# Sentences that may stand with an abstention and claim nothing: "Sorry for that."
 _POLITE = re.compile(
-    r"^\W*(?:(?:i'?m |i am |we are )?(?:very |so )?sorry|i apologi[sz]e|unfortunately|apologies"
-    r"|please (?:provide|consult|refer|check|see|try|let|share)\b[^:]*|let me know\b[^:]*"
-    r"|if you (?:have|need|want|can|could|would|provide|share|give|tell)\b[^:]*)"
-    r"[^.!?]*[.!?]*$",
+    r"^\W*(?:(?:(?:i'?m |i am |we are )?(?:very |so )?sorry|(?:my )?apologies|i apologi[sz]e"
+    r"|unfortunately)(?: (?:for|about) (?:the|any|this|that|my)\b[^.!?:]{0,30})?"
+    r"|please (?:provide|consult|refer|check|see|try|let|share)\b[^.!?:]*|let me know\b[^.!?:]*"
+    r"|if you (?:have|need|want|can|could|would|provide|share|give|tell)\b[^.!?:]*)[.!?]*$",
     re.IGNORECASE,
 )
 # The material that was given, by names that mean nothing else, or by what is said of them; and
