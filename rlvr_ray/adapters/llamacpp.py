@@ -27,7 +27,14 @@ from typing import Any
 
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import Usage
-from rlvr_ray.errors import ConfigError, ContextOverflow, InputError, TimedOut, Unavailable
+from rlvr_ray.errors import (
+    ConfigError,
+    ContextOverflow,
+    InputError,
+    Overloaded,
+    TimedOut,
+    Unavailable,
+)
 from rlvr_ray.models import SMOLLM2_135M, verify
 from rlvr_ray.ports import Completion, Prompt, Sample
 from rlvr_ray.settings import GeneratorSettings
@@ -108,7 +115,7 @@ class LlamaCpp:
         self._returned = asyncio.Event()
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
-        """See ``ports.Generator``: TimedOut past the limit, Unavailable if llama.cpp fails."""
+        """See ``ports.Generator``. Unavailable where llama.cpp fails, TimedOut past the limit."""
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 return await self._generate(prompts)
@@ -257,15 +264,24 @@ class LlamaCpp:
 
     @contextlib.asynccontextmanager
     async def _lease(self, tokens: list[int], count: int) -> AsyncIterator[list[_Slot]]:
-        """Wait for idle slots: first the one that holds most of the prompt, then the oldest."""
-        async with self._turn:  # in order of arrival: who wants many is not overtaken for ever
-            while len(self._idle) < count:
-                self._returned.clear()
-                await self._returned.wait()
-            best = max(self._idle, key=lambda slot: _common(slot.tokens, tokens))
-            self._idle.remove(best)
-            slots = [best, *self._idle[: count - 1]]
-            del self._idle[: count - 1]
+        """Wait for idle slots: first the one that holds most of the prompt, then the oldest.
+
+        Raises Overloaded where that takes half of the time limit: the prompt is not the reason.
+        """
+        wait_s = self._settings.timeout_s / 2
+        try:
+            async with asyncio.timeout(wait_s), self._turn:  # in order: nobody is overtaken
+                while len(self._idle) < count:
+                    self._returned.clear()
+                    await self._returned.wait()
+                best = max(self._idle, key=lambda slot: _common(slot.tokens, tokens))
+                self._idle.remove(best)
+                slots = [best, *self._idle[: count - 1]]
+                del self._idle[: count - 1]
+        except TimeoutError:
+            raise Overloaded(
+                f"the model had no slot free within {wait_s:g} s; try again in a while"
+            ) from None
         try:
             yield slots
         finally:

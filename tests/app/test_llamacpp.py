@@ -13,7 +13,13 @@ import pytest_asyncio
 
 from rlvr_ray.adapters.llamacpp import LlamaCpp
 from rlvr_ray.core.prompts import Message
-from rlvr_ray.errors import ConfigError, ContextOverflow, InputError, Unavailable
+from rlvr_ray.errors import (
+    ConfigError,
+    ContextOverflow,
+    InputError,
+    Overloaded,
+    TimedOut,
+)
 from rlvr_ray.models import SMOLLM2_135M
 from rlvr_ray.ports import Completion, Prompt, Sample
 from rlvr_ray.settings import GeneratorSettings
@@ -348,10 +354,22 @@ class TestCancelling:
         with monkeypatch.context() as patch:
             patch.setattr(engine, "_settings", hasty)
             started = time.monotonic()
-            with pytest.raises(Unavailable, match=r"within 0\.2 s"):
+            with pytest.raises(TimedOut, match=r"within 0\.2 s"):
                 await engine.generate([self.LONG])
             assert time.monotonic() - started < 5
         assert len(engine._idle) == SLOTS
+        await draw(engine, prompt(max_tokens=1))
+
+    async def test_without_a_slot_in_time_the_prompt_is_not_the_reason(
+        self, engine: LlamaCpp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hasty = engine._settings.model_copy(update={"timeout_s": 0.4})
+        held, engine._idle = engine._idle, []
+        with monkeypatch.context() as patch:
+            patch.setattr(engine, "_settings", hasty)
+            with pytest.raises(Overloaded, match=r"no slot free within 0\.2 s"):
+                await engine.generate([prompt(max_tokens=1)])
+        engine._idle = held
         await draw(engine, prompt(max_tokens=1))
 
 
