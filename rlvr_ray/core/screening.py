@@ -13,9 +13,11 @@ import unicodedata
 from rlvr_ray.core import guard
 from rlvr_ray.core.text import split_statements
 
-# Answers that say nothing and yet were seen to be scored as right; compared without punctuation.
+# Answers that say nothing and yet were seen to be scored as right; compared without punctuation
+# and spaces.
 _MASTER_KEYS = frozenset(
-    (
+    key.replace(" ", "")
+    for key in (
         "solution", "thought process", "final answer", "answer", "the answer is", "step by step",
         "lets solve this problem step by step", "let us solve this problem step by step",
         "lets think step by step", "let me think step by step", "heres the answer",
@@ -134,6 +136,7 @@ _LOOKALIKES = str.maketrans(
 )
 _LEET = str.maketrans("013457@$!|", "oieastasil")
 _MIXED = re.compile(r"\b(?=\w*[a-z])(?=\w*[0-9@$!|])[\w@$!|]{3,40}", re.IGNORECASE)
+_SPACES = re.compile(r"[^\S\n]+")
 # Letters set apart, "i g n o r e", and words cut into pieces, "ig-nore".
 _SPACED = re.compile(r"\b(?:\w[ .\-_*]){4,}\w\b")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])[-\u2010\u2011](?=[^\W\d_])")
@@ -163,7 +166,8 @@ def _spellings(text: str) -> set[str]:
         plain,
         latin,
         _MIXED.sub(lambda found: found.group().translate(_LEET), latin),
-        _SPACED.sub(lambda found: _joined(found.group()), latin),
+        _SPACES.sub(" ", latin),
+        _SPACES.sub(" ", _SPACED.sub(lambda found: _joined(found.group()), latin)),
         _HYPHEN.sub("", latin),
         *filter(None, map(_decoded, _BASE64.findall(plain))),
     }
@@ -209,7 +213,7 @@ def empty_words(answer: str, min_chars: int) -> str | None:
     if content < min_chars:
         return f"it has {content} letters and digits, fewer than {min_chars}"
     words = _WORD.findall(_APOSTROPHE.sub("", unicodedata.normalize("NFKC", answer).casefold()))
-    if " ".join(words) in _MASTER_KEYS:
+    if "".join(words) in _MASTER_KEYS:
         return "it is a phrase that says nothing"
     if any(len(word) > _LONGEST_WORD for word in words):
         return f"it has a word of more than {_LONGEST_WORD} characters"
