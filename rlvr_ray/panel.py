@@ -69,8 +69,7 @@ class WeightedPanel:
                 results[claim.answer_event_id] = screened
                 continue
             claim, left_out[claim.answer_event_id] = screened
-            decides = self._settings.abstention != "ragas" and claim.contexts
-            if decides and abstention.abstains(claim.answer, claim.question):
+            if self._abstains(claim):
                 abstaining.append(claim)
             else:
                 fit.append(claim)
@@ -80,6 +79,12 @@ class WeightedPanel:
 
     # Before the verifiers.
 
+    def _abstains(self, claim: Claim) -> bool:
+        """Whether the contexts decide about it, not the verifiers."""
+        if self._settings.abstention == "ragas" or not claim.contexts or _is_reference(claim):
+            return False
+        return abstention.abstains(claim.answer, claim.question)
+
     def _screen(self, claim: Claim) -> tuple[Claim, int] | Verification | JudgeError:
         """The claim as judges may see it, with what was left out of it; or its end."""
         answer, question = guard.visible(claim.answer), guard.visible(claim.question)
@@ -88,9 +93,8 @@ class WeightedPanel:
         if not self._settings.screening:
             contexts = tuple(guard.visible(context) for context in claim.contexts)
             return replace(claim, question=question, answer=answer, contexts=contexts), 0
-        known = claim.answer.strip() in (reference.strip() for reference in claim.references)
         problem = screening.empty_words(claim.answer, self._settings.min_answer_chars)
-        if problem and not known:  # what a reference says is something
+        if problem and not _is_reference(claim):  # what a reference says is something
             return _verification(
                 claim, [_own(SCREENING, 0.0, f"the answer says nothing: {problem}")]
             )
@@ -100,9 +104,9 @@ class WeightedPanel:
             return JudgeError("the answer talks to the judge")
         cleaned = [screening.without_steering(guard.visible(c)) for c in claim.contexts]
         contexts = tuple(text for text, _ in cleaned if text.strip())
-        if claim.contexts and not contexts:
-            return JudgeError("every context talks to the judge or is blank")
         left_out = sum(count for _, count in cleaned)
+        if left_out and not contexts:
+            return JudgeError("every context talks to the judge or is blank")
         return replace(claim, question=question, answer=answer, contexts=contexts), left_out
 
     # The verifiers.
@@ -139,7 +143,7 @@ class WeightedPanel:
             if opinion is not None:
                 detail = opinion.detail
                 if left_out:
-                    note = f"{left_out} sentences of the contexts talk to the judge: left out"
+                    note = f"left out of the contexts, since they talk to the judge: {left_out}"
                     detail = f"{detail}; {note}" if detail else note
                 assessments.append(
                     replace(opinion, verifier=member.name, weight=member.weight, detail=detail)
@@ -244,6 +248,10 @@ def _foreign(claim: Claim, verification: Verification, embedder: Embedder) -> st
         f"{supported[found]} calls supported what question and contexts do not speak of: "
         f"{found[:100]}"
     )
+
+
+def _is_reference(claim: Claim) -> bool:
+    return claim.answer.strip() in (reference.strip() for reference in claim.references)
 
 
 def _verification(claim: Claim, assessments: Sequence[Assessment]) -> Verification:

@@ -228,9 +228,13 @@ async def test_without_screening_all_is_judged_but_nothing_is_hidden() -> None:
     ("contexts", "left", "note"),
     [
         (CONTEXTS, CONTEXTS, ""),
-        ((f"{CONTEXTS[0]} {STEERS}",), (CONTEXTS[0],), "1 sentences of the contexts talk"),
-        ((STEERS, CONTEXTS[0], " ", f"{STEERS} {CONTEXTS[1]}"), CONTEXTS, "2 sentences"),
-        ((f"Ray\u200b scales{{}}. {STEERS}",), ("Ray scales{}.",), "1 sentences"),
+        (
+            (f"{CONTEXTS[0]} {STEERS}",),
+            (CONTEXTS[0],),
+            "left out of the contexts, since they talk to the judge: 1",
+        ),
+        ((STEERS, CONTEXTS[0], " ", f"{STEERS} {CONTEXTS[1]}"), CONTEXTS, "talk to the judge: 2"),
+        ((f"Ray\u200b scales{{}}. {STEERS}",), ("Ray scales{}.",), "talk to the judge: 1"),
     ],
 )
 async def test_sentences_that_steer_are_left_out_of_contexts_and_that_is_said(
@@ -473,3 +477,18 @@ async def test_a_statement_about_something_else_cannot_be_supported(
     assert bool(embedder.texts) == (statement == HAY and verdict >= 0.5)
     unchecked = await only(panel(verifier), claim(HAY))
     assert len(verified(unchecked).assessments) == 1
+
+
+async def test_an_abstention_that_is_the_reference_is_for_the_verifiers() -> None:
+    verifier = says(plain_assessment(1.0))
+    asked = claim("Unknown.", references=("unknown", "Unknown."))
+    found = verified(await only(panel(verifier), asked))
+    assert [a.score for a in found.assessments] == [1.0]
+    assert verifier.claims == [[asked]]
+
+
+async def test_blank_contexts_are_none() -> None:
+    verifier = says(plain_assessment(1.0))
+    asked = claim(contexts=("", " \n"), references=(SOUND,))
+    verified(await only(panel(verifier), asked))
+    assert verifier.claims == [[replace(asked, contexts=())]]
