@@ -1,7 +1,7 @@
 """Answers that say that they cannot answer, and when that is right."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlvr_ray.core.abstention import ANSWERED, UNANSWERED, abstains, judge
@@ -100,6 +100,7 @@ def test_politeness_alone_is_no_abstention() -> None:
     assert not abstains("Please consult the manual. Let me know.")
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=80))
 def test_anything_can_be_asked_about(answer: str) -> None:
     abstained = abstains(answer)
@@ -172,6 +173,7 @@ class TestJudge:
         assert "not clear" in reason
         assert "another answer scores 0.85" in reason
 
+    @settings(max_examples=50, deadline=None)
     @given(
         cosine=st.none() | st.floats(-1, 1),
         answerable=st.floats(0, 1),

