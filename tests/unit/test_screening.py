@@ -129,6 +129,7 @@ def test_these_talk_to_a_judge(text: str) -> None:
     ],
 )
 def test_these_do_not(text: str) -> None:
+    assert not steers(text)
     assert without_steering(text) == (text, 0)
 
 
