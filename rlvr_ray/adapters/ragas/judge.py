@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -104,7 +105,7 @@ class JudgeLLM(InstructorBaseRagasLLM):
         check: Callable[[Model], None] | None = None,
         fields: Mapping[str, Any] | None = None,
     ) -> list[Model]:
-        schema = _strict(response_model.model_json_schema(), fields or {})
+        schema = _strict(_schema(response_model), fields or {})
         text = guarded(prompt, self._mark, again)
         for attempt in range(ATTEMPTS):
             limit = self._equipment.max_tokens * (attempt + 1)
@@ -204,6 +205,11 @@ def _usable(completions: list[Completion] | InputError) -> list[Completion]:
     if isinstance(completions, InputError):
         raise JudgeError(f"the judge cannot take this answer: {completions}")
     return completions
+
+
+@cache
+def _schema(response_model: type[BaseModel]) -> dict[str, Any]:
+    return response_model.model_json_schema()
 
 
 def _strict(schema: Any, fields: Mapping[str, Any]) -> Any:
