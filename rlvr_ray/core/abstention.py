@@ -95,7 +95,9 @@ _IMPERSONAL = [
         r"|established?|concluded?|ascertain(?:ed)?)\b",
         r"^\W*(?:the (?:question|answer) (?:is|can)\b[^.]{0,20}\b)?(?:unanswerable|unknown|n/?a"
         r"|not (?:mentioned|stated|specified|given|known|available|provided|applicable|found)"
-        r"|no (?:answer|information|idea|mention)(?: (?:available|found|provided|given))?)\W*$",
+        r"|no (?:answer|information|idea|mention)(?: (?:available|found|provided|given))?"
+        r"|(?:not enough|insufficient) (?:information|context|evidence|data)"
+        r"(?: (?:available|provided|given))?)\W*$",
         r"\b(?:is|are|remains?) (?:not (?:mentioned|stated|specified|given|provided|answered"
         r"|explained|described|discussed)|unspecified|unanswered)\s*[.!]?$",
     )

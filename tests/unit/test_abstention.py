@@ -20,6 +20,8 @@ from rlvr_ray.core.abstention import ANSWERED, UNANSWERED, abstains, judge
         "The passages describe queues but do not mention prices.",
         "Based on the provided context, I cannot determine when it was built.",
         "I don't know.",
+        "Not enough information.",
+        "Insufficient context provided.",
         "I do not know the answer.",
         "I cannot answer this question.",
         "I’m not sure.",
