@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -124,7 +124,10 @@ class JudgeLLM(InstructorBaseRagasLLM):
                 ]
             )
             try:
-                return [self._read(c, response_model, check, limit) for c in _usable(completions)]
+                usable = _usable(completions)
+                for completion in usable:
+                    self.account(completion)
+                return [self._read(c, response_model, check, limit) for c in usable]
             except JudgeError:
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -137,7 +140,6 @@ class JudgeLLM(InstructorBaseRagasLLM):
         check: Callable[[Model], None] | None,
         limit: int,
     ) -> Model:
-        self.account(completion)
         if completion.finish_reason == "length":
             raise JudgeError(f"the judge's answer was cut at {limit:,} tokens")
         answer = parse(completion.text, response_model, self._mark)
@@ -158,24 +160,18 @@ def guarded(prompt: str, mark: str, again: str) -> str:
     material, end, tail = rest.rpartition("\nOutput: ")
     if not (start and end) or tail:
         raise JudgeError("this version of RAGAS builds its prompts in another way")
-    data = json.dumps(_between(json.loads(material), mark), indent=4, ensure_ascii=False)
+    marked = _texts(json.loads(material), partial(guard.between, mark))
+    data = json.dumps(marked, indent=4, ensure_ascii=False)
     return f"{guard.NOTICE}\n{head}{start}{data}\n{again}{end}"
 
 
-def _between(value: Any, mark: str) -> Any:
+def _texts(value: Any, change: Callable[[str], str]) -> Any:
+    """JSON data with every text in it changed; keys stay."""
     if isinstance(value, list):
-        return [_between(item, mark) for item in value]
+        return [_texts(item, change) for item in value]
     if isinstance(value, dict):
-        return {key: _between(item, mark) for key, item in value.items()}
-    return guard.between(mark, value)
-
-
-def _without(value: Any, mark: str) -> Any:
-    if isinstance(value, list):
-        return [_without(item, mark) for item in value]
-    if isinstance(value, dict):
-        return {key: _without(item, mark) for key, item in value.items()}
-    return guard.without(mark, value) if isinstance(value, str) else value
+        return {key: _texts(item, change) for key, item in value.items()}
+    return change(value) if isinstance(value, str) else value
 
 
 def parse(text: str, response_model: type[Model], mark: str) -> Model:
@@ -188,7 +184,9 @@ def parse(text: str, response_model: type[Model], mark: str) -> Model:
         text = fenced[1]
     try:
         data = json.loads(text, parse_constant=_refused, object_pairs_hook=_object)
-        answer = response_model.model_validate(_without(data, mark), strict=True)
+        answer = response_model.model_validate(
+            _texts(data, partial(guard.without, mark)), strict=True
+        )
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "JSON"
