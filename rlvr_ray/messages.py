@@ -13,7 +13,7 @@ from uuid import UUID
 
 import jsonschema
 
-from rlvr_ray.core import ids
+from rlvr_ray.core import ids, strict_json
 from rlvr_ray.core.events import SCHEMA_VERSION
 from rlvr_ray.core.records import Assessment, Judge, Verification, unit_interval
 from rlvr_ray.core.scoring import confidence, mean
@@ -41,7 +41,7 @@ def parse(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise InputError(f"the message has {len(data)} bytes, more than {MAX_BYTES}")
     try:
-        body = json.loads(data.decode(), parse_constant=_refused, object_pairs_hook=_object)
+        body = strict_json.loads(data.decode())
     except RecursionError:
         raise InputError("the message is nested too deeply") from None
     except ValueError as error:
@@ -147,17 +147,6 @@ def verification_failed(answer: Received, *, reason: str, attempts: int = 1) -> 
 def one_line(text: str) -> str:
     """A text from outside, fit for a log."""
     return "".join(c if c.isprintable() else " " for c in text)[:300]
-
-
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON number")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):  # parsers differ in which one they take
-        raise ValueError("an object has two fields of the same name")
-    return found
 
 
 @cache

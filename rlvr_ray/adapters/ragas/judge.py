@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from ragas.llms.base import InstructorBaseRagasLLM
 from ragas.metrics.collections.answer_relevancy.util import AnswerRelevanceOutput
 
-from rlvr_ray.core import guard, ids
+from rlvr_ray.core import guard, ids, strict_json
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import Usage
 from rlvr_ray.errors import InputError, JudgeError
@@ -177,13 +177,12 @@ def _texts(value: Any, change: Callable[[str], str]) -> Any:
 def parse(text: str, response_model: type[Model], mark: str) -> Model:
     """The answer in a judge's text; raises JudgeError unless it is that JSON object and no more.
 
-    A code fence around it is let pass, and marks that the judge hands back are taken out. Python's
-    parser takes NaN, 1e999 and doubled keys: these are refused.
+    A code fence around it is let pass, and marks that the judge hands back are taken out.
     """
     if fenced := _FENCE.match(text.strip()):
         text = fenced[1]
     try:
-        data = json.loads(text, parse_constant=_refused, object_pairs_hook=_object)
+        data = strict_json.loads(text)
         answer = response_model.model_validate(
             _texts(data, partial(guard.without, mark)), strict=True
         )
@@ -239,14 +238,3 @@ def _check_binary(value: Any) -> None:
             if key in BINARY and item not in (0, 1):
                 raise JudgeError(f"the judge gave {item} as {key}, which must be 0 or 1")
             _check_binary(item)
-
-
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON number")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object has two fields of the same name")
-    return found
