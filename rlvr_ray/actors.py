@@ -5,7 +5,7 @@ A replica or actor below wraps one plain class; a ``Remote…`` is the same port
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,29 +14,46 @@ from ray import exceptions as ray_errors
 from ray.serve import exceptions as serve_errors
 from ray.serve.handle import DeploymentHandle
 
-from rlvr_ray import __version__, judging
+from rlvr_ray import __version__, engines, judging
 from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.core.records import Batch, Context, Verification
 from rlvr_ray.errors import InputError, JudgeError, Overloaded, RlvrError, Unavailable
-from rlvr_ray.ports import BatchState, Claim, Completion, Document, Ingested, Prompt, Query
-from rlvr_ray.settings import Settings
+from rlvr_ray.ports import (
+    BatchState,
+    Claim,
+    Completion,
+    Document,
+    Generator,
+    Ingested,
+    Piece,
+    Prompt,
+    Query,
+)
+from rlvr_ray.settings import EngineSettings, Settings
 from rlvr_ray.tasks import smooth
+from rlvr_ray.throttle import Limited
 
 NAMESPACE = "rlvr_ray"  #: given always: the default differs by how Serve was started
 AGGREGATOR = "aggregator"
 APP = "rlvr"  #: the Serve application
 
 
-class GeneratorReplica:
-    """Holds the language model."""
+class EngineReplica:
+    """Holds a language model: the Generator's, or a judge's own."""
 
-    def __init__(self, settings: Settings) -> None:
-        from rlvr_ray.adapters.llamacpp import LlamaCpp
-
-        self._engine = LlamaCpp(settings.generator)
+    def __init__(self, settings: EngineSettings) -> None:
+        self._engine = engines.open_engine(settings)
+        # llama.cpp's slots are limit enough.
+        if settings.engine != "llamacpp":
+            self._engine = Limited(self._engine, settings)
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
         return await self._engine.generate(prompts)
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
+        async with contextlib.aclosing(self._engine.stream(prompt)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def check_health(self) -> str:
         """Serve asks now and then, and replaces a replica that does not answer well."""
@@ -68,35 +85,15 @@ class RetrieverReplica:
         self._store.close()
 
 
-class JudgeReplica:
-    """Holds the judge's model, where it has one of its own here."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._engine = judging.judge_engine(settings.judge)
-
-    async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
-        assert self._engine is not None, "only deployed where the judge has an engine"
-        return await self._engine.generate(prompts)
-
-    async def check_health(self) -> str:
-        assert self._engine is not None, "only deployed where the judge has an engine"
-        return await self._engine.check()
-
-    async def __del__(self) -> None:
-        if self._engine is not None:
-            await self._engine.close()
-
-
 class VerifierReplica:
     """Holds the verifiers. The judge is another deployment, or a client that it holds itself."""
 
     def __init__(self, settings: Settings, judge: DeploymentHandle[Any] | None) -> None:
-        engine = (
-            judging.judge_engine(settings.judge)
-            if judge is None
-            else RemoteGenerator(judge, "the judge")
-        )
-        assert engine is not None, "either a deployment or a client"
+        engine: Generator
+        if judge is None:
+            engine = engines.open_engine(engines.judging(settings))
+        else:
+            engine = RemoteGenerator(judge, "the judge")
         self._panel = judging.build_panel(settings, engine, MiniLM())
 
     async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
@@ -199,6 +196,15 @@ class RemoteGenerator:
             result: list[list[Completion] | InputError]
             result = await self._handle.generate.remote(prompts)
             return result
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
+        with _boundary(self._name):
+            pieces: Any = self._handle.options(stream=True).stream.remote(prompt)
+            try:
+                async for piece in pieces:
+                    yield piece
+            finally:
+                pieces.cancel()
 
     async def check(self) -> str:
         with _boundary(self._name):

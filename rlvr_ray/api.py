@@ -92,6 +92,7 @@ class Parts:
     retriever: Retriever
     generator: Probed
     recorder: Counted
+    engine: str  #: what runs the generator's model, and why
 
 
 def _text(text: str) -> str:
@@ -243,6 +244,7 @@ def create_api(settings: Settings, parts: Parts) -> FastAPI:
             )
         )
         ready = all(state["ok"] for state in states.values())
+        states["generator"]["engine"] = parts.engine
         return JSONResponse(
             {"status": "ready" if ready else "not ready", "parts": states}, 200 if ready else 503
         )

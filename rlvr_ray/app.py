@@ -13,9 +13,10 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from rlvr_ray import actors, judging
+from rlvr_ray import actors, engines, judging
 from rlvr_ray.errors import ConfigError, Unavailable
-from rlvr_ray.settings import Settings, load
+from rlvr_ray.settings import EngineSettings, Settings, load
+from rlvr_ray.throttle import Limited
 
 log = logging.getLogger(__name__)
 
@@ -32,54 +33,82 @@ def app(args: dict[str, Any]) -> Application:
     settings = load(**args)
     judging.check_verifiers(settings)
     check_broker(settings)
-    return build(settings)
+    return build(engines.choose(settings, _gpus()))
 
 
-def build(settings: Settings) -> Application:
-    """Generator, Retriever, Verifier and a judge's model, each in a deployment of its own."""
+def build(choice: engines.Choice) -> Application:
+    """Generator, Retriever, Verifier and a judge's model, each in a deployment of its own.
 
-    def deployment(name: str, ongoing: int) -> Any:
+    An engine that is a server's has none: its client runs where it is used.
+    """
+    settings = choice.settings
+
+    def deployment(name: str, replica: Any, gpus: float = 0, **options: Any) -> Any:
         return serve.deployment(
+            replica,
             name=name,
             num_replicas=1,
-            max_ongoing_requests=ongoing,
             health_check_period_s=5,
-            graceful_shutdown_timeout_s=10,
-            ray_actor_options={"num_cpus": SHARE},
+            ray_actor_options={"num_cpus": SHARE} | ({"num_gpus": gpus} if gpus else {}),
+            **{"max_ongoing_requests": 64, "graceful_shutdown_timeout_s": 10} | options,
         )
 
-    generator = deployment("Generator", 64)(actors.GeneratorReplica).bind(settings)
-    retriever = deployment("Retriever", 64)(actors.RetrieverReplica).bind(settings)
-    judge: Any = generator
-    if settings.judge.engine == "llamacpp":
-        judge = deployment("Judge", 64)(actors.JudgeReplica).bind(settings)
-    elif settings.judge.engine == "openai":
-        judge = None  # a client of a server: it runs where it is used
-    verifier = deployment("Verifier", 64)(actors.VerifierReplica).bind(settings, judge)
+    def engine(name: str, engine: EngineSettings) -> Any:
+        if engines.is_remote(engine):
+            return None
+        if engine.engine != "vllm":
+            return deployment(name, actors.EngineReplica).bind(engine)
+        # The engine's own limit is the narrower one, and says what to do.
+        options = {"max_ongoing_requests": 2 * engine.concurrency, "health_check_timeout_s": 60}
+        return deployment(name, actors.EngineReplica, engine.gpus, **options).bind(engine)
+
+    generator = engine("Generator", settings.generator)
+    own = settings.judge.engine != "generator"
+    judge = engine("Judge", settings.judge) if own else generator
+    retriever = deployment("Retriever", actors.RetrieverReplica).bind(settings)
+    verifier = deployment("Verifier", actors.VerifierReplica).bind(settings, judge)
+    parts = [part for part in (generator, retriever, verifier) if part is not None]
 
     def ingress() -> FastAPI:
-        return _ingress(settings)
+        return _ingress(choice)
 
     class Ask(serve.ingress(ingress)()):  # type: ignore[misc]
         async def __init__(self, *parts: DeploymentHandle[Any]) -> None:  # type: ignore[misc]
             """The parts are looked up by name; taking them makes them part of the app."""
             await super().__init__()
 
-    application: Application = deployment("Ask", 256)(Ask).bind(generator, retriever, verifier)
+    application: Application = deployment("Ask", Ask, max_ongoing_requests=256).bind(*parts)
     return application
 
 
-def _ingress(settings: Settings) -> FastAPI:
+def _gpus() -> float | None:
+    """GPUs of the cluster; None where none is joined."""
+    resources: Any = ray.cluster_resources
+    return float(resources().get("GPU", 0)) if ray.is_initialized() else None
+
+
+def _ingress(choice: engines.Choice) -> FastAPI:
     """Runs in the ingress replica."""
-    from rlvr_ray.api import Parts, create_api
+    from rlvr_ray.api import Parts, Probed, create_api
+
+    settings = choice.settings
 
     def handle(name: str) -> DeploymentHandle[Any]:
         return serve.get_deployment_handle(name, app_name=actors.APP)
 
     recorder = actors.RemoteRecorder(actors.start_aggregator(settings))
-    generator = actors.RemoteGenerator(handle("Generator"))
-    retriever = actors.RemoteRetriever(handle("Retriever"))
-    return create_api(settings, Parts(retriever=retriever, generator=generator, recorder=recorder))
+    generator: Probed
+    if engines.is_remote(settings.generator):
+        generator = Limited(engines.open_engine(settings.generator), settings.generator)
+    else:
+        generator = actors.RemoteGenerator(handle("Generator"))
+    parts = Parts(
+        retriever=actors.RemoteRetriever(handle("Retriever")),
+        generator=generator,
+        recorder=recorder,
+        engine=f"{settings.generator.engine}: {choice.reason}",
+    )
+    return create_api(settings, parts)
 
 
 def start(settings: Settings) -> str:
@@ -106,7 +135,9 @@ def start(settings: Settings) -> str:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         serve.start(http_options={"host": settings.api.host, "port": settings.api.port})
-        serve.run(build(settings), name=actors.APP, route_prefix="/")
+        choice = engines.choose(settings, _gpus())
+        _check_gpus(choice.settings)
+        serve.run(build(choice), name=actors.APP, route_prefix="/")
     except RuntimeError as error:
         reason = _reason() or f"{error} Ray's logs say more: /tmp/ray/session_latest/logs/serve"
         ray.shutdown()
@@ -115,6 +146,17 @@ def start(settings: Settings) -> str:
         ray.shutdown()
         raise
     return f"http://{settings.api.host}:{settings.api.port}"
+
+
+def _check_gpus(settings: Settings) -> None:
+    """Raise ConfigError where an engine wants more GPUs than there are: it would wait for ever."""
+    for engine in (settings.generator, settings.judge):
+        wanted, there = engine.gpus, _gpus() or 0
+        if engine.engine == "vllm" and wanted > there:
+            raise ConfigError(
+                f"{engine.section}.gpus is {wanted:g} and the cluster has {there:g}: choose "
+                f"engine=llamacpp, or gpus=0 with vLLM's CPU build"
+            )
 
 
 def check_broker(settings: Settings) -> None:

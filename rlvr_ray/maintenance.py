@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from rlvr_ray import judging
+from rlvr_ray import engines, judging
 from rlvr_ray.adapters.dataset import Dataset
 from rlvr_ray.adapters.ledger import Ledger, Operation, Reader
 from rlvr_ray.audit import audit
@@ -88,6 +88,7 @@ def doctor(settings: Settings) -> Iterator[Check]:
     checks: dict[str, Callable[[Settings], list[Check]]] = {
         "disk": _disk,
         "ledger": _ledger,
+        "generator": lambda settings: asyncio.run(_generator(settings)),
         "judge": lambda settings: asyncio.run(_judge(settings)),
         "mirror": lambda settings: asyncio.run(_mirror(settings)),
     }
@@ -147,16 +148,16 @@ async def _judge(settings: Settings) -> list[Check]:
     judging.check_verifiers(settings)
     names = ", ".join(verifier.name for verifier in settings.verification.verifiers)
     found = [Check(name="verifiers", state="ok", detail=names)]
-    judge = settings.judge
-    engine = judging.judge_engine(judge)
-    if engine is None:
+    if settings.judge.engine == "generator":
         return [*found, Check(name="judge", state="ok", detail="the Generator's model")]
-    try:
-        where = f" at {judge.base_url}" if judge.engine == "openai" else ""
-        detail = f"{await engine.check()} ({judge.engine}{where})"
-        return [*found, Check(name="judge", state="ok", detail=detail)]
-    finally:
-        await engine.close()
+    return [*found, Check(name="judge", state="ok", detail=await engines.probe(settings.judge))]
+
+
+async def _generator(settings: Settings) -> list[Check]:
+    """Which engine is chosen, why, and whether it works."""
+    choice = engines.choose(settings)
+    found = await engines.probe(choice.settings.generator)
+    return [Check(name="generator", state="ok", detail=f"{found}: {choice.reason}")]
 
 
 async def _mirror(settings: Settings) -> list[Check]:

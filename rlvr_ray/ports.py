@@ -5,7 +5,7 @@ fail by itself, its place in the answer holds the error; what the call raises co
 (``Unavailable``, ``Overloaded``).
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -122,6 +122,15 @@ class Completion:
     logprobs: tuple[Mapping[str, float], ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """What a sample grew by: whole characters. Its last piece, which may be empty, has it all."""
+
+    sample: int  #: index in ``Prompt.samples``
+    text: str
+    completion: Completion | None = None  #: with the last piece; its text is stripped
+
+
 class Generator(Protocol):
     """A language model."""
 
@@ -129,8 +138,34 @@ class Generator(Protocol):
         """The samples of each prompt, in order. Cancelling the call stops the engine's work.
 
         Prompts of one call that ask for a single token and begin alike share their prefill.
+        Text in a message is text: what reads like one of the model's control tokens is none.
         Raises TimedOut, Unavailable, Overloaded.
         """
+        ...
+
+
+class Engine(Generator, Protocol):
+    """A language model that this process holds, or the client of a server's."""
+
+    @property
+    def model(self) -> str:
+        """The model's name, as completions tell it."""
+        ...
+
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
+        """The samples while they are written, mixed; each ends with a piece that has it whole.
+
+        Whoever leaves the loop closes the iterator (``contextlib.aclosing``): that stops the
+        engine's work, as cancelling does. Raises InputError as well as what ``generate`` raises.
+        """
+        ...
+
+    async def check(self) -> str:
+        """The model's name; raises Unavailable or Overloaded where it cannot work."""
+        ...
+
+    async def close(self) -> None:
+        """Let it go; what is in flight ends with an error."""
         ...
 
 

@@ -7,7 +7,7 @@ Unknown keys are refused.
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import (
@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import (
@@ -44,23 +45,80 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class GeneratorSettings(Section):
-    model_path: Path | None = None
-    """A GGUF file; none means the SmolLM2-135M-Instruct that the installation brings."""
-    model_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """Verified before the file at model_path is used."""
-    slots: int = Field(default=4, ge=1, le=64)
-    """Completions that decode together."""
+Capability = Literal["schema", "logprobs", "seed"]
+
+
+class EngineSettings(Section):
+    """A language model and what runs it; Generator and judge have these in common."""
+
+    section: ClassVar[str]  #: its name in the tree, for messages
+    engine: Literal["auto", "generator", "llamacpp", "vllm", "openai"]
+    model: str | None = None
+    """vllm: a folder, or a name on the model hub; openai: the model's name on the server."""
     context_tokens: int = Field(default=4096, ge=512)
-    """Prompt and answer of one completion; memory grows with slots times this."""
+    """llamacpp, vllm: prompt and answer of one completion; memory grows with it."""
+    concurrency: int = Field(default=64, ge=1)
+    """Samples in flight; further ones wait, for half of timeout_s at most."""
+    timeout_s: float = Field(default=300, gt=0)
+    """Of one call with all its samples, waiting included."""
+    model_path: Path | None = None
+    """llamacpp: a GGUF file."""
+    model_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """llamacpp: verified before the file at model_path is used."""
+    slots: int = Field(default=4, ge=1, le=64)
+    """llamacpp: completions that decode together; memory grows with it."""
     threads: int = Field(default=min(4, os.cpu_count() or 1), ge=1)
-    """CPU threads of the engine."""
+    """llamacpp: CPU threads."""
+    gpus: float = Field(default=1, ge=0)
+    """vllm: GPUs of one replica. 2 and more: tensor parallel; under 1: a share of a card and of
+    its memory, beside others; 0: vLLM's CPU build."""
+    vllm: dict[str, Any] = {}
+    """vllm: engine options by the names of vLLM's `AsyncEngineArgs`."""
+    base_url: str | None = Field(default=None, pattern="^https?://")
+    """openai: the server, such as `http://localhost:11434/v1`."""
+    api_key: SecretStr | None = None
+    """openai: the server's key; none where it asks for none."""
+    capabilities: tuple[Capability, ...] | None = None
+    """openai: what the server can: `schema`, `logprobs`, `seed`; none means that it is tried."""
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """openai: calls started in a minute; none means no limit."""
+    retries: int = Field(default=2, ge=0)
+    """openai: times that a call is repeated after a dropped connection, a 429 or a 5xx."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_cards(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError("above 1, whole GPUs only")
+        return gpus
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.engine == "openai" and (self.base_url is None or self.model is None):
+            raise ValueError("engine = openai needs base_url and model")
+        return self
+
+
+class GeneratorSettings(EngineSettings):
+    section = "generator"
+    engine: Literal["auto", "llamacpp", "vllm", "openai"] = "auto"
+    """`auto`: openai where base_url is set, llamacpp where model_path is; else vllm where it is
+    installed and there is a GPU; else llamacpp."""
+    model: str | None = None
+    """vllm: a folder, or a name on the model hub, none means Llama-3.2-3B-Instruct; openai: the
+    model's name on the server."""
+    model_path: Path | None = None
+    """llamacpp: a GGUF file; none means the SmolLM2-135M-Instruct that the installation brings."""
     max_tokens: int = Field(default=128, ge=1)
     """Limit of one answer."""
     temperatures: tuple[Temperature, ...] = Field(default=(0.3, 0.7, 0.9), min_length=1)
     """Of the candidates in turn, cycled where more are asked for."""
-    timeout_s: float = Field(default=300, gt=0)
-    """Of all samples of one prompt, waiting included."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.engine == "auto" and self.base_url is not None and self.model is None:
+            raise ValueError("base_url needs model, the model's name on that server")
+        return self
 
 
 class RetrievalSettings(Section):
@@ -84,56 +142,24 @@ class RetrievalSettings(Section):
         return self
 
 
-class JudgeSettings(Section):
-    engine: Literal["generator", "llamacpp", "openai"] = "generator"
-    """Who judges: the Generator's model, another GGUF, or an OpenAI-compatible server."""
-    model_path: Path | None = None
-    """llamacpp: a GGUF file."""
-    model_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """llamacpp: verified before the file is used."""
-    slots: int = Field(default=4, ge=1, le=64)
-    """llamacpp: completions that decode together."""
-    context_tokens: int = Field(default=4096, ge=512)
-    """llamacpp: prompt and answer of one completion."""
-    threads: int = Field(default=min(4, os.cpu_count() or 1), ge=1)
-    """llamacpp: CPU threads of the engine."""
-    base_url: str | None = Field(default=None, pattern="^https?://")
-    """openai: the server, such as `http://localhost:11434/v1`."""
-    model: str | None = None
-    """openai: the model's name on that server."""
-    api_key: SecretStr | None = None
-    """openai: the server's key; none where it asks for none."""
-    structured_output: bool = True
-    """openai: have the server enforce JSON schemas; where it cannot, a strict parser remains."""
+class JudgeSettings(EngineSettings):
+    section = "judge"
+    engine: Literal["generator", "llamacpp", "vllm", "openai"] = "generator"
+    """Who judges: the Generator's model, or one of its own."""
     concurrency: int = Field(default=16, ge=1)
-    """Judge calls in flight."""
+    """Samples in flight; further ones wait, for half of timeout_s at most."""
     requests_per_minute: int | None = Field(default=None, ge=1)
-    """Judge calls started in a minute; none means no limit."""
-    retries: int = Field(default=2, ge=0)
-    """openai: times that a call is repeated after a dropped connection, a 429 or a 5xx."""
-    timeout_s: float = Field(default=300, gt=0)
-    """Of one judge call, waiting included."""
+    """Calls started in a minute, of any engine; none means no limit."""
     max_tokens: int = Field(default=512, ge=16)
     """Limit of one judge completion; one that is cut is repeated with twice as many."""
 
     @model_validator(mode="after")
-    def _complete(self) -> "JudgeSettings":
+    def _has_a_model(self) -> Self:
         if self.engine == "llamacpp" and self.model_path is None:
             raise ValueError("engine = llamacpp needs model_path, a GGUF file")
-        if self.engine == "openai" and (self.base_url is None or self.model is None):
-            raise ValueError("engine = openai needs base_url and model")
+        if self.engine == "vllm" and self.model is None:
+            raise ValueError("engine = vllm needs model, a folder or a name on the model hub")
         return self
-
-    def llamacpp(self) -> GeneratorSettings:
-        """What llama.cpp takes, for a judge of its own."""
-        return GeneratorSettings(
-            model_path=self.model_path,
-            model_sha256=self.model_sha256,
-            slots=self.slots,
-            context_tokens=self.context_tokens,
-            threads=self.threads,
-            timeout_s=self.timeout_s,
-        )
 
 
 class VerifierSettings(Section):

@@ -20,8 +20,8 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,12 @@ from rlvr_ray.errors import (
     Unavailable,
 )
 from rlvr_ray.models import SMOLLM2_135M, verify
-from rlvr_ray.ports import Completion, Prompt, Sample
-from rlvr_ray.settings import GeneratorSettings
+from rlvr_ray.ports import Completion, Piece, Prompt
+from rlvr_ray.settings import EngineSettings
 from rlvr_ray.tasks import gather
+
+#: Hears of each piece of a sample.
+Told = Callable[[Piece], None]
 
 
 @dataclass(slots=True)
@@ -61,7 +64,7 @@ class _Probe:
 class LlamaCpp:
     """A Generator over one GGUF file."""
 
-    def __init__(self, settings: GeneratorSettings) -> None:
+    def __init__(self, settings: EngineSettings) -> None:
         # Read once, when llama.cpp's OpenMP is loaded. Threads that spin at a barrier while
         # another process has their core make a completion take a hundred times as long.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -73,7 +76,7 @@ class LlamaCpp:
         else:
             path, self.model = settings.model_path, settings.model_path.stem
             if not path.is_file():
-                raise ConfigError(f"generator.model_path: there is no file {path}")
+                raise ConfigError(f"{settings.section}.model_path: there is no file {path}")
             if settings.model_sha256:
                 verify(path, settings.model_sha256, "download the model again")
 
@@ -116,12 +119,31 @@ class LlamaCpp:
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
         """See ``ports.Generator``. Unavailable where llama.cpp fails, TimedOut past the limit."""
+        async with self._limit():
+            return await self._generate(prompts)
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
+        """See ``ports.Engine``. More samples than slots are written in waves."""
+        pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
+
+        async def write() -> None:
+            try:
+                async with self._limit():
+                    tokens = await self._tokens(prompt.messages)
+                    if self._overflows(prompt, tokens):
+                        raise self._too_long(prompt, tokens)
+                    await self._complete(prompt, tokens, pieces.put_nowait)
+            finally:
+                pieces.put_nowait(None)
+
+        writing = asyncio.create_task(write())
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                return await self._generate(prompts)
-        except TimeoutError:
-            limit = self._settings.timeout_s
-            raise TimedOut(f"the model did not finish within {limit:g} s") from None
+            while piece := await pieces.get():
+                yield piece
+            await writing
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
 
     async def check(self) -> str:
         """The model's name; raises Unavailable if llama.cpp does not answer."""
@@ -134,13 +156,22 @@ class LlamaCpp:
         del self._server
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    @contextlib.asynccontextmanager
+    async def _limit(self) -> AsyncIterator[None]:
+        limit = self._settings.timeout_s
+        try:
+            async with asyncio.timeout(limit):
+                yield
+        except TimeoutError:
+            raise TimedOut(f"the model did not finish within {limit:g} s") from None
+
     async def _generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
         tokens = await gather(*(self._tokens(prompt.messages) for prompt in prompts))
         results: dict[int, list[Completion] | InputError] = {}
         whole: list[int] = []
         probes: list[_Probe] = []
         for place, (prompt, its) in enumerate(zip(prompts, tokens, strict=True)):
-            if len(its) + prompt.max_tokens > self._settings.context_tokens:
+            if self._overflows(prompt, its):
                 results[place] = self._too_long(prompt, its)
             elif prompt.max_tokens == 1 and len(prompt.samples) == 1:
                 probes.append(_Probe(place, prompt, its))
@@ -157,27 +188,30 @@ class LlamaCpp:
             results |= {probe.place: [answer] for probe, answer in zip(chain, answers, strict=True)}
         return [results[place] for place in range(len(prompts))]
 
+    def _overflows(self, prompt: Prompt, tokens: Sequence[int]) -> bool:
+        return len(tokens) + prompt.max_tokens > self._settings.context_tokens
+
     def _too_long(self, prompt: Prompt, tokens: Sequence[int]) -> ContextOverflow:
         return ContextOverflow(
             f"the prompt has {len(tokens):,} tokens and the answer may take "
             f"{prompt.max_tokens:,}; the model takes {self._settings.context_tokens:,} "
-            "together: ask for fewer passages (top_k), or raise generator.context_tokens"
+            "together: ask for fewer passages (top_k), or raise "
+            f"{self._settings.section}.context_tokens"
         )
 
-    async def _complete(self, prompt: Prompt, tokens: list[int]) -> list[Completion]:
+    async def _complete(
+        self, prompt: Prompt, tokens: list[int], told: Told | None = None
+    ) -> list[Completion]:
         completions: list[Completion] = []
         for start in range(0, len(prompt.samples), self._settings.slots):
-            wave = prompt.samples[start : start + self._settings.slots]
-            completions += await self._draw(tokens, prompt, wave)
+            wave = range(start, min(start + self._settings.slots, len(prompt.samples)))
+            completions += await self._draw(tokens, prompt, wave, told)
         return completions
 
     async def _probe(self, chain: Sequence[_Probe]) -> list[Completion]:
         """One token for each, in one slot: each evaluates only what the last one did not have."""
         async with self._lease(chain[0].tokens, 1) as (slot,):
-            return [
-                await self._sample(probe.tokens, probe.prompt, probe.prompt.samples[0], slot)
-                for probe in chain
-            ]
+            return [await self._sample(probe.tokens, probe.prompt, 0, slot) for probe in chain]
 
     async def _tokens(self, messages: Sequence[Message]) -> list[int]:
         """The chat in the model's template. Only the template's own control tokens are such.
@@ -199,22 +233,21 @@ class LlamaCpp:
         return [token for reply in replies for token in reply["tokens"]]
 
     async def _draw(
-        self, tokens: list[int], prompt: Prompt, samples: Sequence[Sample]
+        self, tokens: list[int], prompt: Prompt, wave: Sequence[int], told: Told | None
     ) -> list[Completion]:
-        """Draw as many samples as there are slots or fewer, at the same time."""
-        async with self._lease(tokens, len(samples)) as slots:
+        """Draw some samples, as many as there are slots or fewer, at the same time."""
+        async with self._lease(tokens, len(wave)) as slots:
             prefilled = 0
             if len(slots) > 1:
                 prefilled = await self._share_prefill(tokens, slots)
-            first, *others = await gather(
+            # The shared prefill is on the first sample's account.
+            costs = [prefilled, *([0] * (len(slots) - 1))]
+            return await gather(
                 *(
-                    self._sample(tokens, prompt, sample, slot)
-                    for sample, slot in zip(samples, slots, strict=True)
+                    self._sample(tokens, prompt, index, slot, cost, told)
+                    for index, slot, cost in zip(wave, slots, costs, strict=True)
                 )
             )
-        # The shared prefill is on the first sample's account.
-        cached = max(0, first.usage.cached_tokens - prefilled)
-        return [replace(first, usage=replace(first.usage, cached_tokens=cached)), *others]
 
     async def _share_prefill(self, tokens: list[int], slots: Sequence[_Slot]) -> int:
         """Evaluate the prompt once and copy its state; return the tokens that it cost."""
@@ -233,8 +266,21 @@ class LlamaCpp:
         return int(timings["prompt_n"])
 
     async def _sample(
-        self, tokens: list[int], prompt: Prompt, sample: Sample, slot: _Slot
+        self,
+        tokens: list[int],
+        prompt: Prompt,
+        index: int,
+        slot: _Slot,
+        prefilled: int = 0,
+        told: Told | None = None,
     ) -> Completion:
+        """One sample, for which ``prefilled`` tokens were evaluated before: no cache's gain."""
+        sample = prompt.samples[index]
+
+        def grew(text: str) -> None:
+            if told is not None:
+                told(Piece(sample=index, text=text))
+
         body: dict[str, Any] = {
             "prompt": tokens,
             "id_slot": slot.number,
@@ -247,20 +293,23 @@ class LlamaCpp:
             body["json_schema"] = prompt.json_schema
         if prompt.logprobs:
             body["n_probs"] = prompt.logprobs
-        reply = await self._stream("/completion", body)
+        reply = await self._stream("/completion", body, grew)
         slot.tokens = tokens
         timings = reply["timings"]
-        return Completion(
+        completion = Completion(
             text=reply["content"].strip(),
             finish_reason="length" if reply["stop_type"] == "limit" else "stop",
             model=self.model,
             usage=Usage(
                 prompt_tokens=timings["cache_n"] + timings["prompt_n"],
                 completion_tokens=timings["predicted_n"],
-                cached_tokens=timings["cache_n"],
+                cached_tokens=max(0, timings["cache_n"] - prefilled),
             ),
             logprobs=tuple(_likeliest(token) for token in reply["completion_probabilities"]),
         )
+        if told is not None:
+            told(Piece(sample=index, text="", completion=completion))
+        return completion
 
     @contextlib.asynccontextmanager
     async def _lease(self, tokens: list[int], count: int) -> AsyncIterator[list[_Slot]]:
@@ -288,7 +337,9 @@ class LlamaCpp:
             self._idle += slots
             self._returned.set()
 
-    async def _stream(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def _stream(
+        self, path: str, body: dict[str, Any], grew: Callable[[str], None]
+    ) -> dict[str, Any]:
         """The last event of a stream, with the text and the probabilities of all.
 
         Not for the text's sake: llama.cpp notices a closed connection at its next write, and else
@@ -307,7 +358,9 @@ class LlamaCpp:
                     for line in lines:
                         if line.startswith(b"data: "):
                             last = json.loads(line.removeprefix(b"data: "))
-                            text += last.get("content", "")
+                            if last.get("content"):
+                                grew(last["content"])
+                                text += last["content"]
                             probabilities += last.get("completion_probabilities", [])
         except self._errors as error:
             raise Unavailable(f"llama.cpp did not answer {path}: {error!r}") from None

@@ -33,7 +33,7 @@ from rlvr_ray.errors import (
     Unavailable,
 )
 from rlvr_ray.ports import Completion, Prompt, Sample
-from rlvr_ray.settings import JudgeSettings
+from rlvr_ray.settings import EngineSettings
 from rlvr_ray.tasks import gather
 
 #: Longest wait for one connection, in seconds: past it the server is down, not slow.
@@ -67,7 +67,7 @@ FILTERED = ("content_filter", "content_policy_violation")
 class OpenAIChat:
     """A Generator over one model of such a server."""
 
-    def __init__(self, settings: JudgeSettings) -> None:
+    def __init__(self, settings: EngineSettings) -> None:
         import openai
 
         self._key = settings.api_key or SecretStr("")
@@ -151,7 +151,8 @@ class OpenAIChat:
             # know it write on and on.
             "max_tokens": prompt.max_tokens,
         }
-        if prompt.json_schema is not None and self._settings.structured_output:
+        capabilities = self._settings.capabilities or ("schema",)
+        if prompt.json_schema is not None and "schema" in capabilities:
             body["response_format"] = {
                 "type": "json_schema",
                 "json_schema": {

@@ -44,7 +44,12 @@ class Api:
         self.recorder = FakeRecorder()
         self.app = create_api(
             Settings(data_dir=data_dir, **sections),
-            Parts(retriever=self.retriever, generator=self.generator, recorder=self.recorder),
+            Parts(
+                retriever=self.retriever,
+                generator=self.generator,
+                recorder=self.recorder,
+                engine="fake: a test",
+            ),
         )
         # What no handler caught fails the test with its traceback, unless the test expects a 500.
         self.transport = httpx.ASGITransport(self.app)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +9,8 @@ import pytest
 from rlvr_ray import judging
 from rlvr_ray.adapters.ragas import AskedContexts
 from rlvr_ray.errors import ConfigError
-from rlvr_ray.judging import GroundedContexts, build_panel, check_verifiers, judge_engine
-from rlvr_ray.settings import JudgeSettings, Settings, load
+from rlvr_ray.judging import GroundedContexts, build_panel, check_verifiers
+from rlvr_ray.settings import Settings, load
 from tests.fakes import FakeEmbedder, FakeGenerator
 
 
@@ -92,14 +91,3 @@ def test_a_verifier_that_cannot_be_loaded_is_said(
     monkeypatch.setattr(judging, "entry_points", _entries(value))
     with pytest.raises(ConfigError, match="the verifier theirs cannot be loaded"):
         panel("theirs")
-
-
-async def test_engines_of_the_judge(tmp_path: Path) -> None:
-    assert judge_engine(JudgeSettings()) is None
-    server = JudgeSettings(engine="openai", base_url="http://127.0.0.1:1/v1", model="m")
-    engine = judge_engine(server)
-    assert type(engine).__name__ == "OpenAIChat"
-    assert engine is not None
-    await engine.close()
-    with pytest.raises(ConfigError, match="there is no file"):
-        judge_engine(JudgeSettings(engine="llamacpp", model_path=tmp_path / "none.gguf"))

@@ -11,9 +11,9 @@ import pytest
 from rlvr_ray.adapters.openai import OpenAIChat
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.errors import InputError, Overloaded, RlvrError, TimedOut, Unavailable
-from rlvr_ray.judging import Throttled
 from rlvr_ray.ports import Completion, Prompt, Sample
 from rlvr_ray.settings import JudgeSettings
+from rlvr_ray.throttle import Throttled
 from tests.fakes import FakeGenerator
 from tests.openai_server import OpenAIServer
 

@@ -512,9 +512,7 @@ def test_verifiers_are_names_or_sections() -> None:
 
 def test_a_judge_in_llama_cpp_has_limits_of_its_own(tmp_path: Path) -> None:
     judge = load(judge={"engine": "llamacpp", "model_path": tmp_path / "j.gguf", "slots": 2}).judge
-    engine = judge.llamacpp()
-    assert (engine.model_path, engine.slots) == (tmp_path / "j.gguf", 2)
-    assert engine.timeout_s == judge.timeout_s
+    assert (judge.model_path, judge.slots) == (tmp_path / "j.gguf", 2)
 
 
 def test_a_judges_key_is_not_shown() -> None:
