@@ -16,7 +16,7 @@ only by ``judge.timeout_s`` where it is not.
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,7 +32,7 @@ from rlvr_ray.errors import (
     TimedOut,
     Unavailable,
 )
-from rlvr_ray.ports import Completion, Prompt, Sample
+from rlvr_ray.ports import Completion, Piece, Prompt, Sample
 from rlvr_ray.settings import EngineSettings
 from rlvr_ray.tasks import gather
 
@@ -79,7 +79,8 @@ class OpenAIChat:
             raise ConfigError("judge.api_key has a space, a line break or a letter outside ASCII")
         self.model = settings.model
         self._settings = settings
-        self._server = f"the judge's server {where}"
+        self._server = f"the {settings.section}'s server {where}"
+        self._section = settings.section
         self._openai = openai
         # OPENAI_ORG_ID and OPENAI_PROJECT_ID are for other servers, as OPENAI_API_KEY is.
         not_from_the_environment: Any = {
@@ -107,6 +108,24 @@ class OpenAIChat:
         prompts, and none of them is lost while somebody mends it.
         """
         return await gather(*(self._complete(prompt) for prompt in prompts))
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
+        """See ``ports.Engine``. A sample comes in one piece, once it is whole."""
+        waiting = {
+            asyncio.create_task(self._sample(prompt, sample)): index
+            for index, sample in enumerate(prompt.samples)
+        }
+        try:
+            while waiting:
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    completion = task.result()
+                    index = waiting.pop(task)
+                    yield Piece(sample=index, text=completion.text, completion=completion)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def check(self) -> str:
         """The model's name; raises Unavailable or Overloaded where the server does not answer.
@@ -138,7 +157,7 @@ class OpenAIChat:
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             raise Unavailable(
                 f"{self._server} answered with something that is no chat completion; "
-                "is judge.base_url right?"
+                f"is {self._section}.base_url right?"
             ) from None
 
     def _body(self, prompt: Prompt, sample: Sample) -> dict[str, Any]:
@@ -151,8 +170,7 @@ class OpenAIChat:
             # know it write on and on.
             "max_tokens": prompt.max_tokens,
         }
-        capabilities = self._settings.capabilities or ("schema",)
-        if prompt.json_schema is not None and "schema" in capabilities:
+        if prompt.json_schema is not None and self._settings.structured_output:
             body["response_format"] = {
                 "type": "json_schema",
                 "json_schema": {
@@ -195,24 +213,27 @@ class OpenAIChat:
         status, said, code = error.status_code, _said(error.body), str(error.code)
         why = f" (HTTP {status}){self._quoted(said, prompt)}"
         if status in (401, 403):
-            return Unavailable(f"{self._server} refuses the key (judge.api_key), HTTP {status}")
+            return Unavailable(
+                f"{self._server} refuses the key ({self._section}.api_key), HTTP {status}"
+            )
         if status == 429:
             return Overloaded(
                 f"{self._server} has too much to do{why}; "
-                "lower judge.concurrency or judge.requests_per_minute"
+                f"lower {self._section}.concurrency or {self._section}.requests_per_minute"
             )
         if status >= 500:
             return Unavailable(f"{self._server} failed{why}")
         if status == 413 or (status in (400, 422) and TOO_LONG.search(f"{code} {said}")):
             return ContextOverflow(
                 f"the prompt is too long for {self._server}{why}; "
-                "ask for fewer passages (top_k), or judge with a model of a larger context"
+                "ask for fewer passages (top_k), or choose a model of a larger context"
             )
         if status in (400, 422) and code in FILTERED:
             return InputError(f"{self._server} withholds its answer: its content filter")
         return Unavailable(
             f"{self._server} refuses the request{why}; "
-            "check judge.base_url, judge.model and judge.structured_output"
+            f"check {self._section}.base_url, {self._section}.model and "
+            f"{self._section}.structured_output"
         )
 
     def _completion(self, reply: Any, *, wants_logprobs: bool) -> Completion:

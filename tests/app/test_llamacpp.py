@@ -1,6 +1,7 @@
 """llama.cpp itself with the model that the installation brings. Prompts are tiny: CPUs are slow."""
 
 import asyncio
+import contextlib
 import json
 import os
 import time
@@ -235,6 +236,33 @@ async def test_a_probability_is_the_same_again(engine: LlamaCpp) -> None:
     first, second = [(await draw(engine, asked))[0].logprobs[0] for _ in range(2)]
     assert first.keys() == second.keys()
     assert [second[token] for token in first] == pytest.approx(list(first.values()), abs=0.05)
+
+
+async def test_a_stream_grows_into_the_completions(engine: LlamaCpp) -> None:
+    """More samples than slots, so that the second wave keeps its numbers."""
+    asked = prompt("Count to five.", (0.0, 1), (0.8, 2), (0.8, 3), (0.0, 4), max_tokens=8)
+    texts, whole = [""] * 4, {}
+    async with contextlib.aclosing(engine.stream(asked)) as pieces:
+        async for piece in pieces:
+            assert piece.sample not in whole, "nothing comes after the last piece"
+            texts[piece.sample] += piece.text
+            if piece.completion is not None:
+                whole[piece.sample] = piece.completion
+    assert [text.strip() for text in texts] == [whole[n].text for n in range(4)]
+    assert [c.text for c in await draw(engine, asked)] == [whole[n].text for n in range(4)]
+
+
+async def test_leaving_a_stream_frees_its_slots(engine: LlamaCpp) -> None:
+    asked = prompt("Write a long story.", max_tokens=CONTEXT - 100)
+    async with contextlib.aclosing(engine.stream(asked)) as pieces:
+        await anext(pieces)
+        assert engine._idle == []
+    assert len(engine._idle) == SLOTS
+
+
+async def test_a_stream_of_a_prompt_that_does_not_fit(engine: LlamaCpp) -> None:
+    with pytest.raises(ContextOverflow, match="top_k"):
+        await anext(engine.stream(prompt("word " * 1100)))
 
 
 async def test_no_prompts_no_answers(engine: LlamaCpp) -> None:

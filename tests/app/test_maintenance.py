@@ -44,6 +44,7 @@ class TestDoctor:
         assert {name: state for name, (state, _) in found.items() if name != "fsync"} == {
             "disk": "ok",
             "ledger": "ok",
+            "generator": "ok",
             "verifiers": "ok",
             "judge": "ok",
             "mirror": "ok",

@@ -1,6 +1,7 @@
 """An OpenAI-compatible engine: llama.cpp's own HTTP server, and one that fails as it is told to."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -353,6 +354,37 @@ class TestAsking:
         await fails(opened(), prompt("a", (0.0, 1), (0.0, 2), (0.0, 0)))
         await server.until(lambda: server.running == 0)
         assert server.left == 2
+
+
+class TestStreaming:
+    async def test_each_sample_comes_whole_as_soon_as_it_is_there(
+        self, server: OpenAIServer, opened: Opening
+    ) -> None:
+        pieces = [p async for p in opened().stream(prompt("a", (0.0, 3), (0.0, 1)))]
+        assert sorted((p.sample, p.text) for p in pieces) == [(0, "seed 3"), (1, "seed 1")]
+        assert all(p.completion is not None and p.completion.text == p.text for p in pieces)
+
+    async def test_leaving_closes_the_requests(self, server: OpenAIServer, opened: Opening) -> None:
+        def script(request: Request) -> Reply:
+            seed = request.body["seed"]
+            return Reply(hang=True) if seed else Reply(body=completion("first"))
+
+        server.script = script
+        async with contextlib.aclosing(opened().stream(prompt("a", (0.0, 0), (0.0, 1)))) as pieces:
+            assert (await anext(pieces)).text == "first"
+        await server.until(lambda: server.running == 0)
+        assert server.left == 1
+
+    async def test_a_failure_is_raised_and_ends_the_others(
+        self, server: OpenAIServer, opened: Opening
+    ) -> None:
+        def script(request: Request) -> Reply:
+            return Reply(hang=True) if request.body["seed"] else Reply(status=500)
+
+        server.script = script
+        with pytest.raises(Unavailable):
+            await anext(opened().stream(prompt("a", (0.0, 0), (0.0, 1))))
+        await server.until(lambda: server.running == 0)
 
 
 class TestReplies:

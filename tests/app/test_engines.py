@@ -1,0 +1,57 @@
+"""Which engine runs the generator and the judge."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlvr_ray import app, engines
+from rlvr_ray.errors import ConfigError, Unavailable
+from rlvr_ray.settings import JudgeSettings, load
+from tests.app.test_serve_config import _bound
+
+SERVER = {"base_url": "http://127.0.0.1:1/v1", "model": "m"}
+
+
+@pytest.mark.parametrize(
+    ("generator", "engine", "reason"),
+    [
+        ({}, "llamacpp", "it needs nothing else"),
+        (SERVER, "openai", "generator.base_url is set"),
+        ({"model_path": "some.gguf"}, "llamacpp", "generator.model_path is set"),
+        (SERVER | {"engine": "llamacpp"}, "llamacpp", "generator.engine says so"),
+    ],
+)
+def test_auto_is_settled_and_says_why(generator: Any, engine: str, reason: str) -> None:
+    choice = engines.choose(load(generator=generator))
+    assert choice.settings.generator.engine == engine
+    assert choice.reason == reason
+
+
+def test_the_generator_judges_unless_told_otherwise() -> None:
+    settings = engines.choose(load(generator=SERVER)).settings
+    assert engines.judging(settings) is settings.generator
+    settings = load(judge={"engine": "openai"} | SERVER)
+    assert engines.judging(settings) is settings.judge
+
+
+def test_a_servers_engine_has_no_deployment() -> None:
+    names = {bound.name for bound in _bound(app.app({"generator": SERVER}))}
+    assert names == {"Ask", "Retriever", "Verifier"}
+
+
+async def test_a_server_that_is_away_is_named() -> None:
+    settings = engines.choose(load(generator=SERVER)).settings
+    with pytest.raises(Unavailable, match="the generator's server 127.0.0.1:1"):
+        await engines.probe(settings.generator)
+
+
+async def test_a_model_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    judge = JudgeSettings(engine="llamacpp", model_path=tmp_path / "none.gguf")
+    with pytest.raises(ConfigError, match="judge.model_path: there is no file"):
+        await engines.probe(judge)
+
+
+async def test_an_engine_that_answers_is_described() -> None:
+    generator = engines.choose(load(generator={"slots": 1, "context_tokens": 512})).settings
+    assert await engines.probe(generator.generator) == "SmolLM2-135M-Instruct.Q4_1 on llamacpp"
