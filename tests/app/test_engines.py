@@ -42,13 +42,13 @@ def test_a_servers_engine_has_no_deployment() -> None:
 
 async def test_a_server_that_is_away_is_named() -> None:
     settings = engines.choose(load(generator=SERVER)).settings
-    with pytest.raises(Unavailable, match="the generator's server 127.0.0.1:1"):
+    with pytest.raises(Unavailable, match=r"the generator's server 127\.0\.0\.1:1"):
         await engines.probe(settings.generator)
 
 
 async def test_a_model_file_that_is_missing_is_named(tmp_path: Path) -> None:
     judge = JudgeSettings(engine="llamacpp", model_path=tmp_path / "none.gguf")
-    with pytest.raises(ConfigError, match="judge.model_path: there is no file"):
+    with pytest.raises(ConfigError, match=r"judge\.model_path: there is no file"):
         await engines.probe(judge)
 
 
