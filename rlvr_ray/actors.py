@@ -31,6 +31,7 @@ from rlvr_ray.ports import (
 )
 from rlvr_ray.settings import EngineSettings, Settings
 from rlvr_ray.tasks import smooth
+from rlvr_ray.throttle import Limited
 
 NAMESPACE = "rlvr_ray"  #: given always: the default differs by how Serve was started
 AGGREGATOR = "aggregator"
@@ -42,6 +43,9 @@ class EngineReplica:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._engine = engines.open_engine(settings)
+        # llama.cpp's slots are limit enough.
+        if settings.engine != "llamacpp":
+            self._engine = Limited(self._engine, settings)
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
         return await self._engine.generate(prompts)

@@ -33,7 +33,7 @@ def app(args: dict[str, Any]) -> Application:
     settings = load(**args)
     judging.check_verifiers(settings)
     check_broker(settings)
-    return build(engines.choose(settings))
+    return build(engines.choose(settings, _gpus()))
 
 
 def build(choice: engines.Choice) -> Application:
@@ -43,20 +43,28 @@ def build(choice: engines.Choice) -> Application:
     """
     settings = choice.settings
 
-    def deployment(name: str, replica: Any, **options: Any) -> Any:
+    def deployment(name: str, replica: Any, gpus: float = 0, **options: Any) -> Any:
         return serve.deployment(
             replica,
             name=name,
             num_replicas=1,
             health_check_period_s=5,
-            ray_actor_options={"num_cpus": SHARE},
+            ray_actor_options={"num_cpus": SHARE} | ({"num_gpus": gpus} if gpus else {}),
             **{"max_ongoing_requests": 64, "graceful_shutdown_timeout_s": 10} | options,
         )
 
     def engine(name: str, engine: EngineSettings) -> Any:
         if engines.is_remote(engine):
             return None
-        return deployment(name, actors.EngineReplica).bind(engine)
+        if engine.engine != "vllm":
+            return deployment(name, actors.EngineReplica).bind(engine)
+        options = {
+            # The engine's own limit is the narrower one, and says what to do.
+            "max_ongoing_requests": 2 * engine.concurrency,
+            "health_check_timeout_s": 60,
+            "graceful_shutdown_timeout_s": engine.timeout_s,  # what is being written ends well
+        }
+        return deployment(name, actors.EngineReplica, engine.gpus, **options).bind(engine)
 
     generator = engine("Generator", settings.generator)
     own = settings.judge.engine != "generator"
@@ -75,6 +83,12 @@ def build(choice: engines.Choice) -> Application:
 
     application: Application = deployment("Ask", Ask, max_ongoing_requests=256).bind(*parts)
     return application
+
+
+def _gpus() -> float | None:
+    """GPUs of the cluster; None where none is joined."""
+    resources: Any = ray.cluster_resources
+    return float(resources().get("GPU", 0)) if ray.is_initialized() else None
 
 
 def _ingress(choice: engines.Choice) -> FastAPI:
@@ -125,7 +139,8 @@ def start(settings: Settings) -> str:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         serve.start(http_options={"host": settings.api.host, "port": settings.api.port})
-        choice = engines.choose(settings)
+        choice = engines.choose(settings, _gpus())
+        _check_gpus(choice.settings)
         serve.run(build(choice), name=actors.APP, route_prefix="/")
     except RuntimeError as error:
         reason = _reason() or f"{error} Ray's logs say more: /tmp/ray/session_latest/logs/serve"
@@ -135,6 +150,18 @@ def start(settings: Settings) -> str:
         ray.shutdown()
         raise
     return f"http://{settings.api.host}:{settings.api.port}"
+
+
+def _check_gpus(settings: Settings) -> None:
+    """Raise ConfigError where engines want more GPUs than there are: they would wait for ever."""
+    wanted = {e.section: e.gpus for e in (settings.generator, settings.judge) if e.engine == "vllm"}
+    there = _gpus() or 0
+    if sum(wanted.values()) > there:
+        named = " and ".join(f"{name}.gpus={gpus:g}" for name, gpus in wanted.items())
+        raise ConfigError(
+            f"{named}, and the cluster has {there:g}: take shares of a card (0.5), the engine "
+            "llamacpp, or gpus=0 with vLLM's CPU build"
+        )
 
 
 def check_broker(settings: Settings) -> None:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from rlvr_ray.errors import ConfigError
 
+#: What vLLM serves unless told otherwise; Ollama calls it llama3.2:3b.
+LLAMA_3B = "meta-llama/Llama-3.2-3B-Instruct"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:

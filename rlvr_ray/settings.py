@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import (
@@ -28,7 +29,7 @@ from pydantic_settings import (
 )
 
 from rlvr_ray.core.pairing import PairingRule
-from rlvr_ray.errors import ConfigError
+from rlvr_ray.errors import ConfigError, ContextOverflow
 
 MAX_CANDIDATES = 8
 MAX_TOP_K = 20
@@ -44,17 +45,20 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+Capability = Literal["schema", "logprobs", "seed"]
+
+
 class EngineSettings(Section):
     """A language model and what runs it; Generator and judge have these in common."""
 
     section: ClassVar[str]  #: its name in the tree, for messages
-    engine: Literal["auto", "generator", "llamacpp", "openai"]
+    engine: Literal["auto", "generator", "llamacpp", "vllm", "openai"]
     model: str | None = None
-    """openai: the model's name on the server."""
+    """vllm: a folder, or a name on the model hub; openai: the model's name on the server."""
     context_tokens: int = Field(default=4096, ge=512)
-    """llamacpp: prompt and answer of one completion; memory grows with it."""
+    """llamacpp, vllm: prompt and answer of one completion; memory grows with it."""
     concurrency: int = Field(default=64, ge=1)
-    """openai: samples in flight; further ones wait."""
+    """Samples in flight; further ones wait, for half of timeout_s at most."""
     timeout_s: float = Field(default=300, gt=0)
     """Of one call with all its samples, waiting included."""
     model_path: Path | None = None
@@ -64,17 +68,29 @@ class EngineSettings(Section):
     slots: int = Field(default=4, ge=1, le=64)
     """llamacpp: completions that decode together; memory grows with it."""
     threads: int = Field(default=min(4, os.cpu_count() or 1), ge=1)
-    """llamacpp: CPU threads."""
+    """llamacpp, and vllm without a GPU: CPU threads."""
+    gpus: float = Field(default=1, ge=0)
+    """vllm: GPUs of one replica. 2 and more: tensor parallel; under 1: a share of a card and of
+    its memory, beside others; 0: vLLM's CPU build."""
+    vllm: dict[str, Any] = {}
+    """vllm: engine options by the names of vLLM's `AsyncEngineArgs`."""
     base_url: str | None = Field(default=None, pattern="^https?://")
     """openai: the server, such as `http://localhost:11434/v1`."""
     api_key: SecretStr | None = None
     """openai: the server's key; none where it asks for none."""
-    structured_output: bool = True
-    """openai: have the server enforce JSON schemas; where it cannot, a strict parser remains."""
+    capabilities: tuple[Capability, ...] | None = None
+    """openai: what the server can: `schema`, `logprobs`, `seed`; none means that it is tried."""
     requests_per_minute: int | None = Field(default=None, ge=1)
     """openai: calls started in a minute; none means no limit."""
     retries: int = Field(default=2, ge=0)
     """openai: times that a call is repeated after a dropped connection, a 429 or a 5xx."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_cards(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError("above 1, whole GPUs only")
+        return gpus
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -82,11 +98,24 @@ class EngineSettings(Section):
             raise ValueError("engine = openai needs base_url and model")
         return self
 
+    def check_fits(self, tokens: int, max_tokens: int) -> None:
+        """Raise ContextOverflow for a prompt of so many tokens, unless its answer fits as well."""
+        if tokens + max_tokens > self.context_tokens:
+            raise ContextOverflow(
+                f"the prompt has {tokens:,} tokens and the answer may take {max_tokens:,}; the "
+                f"model takes {self.context_tokens:,} together: ask for fewer passages (top_k), "
+                f"or raise {self.section}.context_tokens"
+            )
+
 
 class GeneratorSettings(EngineSettings):
     section = "generator"
-    engine: Literal["auto", "llamacpp", "openai"] = "auto"
-    """`auto`: openai where base_url is set, else llamacpp."""
+    engine: Literal["auto", "llamacpp", "vllm", "openai"] = "auto"
+    """`auto`: openai where base_url is set, llamacpp where model_path is; else vllm where it is
+    installed and there is a GPU; else llamacpp."""
+    model: str | None = None
+    """vllm: a folder, or a name on the model hub, none means Llama-3.2-3B-Instruct; openai: the
+    model's name on the server."""
     model_path: Path | None = None
     """llamacpp: a GGUF file; none means the SmolLM2-135M-Instruct that the installation brings."""
     max_tokens: int = Field(default=128, ge=1)
@@ -124,10 +153,10 @@ class RetrievalSettings(Section):
 
 class JudgeSettings(EngineSettings):
     section = "judge"
-    engine: Literal["generator", "llamacpp", "openai"] = "generator"
+    engine: Literal["generator", "llamacpp", "vllm", "openai"] = "generator"
     """Who judges: the Generator's model, or one of its own."""
     concurrency: int = Field(default=16, ge=1)
-    """Samples in flight, of any engine; further ones wait."""
+    """Samples in flight; further ones wait, for half of timeout_s at most."""
     requests_per_minute: int | None = Field(default=None, ge=1)
     """Calls started in a minute, of any engine; none means no limit."""
     max_tokens: int = Field(default=512, ge=16)
@@ -137,6 +166,8 @@ class JudgeSettings(EngineSettings):
     def _has_a_model(self) -> Self:
         if self.engine == "llamacpp" and self.model_path is None:
             raise ValueError("engine = llamacpp needs model_path, a GGUF file")
+        if self.engine == "vllm" and self.model is None:
+            raise ValueError("engine = vllm needs model, a folder or a name on the model hub")
         return self
 
 

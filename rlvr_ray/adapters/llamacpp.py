@@ -29,7 +29,6 @@ from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import Usage
 from rlvr_ray.errors import (
     ConfigError,
-    ContextOverflow,
     InputError,
     Overloaded,
     TimedOut,
@@ -130,8 +129,7 @@ class LlamaCpp:
             try:
                 async with self._limit():
                     tokens = await self._tokens(prompt.messages)
-                    if self._overflows(prompt, tokens):
-                        raise self._too_long(prompt, tokens)
+                    self._settings.check_fits(len(tokens), prompt.max_tokens)
                     await self._complete(prompt, tokens, pieces.put_nowait)
             finally:
                 pieces.put_nowait(None)
@@ -171,9 +169,12 @@ class LlamaCpp:
         whole: list[int] = []
         probes: list[_Probe] = []
         for place, (prompt, its) in enumerate(zip(prompts, tokens, strict=True)):
-            if self._overflows(prompt, its):
-                results[place] = self._too_long(prompt, its)
-            elif prompt.max_tokens == 1 and len(prompt.samples) == 1:
+            try:
+                self._settings.check_fits(len(its), prompt.max_tokens)
+            except InputError as error:
+                results[place] = error
+                continue
+            if prompt.max_tokens == 1 and len(prompt.samples) == 1:
                 probes.append(_Probe(place, prompt, its))
             else:
                 whole.append(place)
@@ -187,17 +188,6 @@ class LlamaCpp:
         for chain, answers in zip(chains, done[len(whole) :], strict=True):
             results |= {probe.place: [answer] for probe, answer in zip(chain, answers, strict=True)}
         return [results[place] for place in range(len(prompts))]
-
-    def _overflows(self, prompt: Prompt, tokens: Sequence[int]) -> bool:
-        return len(tokens) + prompt.max_tokens > self._settings.context_tokens
-
-    def _too_long(self, prompt: Prompt, tokens: Sequence[int]) -> ContextOverflow:
-        return ContextOverflow(
-            f"the prompt has {len(tokens):,} tokens and the answer may take "
-            f"{prompt.max_tokens:,}; the model takes {self._settings.context_tokens:,} "
-            "together: ask for fewer passages (top_k), or raise "
-            f"{self._settings.section}.context_tokens"
-        )
 
     async def _complete(
         self, prompt: Prompt, tokens: list[int], told: Told | None = None

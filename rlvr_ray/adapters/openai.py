@@ -170,7 +170,8 @@ class OpenAIChat:
             # know it write on and on.
             "max_tokens": prompt.max_tokens,
         }
-        if prompt.json_schema is not None and self._settings.structured_output:
+        capabilities = self._settings.capabilities or ("schema",)
+        if prompt.json_schema is not None and "schema" in capabilities:
             body["response_format"] = {
                 "type": "json_schema",
                 "json_schema": {
@@ -233,7 +234,7 @@ class OpenAIChat:
         return Unavailable(
             f"{self._server} refuses the request{why}; "
             f"check {self._section}.base_url, {self._section}.model and "
-            f"{self._section}.structured_output"
+            f"{self._section}.capabilities"
         )
 
     def _completion(self, reply: Any, *, wants_logprobs: bool) -> Completion:

@@ -290,7 +290,7 @@ class TestAsking:
     async def test_nothing_that_it_does_not_need(
         self, server: OpenAIServer, opened: Opening
     ) -> None:
-        await draw(opened(structured_output=False), prompt("Hi.", json_schema=choice("a")))
+        await draw(opened(capabilities=()), prompt("Hi.", json_schema=choice("a")))
         assert set(server.bodies[0]) == {"model", "messages", "temperature", "seed", "max_tokens"}
 
     async def test_the_environment_is_for_other_servers(
