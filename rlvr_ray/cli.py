@@ -21,7 +21,7 @@ import yaml
 from rich.console import Console
 from rich.live import Live
 
-from rlvr_ray import __version__, views
+from rlvr_ray import __version__, planning, views
 from rlvr_ray.client import Client
 from rlvr_ray.errors import ConfigError, InputError, RlvrError, Unavailable
 from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load
@@ -322,6 +322,9 @@ def judge_report(
         out.print(views.judge_report(result))
     report.write(result, files)
     err.print(f"{files.json}\n{files.picture}", markup=False, soft_wrap=True)
+
+
+app.command()(_exit_codes(planning.plan))
 
 
 @events.command()
