@@ -7,6 +7,9 @@ import pytest
 
 from tests.broker import Broker
 
+# Its asserts say what differed, as those of test modules do.
+pytest.register_assert_rewrite("tests.engine_contract")
+
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:

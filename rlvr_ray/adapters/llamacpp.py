@@ -97,7 +97,7 @@ class LlamaCpp:
         params.warmup = False
         params.verbosity = -1
         try:
-            self._server = xllamacpp.Server(params)
+            self._server: Any = xllamacpp.Server(params)
         except RuntimeError as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise ConfigError(f"llama.cpp cannot load {path}: {error}") from None
@@ -111,7 +111,8 @@ class LlamaCpp:
             base_url="http://llama.cpp",
             timeout=httpx.Timeout(settings.timeout_s, connect=10),
         )
-        self._errors = httpx.HTTPError
+        # RuntimeError is what a client says that was closed.
+        self._errors = (httpx.HTTPError, RuntimeError)
         self._idle = [_Slot(number) for number in range(settings.slots)]
         self._turn = asyncio.Lock()
         self._returned = asyncio.Event()
@@ -149,9 +150,9 @@ class LlamaCpp:
         return self.model
 
     async def close(self) -> None:
-        """Stop the engine and remove its files."""
+        """Stop the engine and remove its files; again does nothing."""
         await self._http.aclose()
-        del self._server
+        self._server = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @contextlib.asynccontextmanager
