@@ -145,7 +145,7 @@ def text(load: Workload, cluster: Cluster, found: dict[str, Any]) -> str:
         _table(["GPUs", "judging", "questions/h", "for all", "aggregator", "bottleneck"], *growth),
     ]
     if cluster.assumed:
-        names = " and ".join(f"--{name.replace('_', '-')}" for name in cluster.assumed)
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in cluster.assumed)
         parts.append(
             f"Assumed, not measured: {names}. This project has\n"
             "measured no GPU: measure yours with your model (docs/capacity.md), and give its rates."

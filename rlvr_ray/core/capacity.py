@@ -35,7 +35,7 @@ _TEMPLATES = {
 _GENERATOR_FIXED = 47  # of its template, what stands before the passages
 _PASSAGE = 6  # quotes and line ends around one of them
 _LISTED = 26  # marks, quotes and indentation of a statement in a prompt
-_JSON, _JSON_STATEMENT, _JSON_VERDICT, _JSON_QUESTION = 6, 3, 17, 12  # around what is written
+_JSON, _JSON_STATEMENT, _JSON_VERDICT, _JSON_QUESTION = 3, 2, 17, 12  # around what is written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +114,9 @@ class Cluster:
 
     @property
     def assumed(self) -> tuple[str, ...]:
-        """Names of the rates of GPUs that nobody measured."""
-        return tuple(n for n in ("prefill_rate", "decode_rate") if getattr(self, n) is None)
+        """Names of what was left out and that nobody measured."""
+        names = ("prefill_rate", "decode_rate", "cpus")
+        return tuple(name for name in names if getattr(self, name) is None)
 
     @property
     def rates(self) -> tuple[float, float, float, float]:

@@ -71,7 +71,7 @@ MATERIAL = [
 
 @dataclass
 class Seen:
-    """What was really asked for one question, in tokens of the embedded model."""
+    """What was really asked by one kind of prompt, in tokens of the embedded model."""
 
     prompts: list[Prompt] = field(default_factory=list)
     tokens: list[list[int]] = field(default_factory=list)  #: of each prompt
@@ -83,21 +83,35 @@ class Measured:
     """The question that is planned, and what was asked for it and for the one before it."""
 
     load: Workload
-    before: Seen
-    seen: Seen
+    before: dict[str, Seen]
+    seen: dict[str, Seen]
+
+
+def kind_of(prompt: Prompt) -> str:
+    """The name that the plan has for it."""
+    if prompt.json_schema is None:
+        if prompt.max_tokens > 1:
+            return "answers"
+        about = "\n\nStatement: " in prompt.messages[0].content
+        return "verdict tokens" if about else "relevancy tokens"
+    schema = json.dumps(prompt.json_schema)
+    if '"noncommittal"' in schema:
+        return "reverse questions"
+    return "verdicts in words" if '"verdict"' in schema else "statements"
 
 
 def answers_of(answers: Sequence[str], prompt: Prompt) -> list[Reply]:
     """A judge that follows RAGAS's schemas; ``answers`` are those it may be asked about."""
-    if prompt.json_schema is None:
+    kind = kind_of(prompt)
+    if kind.endswith("tokens"):
         return [completion("1", logprobs=[{"1": -0.1, "0": -3.0}])]
-    schema, said = json.dumps(prompt.json_schema), prompt.messages[0].content
-    (about,) = [a for a in answers if split_statements(a)[0] in said.rpartition("\ninput: ")[2]]
-    if '"noncommittal"' in schema:
+    said = prompt.messages[0].content.rpartition("\ninput: ")[2]
+    (about,) = [answer for answer in answers if split_statements(answer)[0] in said]
+    if kind == "reverse questions":
         (question,) = [q for q, its, _ in MATERIAL if about in its]
         return [json.dumps({"question": question, "noncommittal": 0})] * len(prompt.samples)
     statements = split_statements(about)
-    if '"verdict"' not in schema:
+    if kind == "statements":
         return [json.dumps({"statements": statements})]
     verdicts = [{"statement": s, "reason": REASON, "verdict": 1} for s in statements]
     return [json.dumps({"statements": verdicts})]
@@ -149,16 +163,18 @@ async def measure() -> dict[str, Measured]:
     async def sizes(texts: Iterable[str]) -> float:
         return fmean([await size(text) for text in texts])
 
-    async def seen(generator: FakeGenerator) -> Seen:
-        result = Seen(generator.prompts)
+    async def seen(generator: FakeGenerator) -> dict[str, Seen]:
+        kinds: dict[str, Seen] = {}
         for prompt in generator.prompts:
+            result = kinds.setdefault(kind_of(prompt), Seen())
+            result.prompts.append(prompt)
             result.tokens.append(await engine._tokens(prompt.messages))
             replies = generator.script(prompt)
             assert not isinstance(replies, InputError)
             for reply in replies:
                 text = reply if isinstance(reply, str) else reply.text
                 result.written.append(await size(text))
-        return result
+        return kinds
 
     try:
         question, answers, passages = MATERIAL[1]
@@ -211,34 +227,37 @@ class TestWhatThePipelineAsks:
         self, name: str, measured: dict[str, Measured]
     ) -> None:
         it = measured[name]
-        planned = asked_of(name, it.load)
-        assert sum(asked.calls for asked in planned) == len(it.seen.prompts)
-        real = sum(len(prompt.samples) for prompt in it.seen.prompts)
-        assert sum(asked.calls * asked.samples for asked in planned) == real
+        planned = {a.name: (a.calls, a.calls * a.samples) for a in asked_of(name, it.load)}
+        assert planned == {
+            kind: (len(seen.prompts), sum(len(prompt.samples) for prompt in seen.prompts))
+            for kind, seen in it.seen.items()
+        }
 
     def test_prompt_tokens_agree(self, name: str, measured: dict[str, Measured]) -> None:
         it = measured[name]
-        pairs = zip(it.seen.prompts, it.seen.tokens, strict=True)
-        real = sum(len(prompt.samples) * len(tokens) for prompt, tokens in pairs)
-        planned = sum(asked.prefill + asked.cached for asked in asked_of(name, it.load))
-        assert planned == pytest.approx(real, rel=0.02)
+        for asked in asked_of(name, it.load):
+            seen = it.seen[asked.name]
+            pairs = zip(seen.prompts, seen.tokens, strict=True)
+            real = sum(len(prompt.samples) * len(tokens) for prompt, tokens in pairs)
+            assert asked.prefill + asked.cached == pytest.approx(real, rel=0.02), asked.name
 
     def test_what_a_prefix_cache_leaves_agrees(
         self, name: str, measured: dict[str, Measured]
     ) -> None:
         it = measured[name]
-        planned = sum(asked.prefill for asked in asked_of(name, it.load))
-        assert planned == pytest.approx(evaluated(it.before, it.seen), rel=0.05)
+        for asked in asked_of(name, it.load):
+            real = evaluated(it.before[asked.name], it.seen[asked.name])
+            assert asked.prefill == pytest.approx(real, rel=0.05), asked.name
 
     def test_what_is_written_agrees(self, name: str, measured: dict[str, Measured]) -> None:
         it = measured[name]
-        planned = sum(asked.decode for asked in asked_of(name, it.load))
-        assert planned == pytest.approx(sum(it.seen.written), rel=0.05)
-
-
-def test_logprob_asks_for_single_tokens(measured: dict[str, Measured]) -> None:
-    assert {prompt.max_tokens for prompt in measured["logprob"].seen.prompts} == {1}
-    assert {asked.written for asked in capacity.judging(measured["logprob"].load)} == {1}
+        for asked in asked_of(name, it.load):
+            if asked.name.endswith("tokens"):
+                assert {prompt.max_tokens for prompt in it.seen[asked.name].prompts} == {1}
+                assert asked.written == 1
+            else:
+                real = sum(it.seen[asked.name].written)
+                assert asked.decode == pytest.approx(real, rel=0.05), asked.name
 
 
 class TestTokens:
@@ -400,13 +419,13 @@ class TestCommand:
         assert [at["gpus"] for at in found["growth"]] == [2, 4, 8, 16, 32]
 
     def test_what_was_not_measured_is_said(self) -> None:
-        assert "Assumed, not measured: --prefill-rate and --decode-rate" in plan().stdout
-        one = plan("--prefill-rate", "1e4").stdout
-        assert "Assumed, not measured: --decode-rate." in one
-        both = ("--prefill-rate", "1e4", "--decode-rate", "2000")
-        assert "Assumed" not in plan(*both).stdout
-        assert said(*both)["assumed"] == []
-        assert said()["assumed"] == ["prefill_rate", "decode_rate"]
+        every = "Assumed, not measured: --prefill-rate, --decode-rate, --cpus."
+        assert every in plan().stdout
+        rate = ("--prefill-rate", "1e4", "--cpus", "16")
+        assert "Assumed, not measured: --decode-rate." in plan(*rate).stdout
+        assert "Assumed" not in plan(*rate, "--decode-rate", "2000").stdout
+        assert said(*rate, "--decode-rate", "2000")["assumed"] == []
+        assert said()["assumed"] == ["prefill_rate", "decode_rate", "cpus"]
 
     @pytest.mark.parametrize("judge", ["generator", "share", "own"])
     @pytest.mark.parametrize("verifier", VERIFIERS)
