@@ -36,6 +36,9 @@ from rlvr_ray.throttle import Limited
 NAMESPACE = "rlvr_ray"  #: given always: the default differs by how Serve was started
 AGGREGATOR = "aggregator"
 APP = "rlvr"  #: the Serve application
+#: Ray gives this resource to its head node only. Whoever has files under data_dir asks for a trifle
+#: of it: an actor that asks for nothing is put on any node, and after a crash on another.
+ON_HEAD = {"node:__internal_head__": 0.001}
 
 
 class EngineReplica:
@@ -168,6 +171,7 @@ def start_aggregator(settings: Settings) -> Any:
         max_task_retries=-1,  # every method may run twice: ids make repeats harmless
         max_concurrency=1000,
         num_cpus=0,
+        resources=ON_HEAD,
     )
     handle: Any = actor.remote(settings)
     if ray.get(handle.serves.remote()) != (__version__, settings):

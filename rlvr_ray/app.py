@@ -43,13 +43,15 @@ def build(choice: engines.Choice) -> Application:
     """
     settings = choice.settings
 
-    def deployment(name: str, replica: Any, gpus: float = 0, **options: Any) -> Any:
+    def deployment(
+        name: str, replica: Any, needs: dict[str, Any] | None = None, **options: Any
+    ) -> Any:
         return serve.deployment(
             replica,
             name=name,
             num_replicas=1,
             health_check_period_s=5,
-            ray_actor_options={"num_cpus": SHARE} | ({"num_gpus": gpus} if gpus else {}),
+            ray_actor_options={"num_cpus": SHARE} | (needs or {}),
             **{"max_ongoing_requests": 64, "graceful_shutdown_timeout_s": 10} | options,
         )
 
@@ -64,12 +66,14 @@ def build(choice: engines.Choice) -> Application:
             "health_check_timeout_s": 60,
             "graceful_shutdown_timeout_s": engine.timeout_s,  # what is being written ends well
         }
-        return deployment(name, actors.EngineReplica, engine.gpus, **options).bind(engine)
+        needs = {"num_gpus": engine.gpus} if engine.gpus else None
+        return deployment(name, actors.EngineReplica, needs, **options).bind(engine)
 
     generator = engine("Generator", settings.generator)
     own = settings.judge.engine != "generator"
     judge = engine("Judge", settings.judge) if own else generator
-    retriever = deployment("Retriever", actors.RetrieverReplica).bind(settings)
+    place = None if settings.retrieval.url else {"resources": actors.ON_HEAD}
+    retriever = deployment("Retriever", actors.RetrieverReplica, place).bind(settings)
     verifier = deployment("Verifier", actors.VerifierReplica).bind(settings, judge)
     parts = [part for part in (generator, retriever, verifier) if part is not None]
 
