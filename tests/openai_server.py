@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -17,9 +17,11 @@ class Reply:
     """What is sent: text and bytes as they are, anything else as JSON."""
 
     body: Any = ""
+    events: Sequence[Any] | None = None  #: instead of a body, a stream of them
+    broken: bool = False  #: closes the connection in the midst of a stream
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    hang: bool = False  #: sends nothing, until the client goes
+    hang: bool = False  #: sends nothing (more, of a stream), until the client goes
     drip: bool = False  #: sends spaces, one after another, until the client goes
     cut: int | None = None  #: closes the connection after so many bytes of the body
 
@@ -53,6 +55,34 @@ def completion(content: Any = "yes", **changes: Any) -> dict[str, Any]:
     return body | changes
 
 
+def chunk(content: Any = None, **changes: Any) -> dict[str, Any]:
+    """An event of a streamed completion; changes are its own, or of its choice."""
+    delta = {} if content is None else {"content": content}
+    choice = {"index": 0, "delta": delta, "finish_reason": None, "logprobs": None}
+    choice |= {name: changes.pop(name) for name in list(changes) if name in choice}
+    body: dict[str, Any] = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "model": "served-model",
+        "choices": [choice],
+        "usage": None,
+    }
+    return body | changes
+
+
+def streamed(*contents: str, **changes: Any) -> list[Any]:
+    """The events of a completion in pieces; changes as for ``completion``."""
+    whole = completion("", **changes)
+    reason = whole["choices"][0]["finish_reason"]
+    return [
+        chunk(delta={"role": "assistant", "content": ""}),
+        *map(chunk, contents),
+        chunk(finish_reason=reason),
+        chunk(choices=[], usage=whole["usage"]),
+        "[DONE]",
+    ]
+
+
 def problem(status: int, message: str, **more: Any) -> Reply:
     """An error as OpenAI words it; ``headers`` are the reply's."""
     headers = more.pop("headers", {})
@@ -62,7 +92,10 @@ def problem(status: int, message: str, **more: Any) -> Reply:
 def _by_seed(request: Request) -> Reply:
     if request.method == "GET":
         return Reply(body={"object": "list", "data": []})
-    return Reply(body=completion(f"seed {request.body['seed']}"))
+    text = f"seed {request.body.get('seed')}"
+    if request.body.get("stream"):
+        return Reply(events=streamed(text))
+    return Reply(body=completion(text))
 
 
 class OpenAIServer:
@@ -193,6 +226,8 @@ class OpenAIServer:
 
     async def _answer(self, reply: Reply, writer: asyncio.StreamWriter) -> bool:
         await self._go.wait()
+        if reply.events is not None:
+            return await self._stream(reply, writer)
         if reply.hang:
             await asyncio.Event().wait()
         body, kind = _encoded(reply.body)
@@ -208,6 +243,29 @@ class OpenAIServer:
         writer.write(body[: reply.cut])
         await writer.drain()
         return reply.cut is None
+
+    async def _stream(self, reply: Reply, writer: asyncio.StreamWriter) -> bool:
+        assert reply.events is not None
+        headers = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
+        lines = [f"{name}: {value}" for name, value in (headers | dict(reply.headers)).items()]
+        writer.write("\r\n".join(["HTTP/1.1 200 Such", *lines, "", ""]).encode("latin-1"))
+        for part in _events(reply.events):
+            writer.write(part)
+            await writer.drain()
+        if reply.hang:
+            await asyncio.Event().wait()
+        if not reply.broken:
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+        return not reply.broken
+
+
+def _events(events: Sequence[Any]) -> Iterator[bytes]:
+    """Each event as one part of a body whose length nobody knows; bytes as they are."""
+    for event in events:
+        text = event if isinstance(event, str | bytes) else json.dumps(event)
+        content = text if isinstance(text, bytes) else f"data: {text}\n\n".encode()
+        yield b"%x\r\n%s\r\n" % (len(content), content)
 
 
 def _encoded(body: Any) -> tuple[bytes, str]:

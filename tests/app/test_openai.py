@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
 from rlvr_ray.adapters.openai import OpenAIChat
 from rlvr_ray.core.prompts import Message
@@ -27,9 +28,17 @@ from rlvr_ray.errors import (
     Unavailable,
 )
 from rlvr_ray.models import SMOLLM2_135M
-from rlvr_ray.ports import Completion, Prompt, Sample
-from rlvr_ray.settings import JudgeSettings
-from tests.openai_server import OpenAIServer, Reply, Request, completion, problem
+from rlvr_ray.ports import Completion, Piece, Prompt, Sample
+from rlvr_ray.settings import EngineSettings, GeneratorSettings, JudgeSettings
+from tests.openai_server import (
+    OpenAIServer,
+    Reply,
+    Request,
+    chunk,
+    completion,
+    problem,
+    streamed,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -65,6 +74,28 @@ async def draw(engine: OpenAIChat, asked: Prompt) -> list[Completion]:
 
 async def texts(engine: OpenAIChat, asked: Prompt) -> list[str]:
     return [each.text for each in await draw(engine, asked)]
+
+
+async def pieces(engine: OpenAIChat, asked: Prompt) -> list[Piece]:
+    """All that a stream tells."""
+    async with contextlib.aclosing(engine.stream(asked)) as stream:
+        return [piece async for piece in stream]
+
+
+async def streams(engine: OpenAIChat, asked: Prompt | None = None) -> Completion:
+    """The completion of a prompt's only sample, which is that of its pieces."""
+    *parts, last = await pieces(engine, asked or prompt())
+    assert last.completion is not None and not any(part.completion for part in parts)
+    text = "".join(piece.text for piece in (*parts, last))
+    assert last.completion.text == text.strip()
+    return last.completion
+
+
+async def fails_to_stream(engine: OpenAIChat, asked: Prompt | None = None) -> RlvrError:
+    """The error that a stream ends in."""
+    with pytest.raises(RlvrError) as caught:
+        await pieces(engine, asked or prompt())
+    return checked(caught.value)
 
 
 def choice(*words: str) -> dict[str, Any]:
@@ -150,6 +181,29 @@ class TestOverLlamaCpp:
         for each in await draw(engine, asked):
             assert each.finish_reason == "stop"
             assert json.loads(each.text)["word"] in ("yes", "no")
+
+    async def test_a_stream_tells_each_token(self, engine: OpenAIChat) -> None:
+        asked = prompt("Write a story of a fox.", (0.7, 1), (0.0, 2), max_tokens=12, logprobs=2)
+        told = await pieces(engine, asked)
+        for index in range(2):
+            *parts, last = [piece for piece in told if piece.sample == index]
+            assert len(parts) > 6, "its tokens, but for those that are no whole characters"
+            whole = last.completion
+            assert whole is not None and whole.model == "smol"
+            assert whole.text == "".join(part.text for part in (*parts, last)).strip() != ""
+            assert whole.finish_reason == "length"
+            assert whole.usage.prompt_tokens > 15 and whole.usage.completion_tokens == 12
+            assert len(whole.logprobs) == 12
+        ended = next(place for place, piece in enumerate(told) if piece.completion)
+        assert {piece.sample for piece in told[:ended]} == {0, 1}, "they are written together"
+
+    async def test_a_stream_follows_the_schema(self, engine: OpenAIChat) -> None:
+        asked = prompt("No JSON!", (1.5, 1), max_tokens=60, json_schema=choice("yes", "no"))
+        assert json.loads((await streams(engine, asked)).text)["word"] in ("yes", "no")
+
+    async def test_a_stream_of_too_long_a_prompt(self, engine: OpenAIChat) -> None:
+        long = prompt("word " * (CONTEXT + 100))
+        assert isinstance(await fails_to_stream(engine, long), ContextOverflow)
 
     async def test_prompts_at_once_do_not_mix(self, engine: OpenAIChat) -> None:
         words = ["alpha", "beta", "gamma", "eins"]
@@ -290,7 +344,7 @@ class TestAsking:
     async def test_nothing_that_it_does_not_need(
         self, server: OpenAIServer, opened: Opening
     ) -> None:
-        await draw(opened(capabilities=()), prompt("Hi.", json_schema=choice("a")))
+        await draw(opened(), prompt("Hi."))
         assert set(server.bodies[0]) == {"model", "messages", "temperature", "seed", "max_tokens"}
 
     async def test_the_environment_is_for_other_servers(
@@ -357,34 +411,546 @@ class TestAsking:
 
 
 class TestStreaming:
-    async def test_each_sample_comes_whole_as_soon_as_it_is_there(
+    async def test_what_it_asks_for(self, server: OpenAIServer, opened: Opening) -> None:
+        engine = opened(api_key=KEY)
+        asked = prompt("Hi.", (0.7, 41), json_schema=choice("a"))
+        await draw(engine, asked)
+        await streams(engine, asked)
+        whole, stream = server.bodies
+        assert stream == whole | {"stream": True, "stream_options": {"include_usage": True}}
+
+    async def test_what_it_tells(self, server: OpenAIServer, opened: Opening) -> None:
+        events = streamed(" A", " quick", "", " fox\n", finish_reason="max_tokens")
+        server.replies = [Reply(events=events)]
+        *parts, last = await pieces(opened(), prompt())
+        assert [part.text for part in parts] == [" A", " quick", " fox\n"]
+        assert last == Piece(
+            sample=0,
+            text="",
+            completion=Completion(
+                text="A quick fox",
+                finish_reason="length",
+                model="served-model",
+                usage=Usage(prompt_tokens=11, completion_tokens=3, cached_tokens=0),
+            ),
+        )
+
+    async def test_pieces_come_while_it_writes_and_samples_mix(
         self, server: OpenAIServer, opened: Opening
     ) -> None:
-        pieces = [p async for p in opened().stream(prompt("a", (0.0, 3), (0.0, 1)))]
-        assert sorted((p.sample, p.text) for p in pieces) == [(0, "seed 3"), (1, "seed 1")]
-        assert all(p.completion is not None and p.completion.text == p.text for p in pieces)
-
-    async def test_leaving_closes_the_requests(self, server: OpenAIServer, opened: Opening) -> None:
         def script(request: Request) -> Reply:
-            seed = request.body["seed"]
-            return Reply(hang=True) if seed else Reply(body=completion("first"))
+            return Reply(events=streamed(f"{request.body['seed']}, ")[:2], hang=True)
 
         server.script = script
-        async with contextlib.aclosing(opened().stream(prompt("a", (0.0, 0), (0.0, 1)))) as pieces:
-            assert (await anext(pieces)).text == "first"
-        await server.until(lambda: server.running == 0)
-        assert server.left == 1
+        asked = prompt("a", (0.0, 7), (0.0, 8))
+        async with contextlib.aclosing(opened().stream(asked)) as stream:
+            told = [await anext(stream), await anext(stream)]
+            assert server.running == 2, "neither has ended"
+        assert sorted((p.sample, p.text) for p in told) == [(0, "7, "), (1, "8, ")]
+
+    @pytest.mark.parametrize("reply", [Reply(events=streamed("a")[:2], hang=True), None])
+    async def test_leaving_closes_the_connections(
+        self, server: OpenAIServer, opened: Opening, reply: Reply | None
+    ) -> None:
+        """Also that of a sample which did not begin."""
+        begun = Reply(events=streamed("a")[:2], hang=True)
+        server.script = lambda request: begun if request.body["seed"] else reply or Reply(hang=True)
+        engine = opened(retries=2)
+        async with contextlib.aclosing(engine.stream(prompt("a", (0.0, 1), (0.0, 0)))) as stream:
+            await anext(stream)
+            await server.until(lambda: server.running == 2)
+        await server.until(lambda: server.left == 2 and server.running == 0)
+        assert len(server.requests) == 2
+
+    async def test_cancelling_closes_the_connections(
+        self, server: OpenAIServer, opened: Opening
+    ) -> None:
+        server.script = lambda _: Reply(events=streamed("a")[:2], hang=True)
+        task = asyncio.create_task(pieces(opened(), prompt("a", (0.0, 1), (0.0, 2))))
+        await server.until(lambda: server.running == 2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await server.until(lambda: server.left == 2 and server.running == 0)
+
+    async def test_a_connection_serves_again(self, server: OpenAIServer, opened: Opening) -> None:
+        engine = opened()
+        for _ in range(3):
+            assert (await streams(engine)).text == "seed 1"
+        assert len(server.requests) == 3
 
     async def test_a_failure_is_raised_and_ends_the_others(
         self, server: OpenAIServer, opened: Opening
     ) -> None:
         def script(request: Request) -> Reply:
-            return Reply(hang=True) if request.body["seed"] else Reply(status=500)
+            hang = Reply(events=streamed("a")[:2], hang=True)
+            return hang if request.body["seed"] else Reply(status=500)
 
         server.script = script
-        with pytest.raises(Unavailable):
-            await anext(opened().stream(prompt("a", (0.0, 0), (0.0, 1))))
+        asked = prompt("a", (0.0, 0), (0.0, 1))
+        assert type(await fails_to_stream(opened(), asked)) is Unavailable
         await server.until(lambda: server.running == 0)
+
+    @pytest.mark.parametrize(
+        ("reply", "said"),
+        [
+            (Reply(events=streamed("Once ")[:2], broken=True), "broke off"),
+            (Reply(events=[*streamed("Once ")[:3], b"data: {"], broken=True), "broke off"),
+            (Reply(events=streamed("Once ")[:2]), "broke off the answer"),
+            (Reply(events=[*streamed("Once ")[:2], "[DONE]"]), "broke off the answer"),
+            (Reply(events=[chunk("Once "), chunk(finish_reason="error")]), "broke off the answer"),
+            (Reply(events=[chunk("Once "), chunk(finish_reason="abort")]), "broke off the answer"),
+            (
+                Reply(
+                    events=[chunk("Once "), {"error": {"message": "out of memory", "code": 500}}]
+                ),
+                "out of memory",
+            ),
+            (
+                Reply(events=[chunk("Once "), {"error": {"message": f"{KEY} at: {QUESTION}"}}]),
+                "broke off",
+            ),
+            (Reply(events=[chunk("Once "), {"error": "worker died"}]), "broke off"),
+            (
+                Reply(events=[chunk("Once "), b'event: error\ndata: {"error": {}, "x": 1}\n\n']),
+                "broke off the answer",
+            ),
+            (Reply(events=[chunk("Once "), "{"]), "no chat completion"),
+            (Reply(events=[chunk("Once "), b"data: \xff\n\n"]), "no chat completion"),
+            (Reply(events=[chunk("Once "), "[]"]), "no chat completion"),
+            (Reply(events=[chunk("Once "), "[" * 100_000]), "no chat completion"),
+            (Reply(events=[chunk("Once "), chunk(["a"])]), "no chat completion"),
+            (Reply(events=[chunk("Once "), chunk(choices=[7])]), "no chat completion"),
+            (Reply(events=[chunk("Once "), chunk(delta="a")]), "no chat completion"),
+        ],
+        ids=range(17),
+    )
+    async def test_a_stream_that_breaks(
+        self, server: OpenAIServer, opened: Opening, reply: Reply, said: str
+    ) -> None:
+        """What was told is not told again by another try."""
+        server.script = lambda _: reply
+        told = []
+        with pytest.raises(Unavailable) as caught:
+            async for piece in opened(api_key=KEY, retries=2).stream(prompt()):
+                told.append(piece.text)
+        assert type(checked(caught.value)) is Unavailable and said in str(caught.value)
+        assert told == ["Once "]
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            Reply(body=""),
+            Reply(body="<html>Welcome!</html>"),
+            Reply(body={}),
+            Reply(body=b"{"),
+            Reply(events=[]),
+            Reply(events=["[DONE]"]),
+            Reply(events=[b": still here\n\n"]),
+        ],
+    )
+    async def test_what_is_no_stream(
+        self, server: OpenAIServer, opened: Opening, reply: Reply
+    ) -> None:
+        server.script = lambda _: reply
+        error = await fails_to_stream(opened())
+        assert type(error) is Unavailable
+        assert "no chat completion" in str(error) or "broke off the answer" in str(error)
+
+    @pytest.mark.parametrize(
+        ("reply", "kind"),
+        [
+            (problem(401, "no"), Unavailable),
+            (problem(429, "no"), Overloaded),
+            (problem(500, "no"), Unavailable),
+            (problem(404, "The model `judge` does not exist"), Unavailable),
+            (problem(400, "maximum context length"), ContextOverflow),
+            (problem(400, "filtered", code="content_filter"), InputError),
+            (Reply(events=[chunk("a"), chunk(finish_reason="content_filter")]), InputError),
+            (Reply(events=[chunk(delta={"refusal": "I will not"}), *streamed()]), InputError),
+            (Reply(hang=True), TimedOut),
+            (Reply(drip=True), TimedOut),
+            (Reply(events=streamed("a")[:2], hang=True), TimedOut),
+        ],
+    )
+    async def test_failures_mean_what_they_mean_elsewhere(
+        self, server: OpenAIServer, opened: Opening, reply: Reply, kind: type[RlvrError]
+    ) -> None:
+        server.script = lambda _: reply
+        assert type(await fails_to_stream(opened(timeout_s=0.5))) is kind
+        await server.until(lambda: server.running == 0)
+
+    async def test_trouble_before_it_begins_is_tried_again(
+        self, server: OpenAIServer, opened: Opening
+    ) -> None:
+        server.replies = [problem(429, "slow down", headers=AT_ONCE), Reply(status=503)]
+        assert (await streams(opened(retries=2), prompt("a", (0.0, 5)))).text == "seed 5"
+        assert len(server.requests) == 3
+
+    async def test_a_slow_reader_holds_nothing_up(
+        self, server: OpenAIServer, opened: Opening
+    ) -> None:
+        """The time limit is the server's, not the reader's."""
+        server.script = lambda _: Reply(events=streamed("x" * 1_000_000, "y"))
+        async with contextlib.aclosing(opened().stream(prompt("a", (0.0, 1), (0.0, 2)))) as stream:
+            await anext(stream)
+            await server.until(lambda: len(server.requests) == 2 and server.running == 0)
+            told = [piece async for piece in stream]
+        assert [len(piece.completion.text) for piece in told if piece.completion] == [1_000_001] * 2
+
+    async def test_a_server_that_does_not_stream(
+        self, server: OpenAIServer, opened: Opening
+    ) -> None:
+        server.replies = [Reply(body=completion(" all at once "))]
+        drawn = await streams(opened())
+        assert drawn.text == "all at once" and drawn.usage.completion_tokens == 3
+
+    @pytest.mark.parametrize(
+        "events",
+        [
+            [chunk("a", finish_reason="stop")],
+            [chunk("a"), chunk(None, finish_reason="stop"), chunk(usage={}, choices=[])],
+            [chunk("a"), {"choices": [{"delta": {}, "finish_reason": "stop"}]}],
+            [
+                b": ping\n\n",
+                b"event: x\r\ndata:" + json.dumps(chunk("a")).encode() + b"\r\n\r\n",
+                chunk(delta=None, finish_reason="stop"),
+                {"object": "ping"},
+                "[DONE]",
+                "{",
+            ],
+        ],
+        ids=range(4),
+    )
+    async def test_streams_differ(
+        self, server: OpenAIServer, opened: Opening, events: list[Any]
+    ) -> None:
+        server.replies = [Reply(events=events)]
+        drawn = await streams(opened())
+        assert (drawn.text, drawn.finish_reason, drawn.model) == ("a", "stop", "served-model")
+        assert drawn.usage == Usage(prompt_tokens=0, completion_tokens=0, cached_tokens=0)
+
+    async def test_the_last_usage_counts(self, server: OpenAIServer, opened: Opening) -> None:
+        counts = [{"prompt_tokens": 4, "completion_tokens": n} for n in (1, 2, 3)]
+        events = [chunk("a", usage=count) for count in counts]
+        server.replies = [Reply(events=[*events, chunk(finish_reason="stop")])]
+        assert (await streams(opened())).usage.completion_tokens == 3
+
+    @pytest.mark.parametrize(
+        ("parts", "told"),
+        [
+            ([r"a\ud83e", r"\udd86b"], ["a", "🦆b"]),
+            ([r"\ud83e", "x"], ["?x"]),
+            ([r"x\ud83e"], ["x", "?"]),
+            ([r"\udd86\u0000"], ["?\ufffd"]),
+            ([r"\ud83e\udd86"], ["🦆"]),
+            ([r"\ud83e", r"\ud83e", r"\udd86"], ["?", "🦆"]),
+            (["ß", "🦆", "e\u0301"], ["ß", "🦆", "e\u0301"]),
+        ],
+    )
+    async def test_pieces_are_whole_characters(
+        self, server: OpenAIServer, opened: Opening, parts: list[str], told: list[str]
+    ) -> None:
+        """JSON can escape half of one."""
+        marks = [f"MARK{index}" for index in range(len(parts))]
+        text = json.dumps([json.dumps(event) for event in streamed(*marks)[:-1]])
+        events = json.loads(text)
+        for mark, part in zip(marks, parts, strict=True):
+            events = [event.replace(mark, part) for event in events]
+        server.replies = [Reply(events=events)]
+        found = await pieces(opened(), prompt())
+        assert [piece.text for piece in found if piece.text] == told
+        assert found[-1].completion is not None and found[-1].completion.text == "".join(told)
+
+    async def test_log_probabilities_of_all_its_chunks(
+        self, server: OpenAIServer, opened: Opening
+    ) -> None:
+        def place(token: str) -> dict[str, Any]:
+            return {"content": [{"token": token, "logprob": -0.5, "top_logprobs": []}]}
+
+        events = [chunk(token, logprobs=place(token)) for token in ("a", "b")]
+        server.replies = [Reply(events=[*events, chunk(finish_reason="stop", logprobs=None)])]
+        drawn = await streams(opened(), prompt(logprobs=2))
+        assert drawn.logprobs == ({"a": -0.5}, {"b": -0.5})
+        assert server.bodies[0]["top_logprobs"] == 2
+
+    async def test_no_log_probabilities(self, server: OpenAIServer, opened: Opening) -> None:
+        error = await fails_to_stream(opened(), prompt(logprobs=2))
+        assert type(error) is Unavailable and "`ragas`" in str(error)
+
+
+def without(*parameters: str) -> Callable[[Request], Reply]:
+    """A server that knows all but some parameters, and says so as OpenAI does."""
+
+    def script(request: Request) -> Reply:
+        for name in parameters:
+            if name in request.body:
+                said = f"Unsupported parameter: '{name}' is not supported with this model."
+                return problem(400, said, param=name, code="unsupported_parameter")
+        text = f"seed {request.body.get('seed')}"
+        stream = request.body.get("stream")
+        return Reply(events=streamed(text)) if stream else Reply(body=completion(text))
+
+    return script
+
+
+class TestCapabilities:
+    """What becomes of parameters that a server does not take."""
+
+    ASKED = prompt(QUESTION, (0.5, 1), json_schema=choice("a"))
+    SPARED = ("response_format", "seed", "stream_options", "max_tokens")
+
+    @staticmethod
+    def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+        ours = [each for each in caplog.records if each.name.startswith("rlvr_ray.")]
+        for record in ours:
+            assert QUESTION not in record.getMessage() and KEY not in repr(vars(record))
+        return [f"{record.levelname} {record.getMessage()}" for record in ours]
+
+    @pytest.mark.parametrize(
+        ("parameter", "lost"),
+        [
+            ("response_format", "WARNING the judge's server {where} refuses `response_format`"),
+            ("seed", "runs are not repeatable"),
+            ("stream_options", "no token counts"),
+            ("max_tokens", "INFO the judge's server {where} refuses `max_tokens`"),
+        ],
+    )
+    async def test_once_refused_never_sent_again(
+        self,
+        server: OpenAIServer,
+        opened: Opening,
+        caplog: pytest.LogCaptureFixture,
+        parameter: str,
+        lost: str,
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        server.script = without(parameter)
+        engine = opened(api_key=KEY)
+        for _ in range(3):
+            drawn = await streams(engine, self.ASKED)
+            assert drawn.text == ("seed None" if parameter == "seed" else "seed 1")
+        await draw(engine, self.ASKED)
+        first, *others = server.bodies
+        assert len(others) == 4 and parameter in first
+        new = {"max_completion_tokens": 6} if parameter == "max_tokens" else {}
+        kept = {name: value for name, value in first.items() if name != parameter} | new
+        assert others[:3] == [kept] * 3
+        assert parameter not in others[3]
+        (told,) = self.told(caplog)
+        assert lost.format(where=server.address) in told and "HTTP 400" in told
+
+    async def test_its_own_table_for_each_client(
+        self, server: OpenAIServer, opened: Opening
+    ) -> None:
+        server.script = without("seed")
+        for _ in range(2):
+            await draw(opened(), prompt())
+        assert ["seed" in body for body in server.bodies] == [True, False] * 2
+
+    async def test_one_after_another(
+        self, server: OpenAIServer, opened: Opening, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server.script = without(*self.SPARED)
+        engine = opened()
+        assert (await streams(engine, self.ASKED)).text == "seed None"
+        assert len(server.requests) == 5
+        assert await texts(engine, self.ASKED) == ["seed None"]
+        assert len(server.requests) == 6 and len(self.told(caplog)) == 3
+
+    async def test_first_requests_at_once(
+        self, server: OpenAIServer, opened: Opening, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server.script = without("response_format", "seed")
+        server.hold()
+        engine = opened()
+        asked = prompt("a", *((0.0, seed) for seed in range(4)), json_schema=choice("a"))
+        task = asyncio.create_task(engine.generate([asked, self.ASKED]))
+        await server.until(lambda: server.running == 5)
+        server.release()
+        assert [len(drawn) for drawn in await task if isinstance(drawn, list)] == [4, 1]
+        assert len(self.told(caplog)) == 2
+        known = len(server.requests)
+        assert known <= 15, "each parameter costs a request one more at most"
+        await draw(engine, asked)
+        assert len(server.requests) == known + 4
+
+    @pytest.mark.parametrize("parameter", SPARED)
+    async def test_a_server_that_refuses_whatever_it_is_sent(
+        self, server: OpenAIServer, opened: Opening, parameter: str
+    ) -> None:
+        server.script = lambda _: problem(400, f"Unknown {parameter}", param=parameter)
+        error = await fails_to_stream(opened(), self.ASKED)
+        assert "refuses the request" in str(error)
+        # Without its newer name, the parameter's value may be what is wrong.
+        assert len(server.requests) == (1 if parameter == "max_tokens" else 2)
+
+    @pytest.mark.parametrize(
+        ("parameter", "reply"),
+        [
+            ("seed", problem(400, "seed: Extra inputs are not permitted")),
+            ("seed", problem(400, "Unrecognized request argument supplied: seed")),
+            ("seed", problem(404, "no such thing", param="seed")),
+            ("seed", problem(501, "This model has no support for seed")),
+            (
+                "seed",
+                Reply(
+                    status=422,
+                    body={"detail": [{"loc": ["body", "seed"], "msg": "No.", "input": QUESTION}]},
+                ),
+            ),
+            (
+                "stream_options",
+                Reply(
+                    status=422,
+                    body={
+                        "object": "error",
+                        "message": {
+                            "detail": [
+                                {
+                                    "type": "extra_forbidden",
+                                    "loc": ["body", "stream_options", "include_usage"],
+                                    "msg": "Extra inputs are not permitted",
+                                    "input": True,
+                                }
+                            ]
+                        },
+                        "param": None,
+                    },
+                ),
+            ),
+            (
+                "stream_options",
+                problem(
+                    400,
+                    "[{'type': 'extra_forbidden', 'loc': ('body', 'stream_options'), 'msg': 'Extra "
+                    "inputs are not permitted', 'input': {'include_usage': True}}]",
+                    code=400,
+                ),
+            ),
+            ("response_format", problem(400, "`json_schema` is not available for this model")),
+            ("response_format", problem(400, "no structured outputs", param=None)),
+            (
+                "response_format",
+                problem(400, "Invalid schema", param="response_format.json_schema.schema"),
+            ),
+            (
+                "response_format",
+                problem(400, "Not with this model: response_format. Supported: temperature, seed"),
+            ),
+            (
+                "max_tokens",
+                problem(400, "'max_tokens' is unsupported. Use 'max_completion_tokens' instead."),
+            ),
+        ],
+        ids=range(12),
+    )
+    async def test_ways_to_refuse(
+        self, server: OpenAIServer, opened: Opening, parameter: str, reply: Reply
+    ) -> None:
+        server.replies = [reply]
+        await streams(opened(), self.ASKED)
+        before, after = server.bodies
+        assert set(before) - set(after) == {parameter}
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            problem(400, "Unknown parameter: 'top_k'", param="top_k"),
+            problem(400, "logprobs are not supported"),
+            problem(400, "max_tokens is too large: this model supports 4", param="max_tokens"),
+            problem(400, "cannot read: where to plant a seed in a room of high temperature"),
+            problem(418, "Unsupported parameter: 'seed'", param="seed"),
+            Reply(status=400, body={"detail": [{"loc": ["body"], "input": {"param": "seed"}}]}),
+            Reply(status=400, body={"error": [[[[[[[[{"param": "seed"}]]]]]]]]}),
+        ],
+        ids=range(7),
+    )
+    async def test_refusals_that_name_nothing_that_was_sent(
+        self, server: OpenAIServer, opened: Opening, reply: Reply
+    ) -> None:
+        server.script = lambda _: reply
+        assert "refuses the request" in str(await fails(opened(), self.ASKED))
+        assert len(server.requests) == 1
+
+    async def test_a_prompt_that_is_too_long_is_just_that(
+        self, server: OpenAIServer, opened: Opening
+    ) -> None:
+        said = "'max_tokens' or 'max_completion_tokens' exceeds the maximum context length"
+        server.script = lambda _: problem(400, said, param="max_tokens")
+        (overflow,) = await opened().generate([self.ASKED])
+        assert isinstance(overflow, ContextOverflow)
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize(
+        ("declared", "sent"),
+        [
+            ((), set()),
+            (("schema",), {"response_format"}),
+            (("seed",), {"seed"}),
+            (("seed", "logprobs", "schema"), {"seed", "response_format"}),
+            (None, {"seed", "response_format"}),
+        ],
+    )
+    async def test_what_is_declared(
+        self, server: OpenAIServer, opened: Opening, declared: Any, sent: set[str]
+    ) -> None:
+        engine = opened(capabilities=declared)
+        await draw(engine, self.ASKED)
+        await streams(engine, self.ASKED)
+        for body in server.bodies:
+            assert {"seed", "response_format"} & set(body) == sent
+
+    async def test_log_probabilities_that_are_not_declared(
+        self, server: OpenAIServer, opened: Opening
+    ) -> None:
+        engine = opened(capabilities=("schema", "seed"))
+        for error in (
+            await fails(engine, prompt(logprobs=2)),
+            await fails_to_stream(engine, prompt(logprobs=2)),
+        ):
+            assert type(error) is Unavailable
+            assert "judge.capabilities" in str(error) and "`ragas`" in str(error)
+        assert not server.requests
+        assert await texts(engine, prompt()) == ["seed 1"]
+
+    @pytest.mark.parametrize("name", ["logprobs", "top_logprobs"])
+    async def test_log_probabilities_that_are_refused(
+        self, server: OpenAIServer, opened: Opening, name: str
+    ) -> None:
+        """Asked again they are sent again: the server may be another one by then."""
+        server.script = without(name)
+        engine = opened()
+        for count in (1, 2):
+            error = await fails(engine, prompt(logprobs=2))
+            assert type(error) is Unavailable
+            assert f"HTTP 400): Unsupported parameter: '{name}'" in str(error)
+            assert "verifier `ragas`" in str(error)
+            assert len(server.requests) == count
+        assert await texts(engine, prompt()) == ["seed 1"]
+
+    async def test_temperatures_that_are_refused(
+        self, server: OpenAIServer, opened: Opening
+    ) -> None:
+        said = "Unsupported value: 'temperature' does not support 0.5 with this model. Only the …"
+        server.script = lambda _: problem(400, said, param="temperature", code="unsupported_value")
+        error = await fails(opened(), self.ASKED)
+        assert type(error) is Unavailable
+        assert "refuses `temperature` (HTTP 400): Unsupported value" in str(error)
+        assert "other temperatures, or another model" in str(error)
+        assert len(server.requests) == 1
+
+    async def test_the_key_is_in_no_warning(
+        self, server: OpenAIServer, opened: Opening, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        said = f"seed is not supported for {KEY} in {QUESTION}"
+        server.replies = [problem(400, said, param="seed")]
+        await draw(opened(api_key=KEY), self.ASKED)
+        (told,) = self.told(caplog)
+        assert "refuses `seed` (HTTP 400)." in told
+        assert KEY not in caplog.text
 
 
 class TestReplies:
@@ -734,7 +1300,7 @@ class TestConnections:
         self, server: OpenAIServer, opened: Opening, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A server without TLS waits for a request, the client for a handshake: it is down."""
-        monkeypatch.setattr("rlvr_ray.adapters.openai.CONNECT_S", 0.2)
+        monkeypatch.setattr("rlvr_ray.adapters.openai.client.CONNECT_S", 0.2)
         url = server.url.replace("http:", "https:")
         assert type(await fails(opened(url))) is Unavailable
 
@@ -828,6 +1394,7 @@ class TestSecrets:
             lambda: fails(opened(gone.url, api_key=KEY)),
         ]
         await draw(engine, prompt())
+        await streams(engine)
         for status in (400, 401, 404, 413, 422, 429, 500):
             server.replies = [problem(status, f"{KEY} is not right", headers=AT_ONCE)] * 2
             outcome = await asyncio.gather(engine.generate([prompt()]), return_exceptions=True)
@@ -844,14 +1411,20 @@ class TestSecrets:
         assert not any(KEY in repr(vars(record)) for record in caplog.records)
         assert KEY not in repr(engine) + repr(engine._settings) + repr(engine._client)
 
-    @pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY} ", f"{KEY}ü", f"{KEY}\0", f"a\r\n{KEY}"])
-    async def test_a_key_that_no_header_holds(self, key: str) -> None:
-        with pytest.raises(ConfigError, match=r"judge\.api_key") as caught:
-            OpenAIChat(settings("http://localhost:1/v1", api_key=key))
-        checked(caught.value)
-
 
 class TestOpening:
+    @pytest.fixture(params=[GeneratorSettings, JudgeSettings])
+    def section(self, request: pytest.FixtureRequest) -> type[EngineSettings]:
+        given: type[EngineSettings] = request.param
+        return given
+
+    @staticmethod
+    def refused(section: type[EngineSettings], **changes: Any) -> str:
+        given: Any = {"base_url": "http://localhost:1/v1", "model": "m"} | changes
+        with pytest.raises(ConfigError) as caught:
+            OpenAIChat(section.model_construct(**given))
+        return str(checked(caught.value))
+
     @pytest.mark.parametrize(
         "url",
         [
@@ -864,16 +1437,23 @@ class TestOpening:
             "http://localhost/\x01",
         ],
     )
-    async def test_a_url_that_is_none(self, url: str | None) -> None:
-        with pytest.raises(ConfigError, match=r"judge\.base_url") as caught:
-            OpenAIChat(settings(url))
-        assert "word" not in str(checked(caught.value)).replace("password", "")
+    async def test_a_url_that_is_none(self, section: type[EngineSettings], url: str | None) -> None:
+        said = self.refused(section, base_url=url)
+        assert f"{section.section}.base_url" in said
+        assert "word" not in said.replace("password", "")
 
-    async def test_no_model(self) -> None:
-        with pytest.raises(ConfigError, match=r"judge\.model"):
-            OpenAIChat(settings("http://localhost:1/v1", model=None))
+    async def test_no_model(self, section: type[EngineSettings]) -> None:
+        assert f"{section.section}.model" in self.refused(section, model=None)
 
-    async def test_a_proxy_that_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY} ", f"{KEY}ü", f"{KEY}\0", f"a\r\n{KEY}"])
+    async def test_a_key_that_no_header_holds(
+        self, section: type[EngineSettings], key: str
+    ) -> None:
+        said = self.refused(section, api_key=SecretStr(key))
+        assert f"{section.section}.api_key" in said
+
+    async def test_a_proxy_that_is_none(
+        self, section: type[EngineSettings], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("HTTP_PROXY", "nonsense://proxy")
-        with pytest.raises(ConfigError, match=r"judge\.base_url"):
-            OpenAIChat(settings("http://localhost:1/v1"))
+        assert f"{section.section}.base_url" in self.refused(section)
