@@ -123,15 +123,17 @@ async def works(engine: Engine, samples: int) -> None:
         await draw(engine, asked)
 
 
-@pytest.mark.asyncio(loop_scope="module")
 class EngineContract:
-    """The tests. A subclass brings the fixtures ``engine``, ``at_work`` and ``spare``."""
+    """The tests. A subclass brings three fixtures, and its module says which event loop runs them.
+
+    ``engine`` is one for all tests; ``spare`` is one that is closed in the last test, the same
+    one where another costs much; ``at_work`` counts the samples that an engine decodes.
+    """
 
     context_tokens: int  #: of one completion, prompt and answer
     together: int  #: samples that it decodes at the same time, or fewer
     shares_prefill = True  #: a prompt's samples, and one-token prompts of a call that begin alike
     block_tokens = 1  #: tokens that are shared come in multiples of this
-    streams_pieces = True  #: while a sample is written, and not once it is whole
     control_tokens_are_text = True  #: in a message
     poll_s = 0.05  #: pause between two questions of what it does, for which there is no event
 
@@ -375,9 +377,8 @@ class EngineContract:
         assert whole[0].text == whole[3].text, "temperature 0 knows no chance"
         for each in whole:
             assert 1 <= each.usage.completion_tokens <= 8 and each.logprobs, each
-        if self.streams_pieces:
-            for sample in pieces:
-                assert len([text for text in sample if text]) > 1, f"it came at once: {sample}"
+        for sample in pieces:
+            assert len([text for text in sample if text]) > 1, f"it came at once: {sample}"
 
     async def test_a_stream_says_what_generate_says(self, engine: Engine) -> None:
         asked = prompt("Count to five.", (0.0, 1), max_tokens=12)
@@ -459,10 +460,7 @@ class EngineContract:
         await works(engine, self.together)
 
     async def test_leaving_a_stream_stops_its_work(self, engine: Engine, at_work: AtWork) -> None:
-        asked = self.long
-        if not self.streams_pieces:  # each has to be whole before it comes
-            asked = replace(asked, samples=asked.samples * 2, max_tokens=30)
-        async with contextlib.aclosing(engine.stream(asked)) as stream:
+        async with contextlib.aclosing(engine.stream(self.long)) as stream:
             assert isinstance(await anext(stream), Piece)
         await self.rests(engine, at_work)
         await works(engine, self.together)

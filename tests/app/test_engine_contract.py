@@ -13,6 +13,8 @@ from rlvr_ray.settings import GeneratorSettings
 from tests.engine_contract import AtWork, EngineContract
 from tests.llama_server import MODEL, llama_server
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 CONTEXT = 2048
 
 
@@ -57,7 +59,6 @@ class TestOpenAI(EngineContract):
     context_tokens = CONTEXT
     together = 2
     shares_prefill = False
-    streams_pieces = False
     control_tokens_are_text = False
     #: The server looks for closed connections where it answered nobody for a second.
     poll_s = 1.5
