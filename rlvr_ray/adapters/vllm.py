@@ -105,8 +105,11 @@ class VLLM:
         return self.model
 
     async def close(self) -> None:
-        """End vLLM's processes."""
+        """End vLLM's processes, and what waits for them with Unavailable."""
+        dead, _ = self._broken
         self._engine.shutdown()
+        # vLLM itself would leave them waiting for ever.
+        self._engine.output_processor.propagate_error(dead())
 
     @contextlib.asynccontextmanager
     async def _limit(self) -> AsyncIterator[None]:
@@ -237,6 +240,8 @@ def _options(settings: EngineSettings, model: str) -> dict[str, Any]:
         "model": model,
         "max_model_len": settings.context_tokens,
         "tensor_parallel_size": max(1, int(gpus)),
+        # Small models fill free whitespace until their tokens are used up.
+        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
     }
     if gpus == 0:
         options |= {"enforce_eager": True, "block_size": 32, "kv_cache_memory_bytes": CPU_CACHE}
@@ -249,7 +254,7 @@ def _environment(settings: EngineSettings) -> dict[str, str]:
     """What vLLM and its processes read from the environment; who set it before is obeyed."""
     environment = {
         # A fork of a process with Ray's threads can hang.
-        "VLLM_WORKER_MULTIPROCESSING_METHOD": "spawn",
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
     }
@@ -271,12 +276,8 @@ def _reasons(model: str) -> Iterator[dict[str, str]]:
         "disable_existing_loggers": False,
         "handlers": {
             "console": {"class": "logging.StreamHandler"},
-            "errors": {
-                "class": "logging.FileHandler",
-                "filename": str(errors),
-                "level": "ERROR",
-                "delay": True,
-            },
+            # Opened at once: later, when an engine dies, the folder is long gone.
+            "errors": {"class": "logging.FileHandler", "filename": str(errors), "level": "ERROR"},
         },
         "loggers": {"vllm": {"handlers": ["console", "errors"], "level": "INFO"}},
     }
@@ -289,7 +290,7 @@ def _reasons(model: str) -> Iterator[dict[str, str]]:
         raise ConfigError(f"vLLM cannot be imported: {_line(error)}") from None
     except Exception as error:  # of torch, of the hub's client, of pydantic, ...
         told = errors.read_text(errors="replace") if errors.exists() else ""
-        reason = _reason(told) or _reason(f"{type(error).__name__}: {error}") or _line(error)
+        reason = _reason(told) or _line(error).split(" [type=")[0]
         raise ConfigError(f"vLLM cannot load {model}: {reason}") from None
     finally:
         if not theirs:

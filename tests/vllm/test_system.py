@@ -1,0 +1,106 @@
+"""From a question to a row on Ray Serve, with vLLM generating and judging."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from rlvr_ray.client import Client
+from rlvr_ray.demo import documents
+from rlvr_ray.errors import RlvrError
+from tests.cluster.conftest import RLVR, System, free_port, serving
+
+RECOVERY_S = 180
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory, options: dict[str, Any]) -> Iterator[System]:
+    """Random weights score low and alike: thresholds are as low as they get."""
+    folder = tmp_path_factory.mktemp("system")
+    settings = {
+        "generator": options | {"max_tokens": 12, "context_tokens": 4096},
+        "verification": {"verifiers": ["logprob"], "cross_check": False, "screening": False},
+        "dpo": {"min_score_diff": 1e-6, "min_chosen_score": 0.0},
+    }
+    config = folder / "settings.yaml"
+    config.write_text(json.dumps(settings))
+    log, port = folder / "serve.log", free_port()
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [*RLVR, "serve", "--data-dir", str(folder / "data"), "--port", str(port)],
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=os.environ | {"RLVR_CONFIG": str(config)},
+        )
+    url = f"http://127.0.0.1:{port}"
+    with Client(url) as client, httpx.Client(base_url=url, timeout=120) as http:
+        yield from serving(System(url, folder / "data", process, log, client, http, ""))
+
+
+@pytest.fixture(scope="module")
+def asked(system: System) -> dict[str, Any]:
+    system.client.ingest(documents(None)[:4])
+    return system.client.ask("What is Ray Serve?", top_k=2, seed=1)
+
+
+def test_the_engine_is_named_with_the_reason(system: System) -> None:
+    ready = system.http.get("/readyz").json()
+    assert ready["parts"]["generator"]["engine"] == "vllm: generator.engine says so"
+
+
+def test_a_question_becomes_a_pair(system: System, asked: dict[str, Any], model: Path) -> None:
+    metas = [candidate["metadata"] for candidate in asked["candidates"]]
+    assert [meta["temperature"] for meta in metas] == [0.3, 0.7, 0.9]
+    assert {meta["model"] for meta in metas} == {str(model)}
+    usages = [meta["usage"] for meta in metas]
+    for usage in usages[1:]:
+        assert usage["cached_tokens"] > usage["prompt_tokens"] - 32, usages
+    state = system.client.wait(asked["batch_id"])
+    for candidate in state["candidates"]:
+        assert candidate["verification"]["status"] == "verified", candidate["verification"]
+    assert state["outcome"]["pair"], state["outcome"]
+    (row,) = system.await_rows("dpo_data", asked["batch_id"], 1)
+    assert row["chosen"] != row["rejected"]
+    assert row["score_diff"] >= 1e-6
+
+
+def test_the_engines_metrics_are_ray_metrics(system: System, asked: dict[str, Any]) -> None:
+    """Ray's agent exports what vLLM counts, beside Serve's own figures."""
+    files = [*Path("/tmp/ray").glob("session_*/prom_metrics_service_discovery.json")]
+    newest = max(files, key=lambda file: file.stat().st_mtime)
+    targets = [target for each in json.loads(newest.read_text()) for target in each["targets"]]
+    deadline = time.monotonic() + 60
+    while True:
+        pages = [httpx.get(f"http://{target}/metrics", timeout=30).text for target in targets]
+        if any("ray_vllm_prompt_tokens_total" in page for page in pages):
+            return
+        assert time.monotonic() < deadline, "no metric of vLLM's among Ray's"
+        time.sleep(1)
+
+
+def test_a_killed_engine_comes_back(system: System, asked: dict[str, Any]) -> None:
+    cores = [p for p in system.family() if "EngineCore" in p.name()]
+    assert len(cores) == 1, cores
+    cores[0].kill()
+    psutil.wait_procs(cores, timeout=10)
+    deadline = time.monotonic() + RECOVERY_S
+    refusals = []
+    while True:
+        try:
+            batch = system.client.ask("What is FastAPI?", top_k=1, seed=2)
+            break
+        except RlvrError as error:
+            refusals.append(str(error))
+            assert time.monotonic() < deadline, refusals[-1]
+            time.sleep(1)
+    assert len(batch["candidates"]) == 3
+    assert system.client.wait(batch["batch_id"])["outcome"]
+    assert refusals == [] or any("vLLM has died" in refusal for refusal in refusals), refusals
