@@ -31,6 +31,7 @@ from rlvr_ray.models import SMOLLM2_135M
 from rlvr_ray.ports import Completion, Piece, Prompt, Sample
 from rlvr_ray.settings import EngineSettings, GeneratorSettings, JudgeSettings
 from tests.openai_server import (
+    PATIENCE,
     OpenAIServer,
     Reply,
     Request,
@@ -455,10 +456,11 @@ class TestStreaming:
         """Also that of a sample which did not begin."""
         begun = Reply(events=streamed("a")[:2], hang=True)
         server.script = lambda request: begun if request.body["seed"] else reply or Reply(hang=True)
-        engine = opened(retries=2)
-        async with contextlib.aclosing(engine.stream(prompt("a", (0.0, 1), (0.0, 0)))) as stream:
-            await anext(stream)
-            await server.until(lambda: server.running == 2)
+        stream = opened(retries=2, timeout_s=600).stream(prompt("a", (0.0, 1), (0.0, 0)))
+        await anext(stream)
+        await server.until(lambda: server.running == 2)
+        async with asyncio.timeout(PATIENCE):
+            await stream.aclose()
         await server.until(lambda: server.left == 2 and server.running == 0)
         assert len(server.requests) == 2
 
@@ -519,7 +521,7 @@ class TestStreaming:
             (Reply(events=[chunk("Once "), b"data: \xff\n\n"]), "no chat completion"),
             (Reply(events=[chunk("Once "), "[]"]), "no chat completion"),
             (Reply(events=[chunk("Once "), "[" * 100_000]), "no chat completion"),
-            (Reply(events=[chunk("Once "), chunk(["a"])]), "no chat completion"),
+            (Reply(events=[chunk("Once "), chunk(["a"])], hang=True), "no chat completion"),
             (Reply(events=[chunk("Once "), chunk(choices=[7])]), "no chat completion"),
             (Reply(events=[chunk("Once "), chunk(delta="a")]), "no chat completion"),
         ],
@@ -536,6 +538,7 @@ class TestStreaming:
                 told.append(piece.text)
         assert type(checked(caught.value)) is Unavailable and said in str(caught.value)
         assert told == ["Once "]
+        await server.until(lambda: server.running == 0)
         assert len(server.requests) == 1
 
     @pytest.mark.parametrize(
