@@ -581,7 +581,8 @@ class TestStreaming:
         self, server: OpenAIServer, opened: Opening, reply: Reply, kind: type[RlvrError]
     ) -> None:
         server.script = lambda _: reply
-        assert type(await fails_to_stream(opened(timeout_s=0.5))) is kind
+        engine = opened(timeout_s=0.5 if kind is TimedOut else 30)
+        assert type(await fails_to_stream(engine)) is kind
         await server.until(lambda: server.running == 0)
 
     async def test_trouble_before_it_begins_is_tried_again(
@@ -1328,7 +1329,7 @@ class TestConnections:
         assert type(error) is TimedOut
         assert "did not answer within 0.3 s" in str(error)
         await server.until(lambda: server.running == 0)
-        assert len(server.requests) == 1
+        assert len(server.requests) <= 1, "no time is left for another"
 
     async def test_pauses_between_tries_are_part_of_it(
         self, server: OpenAIServer, opened: Opening
