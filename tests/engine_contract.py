@@ -358,6 +358,14 @@ class EngineContract:
         assert "\ufffd" not in "".join(pieces[0])
         assert json.loads((await texts(engine, asked))[0]) == {"word": word}
 
+    async def test_what_is_written_can_be_recorded(self, engine: Engine) -> None:
+        """Not even a schema that wants a NUL brings one into a text."""
+        asked = worded("a\0b", (1.0, 1))
+        for each in await draw(engine, asked):
+            assert "\0" not in each.text, each
+        pieces, _ = await streamed(engine, asked)
+        assert "\0" not in "".join(pieces[0])
+
     @pytest.mark.parametrize(
         "token", ["<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|start_header_id|>", "</s>"]
     )

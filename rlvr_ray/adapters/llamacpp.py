@@ -27,6 +27,7 @@ from typing import Any
 
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import Usage
+from rlvr_ray.core.text import storable
 from rlvr_ray.errors import (
     ConfigError,
     InputError,
@@ -349,9 +350,9 @@ class LlamaCpp:
                     for line in lines:
                         if line.startswith(b"data: "):
                             last = json.loads(line.removeprefix(b"data: "))
-                            if last.get("content"):
-                                grew(last["content"])
-                                text += last["content"]
+                            if new := storable(last.get("content", "")):
+                                grew(new)
+                                text += new
                             probabilities += last.get("completion_probabilities", [])
         except self._errors as error:
             raise Unavailable(f"llama.cpp did not answer {path}: {error!r}") from None

@@ -24,6 +24,7 @@ from uuid import uuid4
 
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import Usage
+from rlvr_ray.core.text import storable
 from rlvr_ray.errors import ConfigError, InputError, Overloaded, TimedOut, Unavailable
 from rlvr_ray.models import LLAMA_3B
 from rlvr_ray.ports import Completion, Piece, Prompt
@@ -174,7 +175,7 @@ class VLLM:
                     if reply.outputs[0].finish_reason in ("abort", "error"):
                         raise Unavailable("vLLM broke off the answer")
                     completion = self._completion(reply, prompt)
-                    yield reply.outputs[0].text, completion, reply.finished
+                    yield storable(reply.outputs[0].text), completion, reply.finished
         except self._refused as error:
             if isinstance(error, (*self._broken, self._full)):
                 raise
@@ -221,7 +222,7 @@ class VLLM:
     def _completion(self, reply: Any, prompt: Prompt) -> Completion:
         (output,) = reply.outputs
         return Completion(
-            text=output.text.strip(),
+            text=storable(output.text).strip(),
             finish_reason="length" if output.finish_reason == "length" else "stop",
             model=self.model,
             usage=Usage(

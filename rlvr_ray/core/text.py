@@ -286,3 +286,11 @@ def scopes(tokens: Sequence[Token]) -> list[list[str]]:
         if token.negation >= 0:
             scopes[token.negation].append(token.key)
     return list(scopes.values())
+
+
+def storable(text: str) -> str:
+    """The text as records can hold it, of the same length: no halves of characters, no NUL.
+
+    Models write both; in JSON they hide behind escapes.
+    """
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")

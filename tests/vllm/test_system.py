@@ -65,7 +65,7 @@ def test_a_question_becomes_a_pair(system: System, asked: dict[str, Any], model:
         assert usage["cached_tokens"] > usage["prompt_tokens"] - 32, usages
     state = system.client.wait(asked["batch_id"])
     for candidate in state["candidates"]:
-        assert candidate["verification"]["status"] == "verified", candidate["verification"]
+        assert candidate["verification"]["status"] == "completed", candidate["verification"]
     assert state["outcome"]["pair"], state["outcome"]
     (row,) = system.await_rows("dpo_data", asked["batch_id"], 1)
     assert row["chosen"] != row["rejected"]

@@ -1,7 +1,7 @@
 """A tiny Llama with random weights and a small tokenizer, written in a second.
 
-It writes nonsense by every rule: chat template, end of turn, log-probabilities. Words that judges
-answer with are likelier than others, so that one-token verdicts are to be had of it.
+It writes nonsense by every rule: chat template, end of turn, log-probabilities. The digits that
+judges answer with are among its likelier tokens, whatever it reads.
 """
 
 import json
@@ -25,7 +25,7 @@ TEMPLATE = (
     f"{START}assistant{STOP}\n\n"
     "{% endif %}"
 )
-VERDICTS = ("yes", "no", "Yes", "No", " yes", " no", " Yes", " No")
+VERDICTS = ("0", "1", " 0", " 1")
 VOCABULARY = 1024
 
 
@@ -59,14 +59,17 @@ def write_tiny_model(folder: Path) -> Path:
         max_position_embeddings=8192,
         bos_token_id=wrapped.bos_token_id,
         eos_token_id=wrapped.eos_token_id,
-        initializer_range=0.2,
+        initializer_range=0.05,
         tie_word_embeddings=False,
     )
     model = LlamaForCausalLM(config)
     with torch.no_grad():
+        # What all embeddings have in common survives to the end, where some tokens are drawn to it.
+        common = torch.full((config.hidden_size,), config.hidden_size**-0.5)
+        model.model.embed_tokens.weight += 0.6 * common
         for word in VERDICTS:
             (token,) = tokenizer.encode(word).ids
-            model.lm_head.weight[token] *= 3
+            model.lm_head.weight[token] += 1.0 * common
     model.to(torch.bfloat16).save_pretrained(folder)
     return folder
 

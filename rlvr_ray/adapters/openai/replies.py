@@ -8,6 +8,7 @@ from typing import Any
 
 from rlvr_ray.adapters.openai.refusals import FILTERED, NEEDED
 from rlvr_ray.core.records import Usage
+from rlvr_ray.core.text import storable
 from rlvr_ray.errors import InputError, Unavailable
 from rlvr_ray.ports import Completion
 
@@ -60,7 +61,7 @@ class Chunks:
             raise ValueError("there is no chunk")
         if self._reason is None:
             raise Unavailable(f"{server} broke off the answer")
-        rest = _unicode(self._half)
+        rest = storable(self._half)
         self._texts.append(rest)
         text = "".join(self._texts)
         message = {"content": None if self._refuses and not text else text}
@@ -78,7 +79,7 @@ class Chunks:
         text = text.removesuffix(self._half)
         if any("\ud800" <= character <= "\udfff" for character in text):
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-        text = _unicode(text)
+        text = storable(text)
         self._texts.append(text)
         return text
 
@@ -99,7 +100,7 @@ def completion(reply: Any, *, server: str, model: str, wants_logprobs: bool) -> 
         raise Unavailable(f"{server} broke off the answer")
     if not isinstance(text, str | None):
         raise TypeError("an answer is text")
-    text = _unicode(text or "").strip()
+    text = storable(text or "").strip()
     logprobs = _logprobs(choice) if wants_logprobs else ()
     if logprobs is None:
         if text:
@@ -109,15 +110,10 @@ def completion(reply: Any, *, server: str, model: str, wants_logprobs: bool) -> 
     return Completion(
         text=text,
         finish_reason="length" if reason in CUT else "stop",
-        model=_unicode(name) if isinstance(name, str) and name else model,
+        model=storable(name) if isinstance(name, str) and name else model,
         usage=_usage(reply.get("usage")),
         logprobs=logprobs,
     )
-
-
-def _unicode(text: str) -> str:
-    """The text as records can hold it: JSON may escape halves of characters, and NUL."""
-    return text.encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
 def _usage(usage: Any) -> Usage:
