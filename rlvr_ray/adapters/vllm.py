@@ -245,7 +245,14 @@ def _options(settings: EngineSettings, model: str) -> dict[str, Any]:
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
     }
     if gpus == 0:
-        options |= {"enforce_eager": True, "block_size": 32, "kv_cache_memory_bytes": CPU_CACHE}
+        options |= {
+            "enforce_eager": True,
+            "block_size": 32,
+            "kv_cache_memory_bytes": CPU_CACHE,
+            # A prompt that is read in parts rewinds its seed, which dies without a GPU.
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": settings.context_tokens,
+        }
     else:
         options["gpu_memory_utilization"] = GPU_MEMORY * min(1, gpus)
     return options | settings.vllm

@@ -42,6 +42,7 @@ from rlvr_ray.settings import Settings, load
 
 TEMPERATURES = (0.3, 0.7, 0.9)
 WARM = 8  #: prompts that are not counted
+CEILING = "ceiling:"  #: begins the line in which a process hands it over
 CALL = 4  #: prompts in a call to the Generator
 
 
@@ -60,7 +61,7 @@ def main() -> None:
     parser.add_argument("--ceiling", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ceiling:
-        print(json.dumps(ceiling(options)))
+        print(CEILING, json.dumps(ceiling(options)), flush=True)
         return
     print(
         f"model {options.model}, {options.gpus:g} GPUs, {options.prompts} prompts x 3", flush=True
@@ -68,7 +69,8 @@ def main() -> None:
     # In a process of its own: its memory is free afterwards.
     command = [sys.executable, __file__, *sys.argv[1:], "--ceiling"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    raw = json.loads(done.stdout.strip().splitlines()[-1])
+    (found,) = [line for line in done.stdout.splitlines() if line.startswith(CEILING)]
+    raw = json.loads(found.removeprefix(CEILING))  # vLLM logs to stdout as well
     show("vllm.LLM", raw)
     with tempfile.TemporaryDirectory() as folder:
         settings = demo.on_free_port(settings_of(options, Path(folder)))

@@ -17,8 +17,7 @@ CACHE = 64 * 2**20  #: bytes
 
 def pytest_configure(config: pytest.Config) -> None:
     # vLLM leaves a socket's context to the garbage collector where its process was killed.
-    unclosed = r"ignore:Exception ignored in. <function Context.__del__"
-    config.addinivalue_line("filterwarnings", f"{unclosed}:pytest.PytestUnraisableExceptionWarning")
+    config.addinivalue_line("filterwarnings", "ignore:Unclosed context:ResourceWarning")
 
 
 @pytest.fixture(scope="session")

@@ -89,6 +89,17 @@ async def test_leaving_a_stream_frees_its_place(engine: VLLM) -> None:
 
 
 @in_session
+async def test_more_than_fits_in_a_step_is_read_in_several(engine: VLLM) -> None:
+    """Without a GPU, vLLM dies of a seeded prompt that it reads in parts."""
+    asked = [prompt(f"{number} {'tell me of the sea ' * 500}") for number in range(8)]
+    async with asyncio.timeout(BOUND_S):
+        answers = await engine.generate(asked)
+    sizes = [len(answer) for answer in answers if isinstance(answer, list)]
+    assert sizes == [3] * 8, answers
+    await works(engine)
+
+
+@in_session
 async def test_a_timeout_is_one_and_the_next_request_works(engine: VLLM) -> None:
     given = engine._settings
     engine._settings = given.model_copy(update={"timeout_s": 0.001})
