@@ -46,12 +46,16 @@ format: install
 bench: install
 	$(RUN)/python tests/bench/ask_to_pair.py
 
-# Pins every package with hashes, for every platform, naming no index.
+# Pins every package with hashes, naming no index: for every platform, for the image in deploy/, and
+# for vLLM's CPU build.
 lock: install
 	$(RUN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 	  -q -o requirements.lock
 
+	$(RUN)/uv pip compile pyproject.toml --extra vllm --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_28 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --no-emit-find-links -q -o deploy/requirements.lock
 	cp requirements.lock requirements-vllm.lock
 	$(RUN)/uv pip compile pyproject.toml tests/vllm/requirements.in --group dev \
 	  --override tests/vllm/overrides.txt --python-version 3.11 \
