@@ -175,7 +175,7 @@ def start_aggregator(settings: Settings) -> Any:
     )
     handle: Any = actor.remote(settings)
     if ray.get(handle.serves.remote()) != (__version__, settings):
-        stop_aggregator()
+        _stop(handle)
         handle = actor.remote(settings)
     return handle
 
@@ -183,9 +183,14 @@ def start_aggregator(settings: Settings) -> Any:
 def stop_aggregator() -> None:
     """Have the aggregator finish its files, then end it; nothing where none runs."""
     with contextlib.suppress(ValueError):
-        handle = ray.get_actor(AGGREGATOR, namespace=NAMESPACE)
-        ray.get(handle.close.remote())
-        ray.kill(handle)
+        _stop(ray.get_actor(AGGREGATOR, namespace=NAMESPACE))
+
+
+def _stop(aggregator: Any) -> None:
+    """End this one, and never the one that somebody else started in its place meanwhile."""
+    with contextlib.suppress(ray_errors.RayActorError):
+        ray.get(aggregator.close.remote())
+    ray.kill(aggregator)
 
 
 class RemoteGenerator:

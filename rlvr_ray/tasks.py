@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -28,6 +28,29 @@ async def gather(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def told_by(tell_all: Callable[[Callable[[T], None]], Awaitable[None]]) -> AsyncGenerator[T]:
+    """What a coroutine tells through the function that it is given, as an iterator.
+
+    Its failure is raised after what it told before; closing the iterator cancels it.
+    """
+    told: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
+
+    async def run() -> None:
+        try:
+            await tell_all(lambda item: told.put_nowait((item,)))
+        finally:
+            told.put_nowait(None)
+
+    running = asyncio.create_task(run())
+    try:
+        while item := await told.get():
+            yield item[0]
+        await running
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 def cancelled_by_caller() -> bool:

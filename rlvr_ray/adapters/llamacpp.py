@@ -38,7 +38,7 @@ from rlvr_ray.errors import (
 from rlvr_ray.models import SMOLLM2_135M, verify
 from rlvr_ray.ports import Completion, Piece, Prompt
 from rlvr_ray.settings import EngineSettings
-from rlvr_ray.tasks import gather
+from rlvr_ray.tasks import gather, told_by
 
 #: Hears of each piece of a sample.
 Told = Callable[[Piece], None]
@@ -123,27 +123,16 @@ class LlamaCpp:
         async with self._limit():
             return await self._generate(prompts)
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
         """See ``ports.Engine``. More samples than slots are written in waves."""
-        pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
 
-        async def write() -> None:
-            try:
-                async with self._limit():
-                    tokens = await self._tokens(prompt.messages)
-                    self._settings.check_fits(len(tokens), prompt.max_tokens)
-                    await self._complete(prompt, tokens, pieces.put_nowait)
-            finally:
-                pieces.put_nowait(None)
+        async def write(told: Told) -> None:
+            async with self._limit():
+                tokens = await self._tokens(prompt.messages)
+                self._settings.check_fits(len(tokens), prompt.max_tokens)
+                await self._complete(prompt, tokens, told)
 
-        writing = asyncio.create_task(write())
-        try:
-            while piece := await pieces.get():
-                yield piece
-            await writing
-        finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
+        return told_by(write)
 
     async def check(self) -> str:
         """The model's name; raises Unavailable if llama.cpp does not answer."""

@@ -17,7 +17,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,7 +29,7 @@ from rlvr_ray.errors import ConfigError, InputError, Overloaded, TimedOut, Unava
 from rlvr_ray.models import LLAMA_3B
 from rlvr_ray.ports import Completion, Piece, Prompt
 from rlvr_ray.settings import EngineSettings
-from rlvr_ray.tasks import gather
+from rlvr_ray.tasks import gather, told_by
 
 #: Share of a card's memory that vLLM takes where it has the card to itself.
 GPU_MEMORY = 0.9
@@ -74,30 +74,16 @@ class VLLM:
         async with self._limit():
             return await gather(*(self._complete(prompt) for prompt in prompts))
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
         """See ``ports.Engine``."""
-        pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
 
-        async def write() -> None:
-            try:
-                async with self._limit():
-                    tokens = self._tokens(prompt)
-                    for_each = (
-                        self._write(tokens, prompt, index, pieces)
-                        for index in range(len(prompt.samples))
-                    )
-                    await gather(*for_each)
-            finally:
-                pieces.put_nowait(None)
+        async def write(tell: Callable[[Piece], None]) -> None:
+            async with self._limit():
+                tokens = self._tokens(prompt)
+                samples = range(len(prompt.samples))
+                await gather(*(self._write(tokens, prompt, index, tell) for index in samples))
 
-        writing = asyncio.create_task(write())
-        try:
-            while piece := await pieces.get():
-                yield piece
-            await writing
-        finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
+        return told_by(write)
 
     async def check(self) -> str:
         """The model's name; raises Unavailable where one of vLLM's processes has died."""
@@ -147,9 +133,9 @@ class VLLM:
         return [reply async for reply in self._replies(tokens, prompt, index, kind)][-1][1]
 
     async def _write(
-        self, tokens: list[int], prompt: Prompt, index: int, pieces: "asyncio.Queue[Piece | None]"
+        self, tokens: list[int], prompt: Prompt, index: int, tell: Callable[[Piece], None]
     ) -> None:
-        """Put a sample's pieces in the queue as it grows."""
+        """Tell a sample's pieces as it grows."""
         kind = self._vllm.sampling_params.RequestOutputKind.CUMULATIVE
         written = ""
         async for text, completion, ended in self._replies(tokens, prompt, index, kind):
@@ -160,7 +146,7 @@ class VLLM:
             )
             written = text
             if piece.text or ended:
-                pieces.put_nowait(piece)
+                tell(piece)
 
     async def _replies(
         self, tokens: list[int], prompt: Prompt, index: int, kind: Any
@@ -282,8 +268,9 @@ def _reasons(model: str) -> Iterator[dict[str, str]]:
     config = {
         "version": 1,
         "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
         "handlers": {
-            "console": {"class": "logging.StreamHandler"},
+            "console": {"class": "logging.StreamHandler", "formatter": "line"},
             # Opened at once: later, when an engine dies, the folder is long gone.
             "errors": {"class": "logging.FileHandler", "filename": str(errors), "level": "ERROR"},
         },

@@ -206,7 +206,6 @@ def test_numbers_that_belong_together_agree(
     assert scaling["target_ongoing_requests"] < settings.api.max_asks
     assert ask.max_ongoing_requests > 2 * settings.api.max_asks, "room for looking at batches"
     assert ask.graceful_shutdown_timeout_s == settings.generator.timeout_s
-    assert most(ask) < 10, "from ten on, an update replaces two at a time, aggregator and all"
     assert generator.max_ongoing_requests == 2 * settings.generator.concurrency
     assert settings.judge.concurrency * most(verifier) == settings.generator.concurrency
     scaling = verifier.autoscaling_config

@@ -1,6 +1,7 @@
 """gather: in order, all or nothing, and nothing left running. supervise: it goes on."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,7 @@ import pytest
 
 from rlvr_ray import tasks as module
 from rlvr_ray.errors import Overloaded, Unavailable
-from rlvr_ray.tasks import OneThread, cancelled_by_caller, gather, supervise
+from rlvr_ray.tasks import OneThread, cancelled_by_caller, gather, supervise, told_by
 
 
 class Probe:
@@ -285,3 +286,35 @@ class TestOneThread:
             await thread.run(bad)
         assert await thread.run(lambda: 8) == 8
         thread.close()
+
+
+class TestToldBy:
+    async def test_what_is_told_comes_in_order(self) -> None:
+        async def tell_all(tell: Callable[[int | None], None]) -> None:
+            for item in (1, 0, None, 2):  # also what is false
+                tell(item)
+                await asyncio.sleep(0)
+
+        assert [item async for item in told_by(tell_all)] == [1, 0, None, 2]
+
+    async def test_a_failure_comes_after_what_was_told(self) -> None:
+        async def tell_all(tell: Callable[[int], None]) -> None:
+            tell(1)
+            raise Overloaded("full")
+
+        told = told_by(tell_all)
+        assert await anext(told) == 1
+        with pytest.raises(Overloaded, match="full"):
+            await anext(told)
+
+    async def test_closing_ends_who_tells_before_it_returns(self) -> None:
+        probe = Probe()
+
+        async def tell_all(tell: Callable[[int], None]) -> None:
+            tell(1)
+            await probe.run()
+
+        async with contextlib.aclosing(told_by(tell_all)) as told:
+            assert await anext(told) == 1
+            await probe.started.wait()
+        assert probe.ended == "cancelled"

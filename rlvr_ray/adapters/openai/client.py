@@ -25,7 +25,7 @@ from rlvr_ray.errors import (
 )
 from rlvr_ray.ports import Completion, Piece, Prompt, Sample
 from rlvr_ray.settings import EngineSettings
-from rlvr_ray.tasks import gather
+from rlvr_ray.tasks import gather, told_by
 
 log = logging.getLogger(__name__)
 
@@ -96,25 +96,14 @@ class OpenAIChat:
         """
         return await gather(*(self._complete(prompt) for prompt in prompts))
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
         """See ``ports.Engine``. A failure ends all samples; what was told is not told again."""
-        pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
 
-        async def write() -> None:
+        async def write(tell: Callable[[Piece], None]) -> None:
             samples = range(len(prompt.samples))
-            try:
-                await gather(*(self._write(prompt, index, pieces.put_nowait) for index in samples))
-            finally:
-                pieces.put_nowait(None)
+            await gather(*(self._write(prompt, index, tell) for index in samples))
 
-        writing = asyncio.create_task(write())
-        try:
-            while piece := await pieces.get():
-                yield piece
-            await writing
-        finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
+        return told_by(write)
 
     async def check(self) -> str:
         """The model's name; raises Unavailable or Overloaded where the server does not answer.
