@@ -23,6 +23,7 @@ from rich.live import Live
 
 from rlvr_ray import __version__, planning, views
 from rlvr_ray.client import Client
+from rlvr_ray.core.export import Format, PromptStyle
 from rlvr_ray.errors import ConfigError, InputError, RlvrError, Unavailable
 from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load
 
@@ -322,6 +323,52 @@ def judge_report(
         out.print(views.judge_report(result))
     report.write(result, files)
     err.print(f"{files.json}\n{files.picture}", markup=False, soft_wrap=True)
+
+
+@app.command()
+@_exit_codes
+def export(
+    format_: Annotated[Format, typer.Option("--format", help="Of which trainer, or what for.")],
+    folder: Annotated[Path, typer.Option("--out", help="A new or an empty folder.")],
+    prompt: Annotated[
+        PromptStyle, typer.Option(help="The question, or the chat with its passages.")
+    ] = "question",
+    eval_: Annotated[float, typer.Option("--eval", help="Share of rows held out; 0: none.")] = 0.1,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Leave out what a trainer with this limit would cut.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="tokenizer.json of the model to be trained.")
+    ] = None,
+    parquet: Annotated[bool, typer.Option("--parquet/--jsonl", help="Kind of file.")] = False,
+    license_: Annotated[
+        str | None, typer.Option("--license", help="For the dataset card, such as cc-by-4.0.")
+    ] = None,
+    data_dir: DataDir = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Write the pairs or answers as a folder that a trainer reads, with a dataset card."""
+    from rlvr_ray import export as exporting
+
+    settings = _settings(data_dir, None, set_)
+    request = exporting.Request(
+        format=format_,
+        out=folder,
+        prompt=prompt,
+        eval_share=eval_,
+        max_tokens=max_tokens,
+        tokenizer=tokenizer,
+        parquet=parquet,
+        license=license_,
+    )
+    with _terminable(), err.status("Writing …"):
+        report = exporting.run(settings, request)
+    for line, warns in exporting.text(report, folder):
+        where = err if warns or as_json else out
+        where.print(line, style="yellow" if warns else None, markup=False, soft_wrap=True)
+    if as_json:
+        sys.stdout.write(json.dumps(report) + "\n")
 
 
 app.command()(_exit_codes(planning.plan))

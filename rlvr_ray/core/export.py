@@ -1,0 +1,369 @@
+"""Rows of the datasets into rows that trainers read, and the split between train and eval.
+
+What comes in are rows of ``core.rows`` that went through a file; ValueError says what is wrong
+with one. What goes out has no nulls and no empty lists, so that a reader needs no schema.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple
+
+from rlvr_ray.core.prompts import rag_messages
+from rlvr_ray.core.records import Context, clean_text
+from rlvr_ray.core.rows import Row
+
+Format = Literal[
+    "trl", "llamafactory", "axolotl", "openrlhf", "nemo-rl", "ms-swift", "sft", "rewards"
+]
+PromptStyle = Literal["question", "rag-messages"]
+Messages = list[dict[str, str]]
+
+#: What a chat template adds to each message (role, start, end) and to a conversation (start of
+#: text, a system message of its own). Those of Llama 3, Qwen and ChatML stay below.
+MESSAGE_TOKENS, TEMPLATE_TOKENS = 8, 32
+
+
+class Judged(NamedTuple):
+    """Who gave a score; empty texts where no such thing took part."""
+
+    verifier: str
+    model: str
+    engine: str
+    faithfulness: str
+    relevancy: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What pairs and answers have in common."""
+
+    batch_id: str
+    question: str
+    contexts: tuple[Context, ...]
+    prompt_version: str
+    models: tuple[str, ...]  #: that wrote the answers
+    judges: tuple[Judged, ...]
+
+    def prompt(self, style: PromptStyle) -> Messages:
+        """The question alone, or the chat that the model answered, contexts included."""
+        if style == "question":
+            return [{"role": "user", "content": self.question}]
+        return [asdict(message) for message in rag_messages(self.question, self.contexts)]
+
+    def links(self) -> Iterator[str]:
+        """Rows with one of these in common stand on the same side of the split."""
+        yield f"question {' '.join(self.question.casefold().split())}"
+        for context in self.contexts:
+            known = [
+                f"{name} {context.metadata[name]}"
+                for name in ("document_id", "source")
+                if context.metadata.get(name)
+            ]
+            yield from known or [f"passage {sha256(context.content.encode()).hexdigest()}"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair(Source):
+    """A row of ``dpo_data``."""
+
+    chosen: str
+    rejected: str
+    chosen_score: float
+    margin: float
+    rule: tuple[tuple[str, str], ...]  #: thresholds by name
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Both texts."""
+        return self.chosen, self.rejected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Source):
+    """A row of ``training_data``; ``score`` is None where the verification failed."""
+
+    event_id: str
+    index: int
+    answer: str
+    score: float | None
+    temperature: float
+    finish_reason: str
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The one text."""
+        return (self.answer,)
+
+
+def pair(row: Any) -> Pair:
+    """Read a row of ``dpo_data``; raises ValueError saying what it lacks."""
+    metadata = _part(row, "metadata")
+    sides = [_part(metadata, f"{side}_provenance") for side in ("chosen", "rejected")]
+    found = Pair(
+        **_source(metadata, _part(metadata, "contexts", list), sides),
+        question=_text(metadata, "question"),
+        chosen=_text(row, "chosen"),
+        rejected=_text(row, "rejected"),
+        chosen_score=_number(row, "chosen_score"),
+        margin=_number(row, "score_diff"),
+        rule=tuple(sorted((name, str(v)) for name, v in _part(metadata, "rule").items())),
+    )
+    if found.chosen == found.rejected:
+        raise ValueError("chosen and rejected are the same")
+    return found
+
+
+def answer(row: Any) -> Answer:
+    """Read a row of ``training_data``; raises ValueError saying what it lacks."""
+    metadata, verification = _part(row, "metadata"), _part(row, "verification")
+    scored = verification.get("score") is not None
+    return Answer(
+        **_source(
+            metadata,
+            _part(row, "contexts", list),
+            [{"model": metadata.get("model"), "assessments": verification.get("assessments")}],
+        ),
+        question=_text(row, "question"),
+        event_id=_text(metadata, "event_id"),
+        index=int(_number(metadata, "candidate_index")),
+        answer=_text(row, "answer"),
+        score=_number(verification, "score") if scored else None,
+        temperature=_number(metadata, "temperature"),
+        finish_reason=_text(metadata, "finish_reason"),
+    )
+
+
+def _source(
+    metadata: Mapping[str, Any], contexts: Sequence[Any], sides: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    assessments = [each for side in sides for each in _part(side, "assessments", list)]
+    return {
+        "batch_id": _text(metadata, "batch_id"),
+        "prompt_version": _text(metadata, "prompt_version"),
+        "contexts": tuple(map(_context, contexts)),
+        "models": tuple(dict.fromkeys(_text(side, "model") for side in sides)),
+        "judges": tuple(dict.fromkeys(map(_judged, assessments))),
+    }
+
+
+def _context(value: Any) -> Context:
+    score = _number(value, "score")
+    metadata = {k: v for k, v in _part(value, "metadata").items() if v is not None}
+    return Context(content=_text(value, "content"), score=score, metadata=metadata)
+
+
+def _judged(value: Any) -> Judged:
+    judge = _part(value, "judge")
+    names = ("model", "engine", "faithfulness", "relevancy", "version")
+    return Judged(_text(value, "verifier"), *(_text(judge, name) for name in names))
+
+
+def _part(row: Any, name: str, kind: type = dict) -> Any:
+    value = row.get(name) if isinstance(row, dict) else None
+    if not isinstance(value, kind):
+        what = "an object" if kind is dict else "a list"
+        raise ValueError(f"{name} is missing or is not {what}")
+    return value
+
+
+def _text(row: Any, name: str) -> str:
+    value = row.get(name) if isinstance(row, dict) else None
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is missing or is not text")
+    return clean_text(name, value)
+
+
+def _number(row: Any, name: str) -> float:
+    value: Any = row.get(name) if isinstance(row, dict) else None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Whole numbers can be larger than any float, and NaN is not smaller.
+    if number and abs(value) <= sys.float_info.max:
+        return float(value)
+    raise ValueError(f"{name} is missing or is not a number")
+
+
+def _said(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
+def _conversational(prompt: Messages, pair: Pair) -> Row:
+    return {
+        "prompt": prompt,
+        "chosen": [_said(pair.chosen)],
+        "rejected": [_said(pair.rejected)],
+    }
+
+
+def _llamafactory(prompt: Messages, pair: Pair) -> Row:
+    return {
+        "conversations": prompt,
+        "chosen": _said(pair.chosen),
+        "rejected": _said(pair.rejected),
+    }
+
+
+def _axolotl(prompt: Messages, pair: Pair) -> Row:
+    return {"messages": prompt, "chosen": _said(pair.chosen), "rejected": _said(pair.rejected)}
+
+
+def _nemo_rl(prompt: Messages, pair: Pair) -> Row:
+    completions = [
+        {"rank": rank, "completion": [_said(text)]} for rank, text in enumerate(pair.answers)
+    ]
+    return {"context": prompt, "completions": completions}
+
+
+def _ms_swift(prompt: Messages, pair: Pair) -> Row:
+    return {"messages": [*prompt, _said(pair.chosen)], "rejected_response": pair.rejected}
+
+
+def _sft(prompt: Messages, answer: Answer) -> Row:
+    return {"messages": [*prompt, _said(answer.answer)]}
+
+
+def _rewards(prompt: Messages, answer: Answer) -> Row:
+    return {
+        "prompt": prompt,
+        "completion": [_said(answer.answer)],
+        "reward": answer.score,
+        "model": answer.models[0],
+        "temperature": answer.temperature,
+    }
+
+
+#: By name: what makes a row of a pair's parts, and of an answer's.
+PAIR_FORMATS: dict[Format, Callable[[Messages, Pair], Row]] = {
+    "trl": _conversational,
+    "llamafactory": _llamafactory,
+    "axolotl": _axolotl,
+    "openrlhf": _conversational,
+    "nemo-rl": _nemo_rl,
+    "ms-swift": _ms_swift,
+}
+ANSWER_FORMATS: dict[Format, Callable[[Messages, Answer], Row]] = {"sft": _sft, "rewards": _rewards}
+
+
+def convert(name: Format, prompt: Messages, value: Pair | Answer) -> Row:
+    """A row of that format, with the id of the batch that it comes from."""
+    if isinstance(value, Pair):
+        row = PAIR_FORMATS[name](prompt, value)
+    else:
+        row = ANSWER_FORMATS[name](prompt, value)
+    return {**row, "batch_id": value.batch_id}
+
+
+def dataset_info(files: Mapping[str, str]) -> Row:
+    """LLaMA-Factory's description of the files, which are given by split."""
+    return {
+        f"rlvr_{split}": {
+            "file_name": file,
+            "ranking": True,
+            "formatting": "sharegpt",
+            "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
+            "tags": {
+                "role_tag": "role",
+                "content_tag": "content",
+                "user_tag": "user",
+                "assistant_tag": "assistant",
+                "system_tag": "system",
+            },
+        }
+        for split, file in files.items()
+    }
+
+
+def best(answers: Sequence[Answer], min_score: float) -> tuple[Answer | None, Counter[str]]:
+    """The answer of a batch to imitate, and why the others are none.
+
+    It is the best one, the first of equals, among those that are whole and reach ``min_score``.
+    """
+    reasons: Counter[str] = Counter()
+    fit: list[tuple[float, int, Answer]] = []
+    for value in answers:
+        if not value.answer.strip():
+            reasons["empty_answer"] += 1
+        elif value.score is None:
+            reasons["unscored"] += 1
+        elif value.finish_reason != "stop":
+            reasons["cut_off"] += 1
+        elif value.score < min_score:
+            reasons["score_too_low"] += 1
+        else:
+            fit.append((-value.score, value.index, value))
+    if not fit:
+        return None, reasons
+    if len(fit) > 1:
+        reasons["not_the_best"] += len(fit) - 1
+    return min(fit, key=lambda entry: entry[:2])[2], reasons
+
+
+def tokens(prompt: Messages, answers: Iterable[str], count: Callable[[str], int]) -> int:
+    """At most so many tokens has the longest conversation, a chat template's own included."""
+    asked = sum(count(message["content"]) for message in prompt)
+    own = MESSAGE_TOKENS * (len(prompt) + 1) + TEMPLATE_TOKENS
+    return asked + own + max(map(count, answers))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Which rows are for evaluation, in the order in which they were added."""
+
+    in_eval: tuple[bool, ...]
+    groups: int  #: sets of rows that share nothing with each other
+    largest: int  #: rows of the largest one
+
+
+class Groups:
+    """Rows that hang together: by a key in common, or through rows in between."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._parents: list[int] = []
+        self._rows: list[int] = []  # one key of each row
+
+    def add(self, keys: Iterable[str]) -> None:
+        """Add a row; it must have at least one key."""
+        first, *others = (self._number(key) for key in keys)
+        for other in others:
+            self._parents[self._root(other)] = self._root(first)
+        self._rows.append(first)
+
+    def split(self, share: float) -> Split:
+        """Put whole groups into eval, in an order that hashes give, as long as they fit.
+
+        ``share`` is the part of the rows, from 0 up to but not including 1, that eval must not
+        exceed; but one row is always allowed, if another is left. The order in which rows were
+        added changes nothing.
+        """
+        names: dict[int, str] = {}
+        for key, number in self._numbers.items():
+            root = self._root(number)
+            names[root] = min(key, names.get(root, key))
+        sizes = Counter(map(self._root, self._rows))
+        total = len(self._rows)
+        room = 0 if share == 0 else min(max(1, int(share * total)), total - 1)
+        chosen: set[int] = set()
+        for root in sorted(sizes, key=lambda root: sha256(names[root].encode()).digest()):
+            if sizes[root] <= room:
+                room -= sizes[root]
+                chosen.add(root)
+        return Split(
+            in_eval=tuple(self._root(row) in chosen for row in self._rows),
+            groups=len(sizes),
+            largest=max(sizes.values(), default=0),
+        )
+
+    def _number(self, key: str) -> int:
+        number = self._numbers.setdefault(key, len(self._parents))
+        if number == len(self._parents):
+            self._parents.append(number)
+        return number
+
+    def _root(self, number: int) -> int:
+        while (parent := self._parents[number]) != number:
+            self._parents[number] = number = self._parents[parent]
+        return number

@@ -1,0 +1,181 @@
+"""The README of an exported folder: what is in it, how it came about, what to beware of.
+
+Its front matter is what ``datasets.load_dataset(FOLDER)`` reads.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+#: Why a row is not in the export.
+REASONS = {
+    "unreadable": "no row of this system, or damaged",
+    "repeated": "its id was there before",
+    "empty_answer": "an answer without text",
+    "no_contexts": "no passages to put into the prompt",
+    "too_long": "longer than the token limit",
+    "unscored": "its verification failed",
+    "cut_off": "the answer ended at the generator's token limit",
+    "score_too_low": "its score is below the threshold",
+    "not_the_best": "another answer to the question is better",
+}
+#: A share of pairs whose chosen is longer that lies outside may teach length.
+BALANCED = (0.4, 0.6)
+
+
+def card(report: Mapping[str, Any], version: str, license_: str | None) -> str:
+    """The README; ``report`` is what ``export.run`` returns, ``version`` this package's."""
+    front = {
+        "license": license_ or "other",
+        "task_categories": ["text-generation"],
+        "tags": ["rlvr-ray", report["format"], *(["dpo"] if _of_pairs(report) else [])],
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [
+                    {"split": split, "path": file} for split, file in report["files"].items()
+                ],
+            }
+        ],
+    }
+    head = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
+    body = "\n".join(_body(report, version, license_))
+    return f"---\n{head}---\n\n{body}\n"
+
+
+def _body(report: Mapping[str, Any], version: str, license_: str | None) -> Iterator[str]:
+    kind = "Preference pairs" if _of_pairs(report) else "Verified answers"
+    asked = "the question" if report["prompt"] == "question" else "the chat with its passages"
+    yield f"# {kind} from rlvr_ray\n"
+    yield f"{kind} made by rlvr_ray {version} from the rows of `{report['dataset']}`, in the"
+    yield f"format `{report['format']}`. A prompt is {asked}; `batch_id` names the batch that a"
+    yield "row comes from.\n"
+    if license_ is None:
+        yield "**License:** not stated. It depends on the documents and on the models' terms.\n"
+    yield "## Splits\n"
+    yield from _splits(report)
+    yield "\n## Left out\n"
+    yield from _left_out(report)
+    yield "\n## Where it comes from\n"
+    yield from _origin(report)
+    yield "\n## Known biases\n"
+    yield from (f"- {bias}" for bias in biases(report))
+
+
+def _splits(report: Mapping[str, Any]) -> Iterator[str]:
+    names = list(report["splits"])
+    labels = _PAIRS if _of_pairs(report) else _ANSWERS
+    figures = [f for f in labels if any(f in report["splits"][name] for name in names)]
+    yield from _table(
+        ["", *names],
+        *([labels[f], *(_figure(report["splits"][n].get(f)) for n in names)] for f in figures),
+    )
+    split = report["split"]
+    yield f"\nEval was to have {split['wanted']:.1%} of the rows and has {split['reached']:.1%}."
+    yield "No document and no question is in both: rows that share one, directly or through other"
+    yield f"rows, stay together. There are {split['groups']:,} such groups; the largest has"
+    yield f"{split['largest']:,} rows."
+
+
+_SPREAD = "least, quartiles, largest"
+_PAIRS = {
+    "rows": "pairs",
+    "chosen_longer": "share whose chosen is longer",
+    "margin": f"margin: {_SPREAD}",
+    "score": f"score of the chosen: {_SPREAD}",
+    "chars": f"characters of the chosen: {_SPREAD}",
+    "rejected_chars": f"characters of the rejected: {_SPREAD}",
+    "tokens": "tokens of the longest, at most",
+}
+_ANSWERS = {
+    "rows": "answers",
+    "score": f"score: {_SPREAD}",
+    "chars": f"characters: {_SPREAD}",
+    "tokens": "tokens of the longest, at most",
+}
+
+
+def _left_out(report: Mapping[str, Any]) -> Iterator[str]:
+    yield f"Of {report['read']:,} rows, {sum(report['left_out'].values()):,} are not here."
+    if report["left_out"]:
+        yield ""
+        yield from _table(
+            ["reason", "", "rows"],
+            *([f"`{name}`", REASONS[name], f"{n:,}"] for name, n in report["left_out"].items()),
+        )
+    if report["max_tokens"] is None:
+        yield "\nNo token limit was given: trainers cut or drop what is longer than theirs."
+    else:
+        yield f"\nThe token limit is {report['max_tokens']:,}, prompt, answer and chat template"
+        yield "included."
+
+
+def _origin(report: Mapping[str, Any]) -> Iterator[str]:
+    yield "Answers by model:\n"
+    yield from _table(
+        ["model", "rows"], *([f"`{name}`", f"{n:,}"] for name, n in report["models"].items())
+    )
+    yield "\nJudges, by the rows that they had a part in:\n"
+    names = ("verifier", "model", "engine", "faithfulness", "relevancy", "version")
+    judges = [
+        [*(f"`{judge[n]}`" if judge[n] else "–" for n in names), f"{judge['rows']:,}"]
+        for judge in report["judges"]
+    ]
+    yield from _table([*names, "rows"], *judges)
+    if report["rules"]:
+        yield "\nThresholds in force when pairs were made:\n"
+        rules = [", ".join(f"`{k}` {v}" for k, v in r["rule"].items()) for r in report["rules"]]
+        counts = [f"{rule['rows']:,}" for rule in report["rules"]]
+        yield from _table(["rule", "rows"], *zip(rules, counts, strict=True))
+    if report["min_score"] is not None:
+        yield f"\nAnswers have a score of at least {report['min_score']:g}."
+    versions = ", ".join(f"`{name}` ({n:,})" for name, n in report["prompt_versions"].items())
+    yield f"\nVersions of the prompt that answers were written under, with rows: {versions}."
+    if report["prompt"] == "rag-messages":
+        yield f"Prompts here are worded as in `{report['prompt_version']}`."
+
+
+def biases(report: Mapping[str, Any]) -> Iterator[str]:
+    """What whoever trains on it should know, a sentence or two each."""
+    yield (
+        "Scores are what the judges above say, not truth. `rlvr judge-report` measures how far "
+        "a judge can be trusted."
+    )
+    if any(judge["faithfulness"] == "grounded" for judge in report["judges"]):
+        yield (
+            "`grounded` measures containment in the passages: it knows no synonyms, and prefers "
+            "answers in the passages' words."
+        )
+    if any(judge["faithfulness"] for judge in report["judges"]):
+        yield (
+            "Faithfulness is the supported share of an answer's statements: answers with few "
+            "statements reach its ends more easily."
+        )
+    both = sorted({judge["model"] for judge in report["judges"]} & {*report["models"]} - {""})
+    if both:
+        yield f"{', '.join(f'`{name}`' for name in both)} judged answers of its own."
+    longer = report["splits"]["train"].get("chosen_longer")
+    if longer is not None and not BALANCED[0] <= longer <= BALANCED[1]:
+        yield (
+            f"The chosen answer is the longer one in {longer:.0%} of the training pairs: a model "
+            "can learn length from them instead of quality."
+        )
+    yield "Abstentions are recognised in English for the most part."
+
+
+def _of_pairs(report: Mapping[str, Any]) -> bool:
+    return bool(report["dataset"] == "dpo_data")
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(f"{number:,.6g}" for number in value)
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return "–" if value is None else f"{value:,}"
+
+
+def _table(head: Sequence[str], *rows: Sequence[str]) -> Iterator[str]:
+    for row in (head, ["---"] * len(head), *rows):
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"

@@ -1,0 +1,377 @@
+"""``rlvr export``: the datasets of a data folder as a folder that a trainer reads.
+
+One pass converts rows into a file beside, and notes what hangs together; then they are dealt out
+to train and eval. In memory stay ids and figures of the rows, not their texts.
+"""
+
+import itertools
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rlvr_ray import __version__
+from rlvr_ray.core import export as formats
+from rlvr_ray.core import strict_json
+from rlvr_ray.core.export import Answer, Format, Groups, Judged, Pair, PromptStyle
+from rlvr_ray.core.prompts import PROMPT_VERSION
+from rlvr_ray.core.rows import Row
+from rlvr_ray.dataset_card import REASONS, card
+from rlvr_ray.errors import InputError, Unavailable
+from rlvr_ray.settings import Settings
+
+#: Unreadable rows that are named; the rest is counted.
+NAMED = 20
+#: Rows of one Parquet row group.
+ROW_GROUP = 1000
+#: Line ends to some readers (``str.splitlines``), though not to JSON.
+_LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be exported; raises InputError for what cannot be."""
+
+    format: Format
+    out: Path  #: a new or an empty folder
+    prompt: PromptStyle = "question"
+    eval_share: float = 0.1
+    max_tokens: int | None = None
+    tokenizer: Path | None = None  #: the trained model's tokenizer.json
+    parquet: bool = False
+    license: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eval_share < 1:
+            raise InputError(f"--eval must be from 0 and below 1, not {self.eval_share}")
+        if (self.max_tokens is None) != (self.tokenizer is None):
+            raise InputError(
+                "--max-tokens and --tokenizer go together: N, and the tokenizer.json of the "
+                "model to be trained"
+            )
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise InputError(f"--max-tokens must be at least 1, not {self.max_tokens}")
+        if self.out.exists() and not self.out.is_dir():
+            raise InputError(f"{self.out} is a file; name a folder")
+        if self.out.is_dir() and any(self.out.iterdir()):
+            raise InputError(f"{self.out} is not empty; name a new folder, or empty this one")
+
+    @property
+    def dataset(self) -> str:
+        """Whose rows it takes."""
+        return "dpo_data" if self.format in formats.PAIR_FORMATS else "training_data"
+
+
+class _Facts(NamedTuple):
+    """What the card says of a row; None where there is no such thing."""
+
+    score: float
+    chars: int
+    margin: float | None
+    rejected_chars: int | None
+    tokens: int
+
+
+@dataclass
+class _Tally:
+    """What is counted on the way."""
+
+    read: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    unreadable: list[str] = field(default_factory=list)
+    facts: list[_Facts] = field(default_factory=list)
+    models: Counter[str] = field(default_factory=Counter)
+    judges: Counter[Judged] = field(default_factory=Counter)
+    rules: Counter[tuple[tuple[str, str], ...]] = field(default_factory=Counter)
+    prompt_versions: Counter[str] = field(default_factory=Counter)
+
+    def bad(self, place: str, why: str) -> None:
+        self.left_out["unreadable"] += 1
+        if len(self.unreadable) < NAMED:
+            self.unreadable.append(f"{place}: {why}")
+
+    def took(self, value: Pair | Answer, tokens: int) -> None:
+        self.models.update(value.models)
+        self.judges.update(value.judges)
+        self.prompt_versions[value.prompt_version] += 1
+        if isinstance(value, Pair):
+            self.rules[value.rule] += 1
+            score, margin, other = value.chosen_score, value.margin, len(value.rejected)
+            self.facts.append(_Facts(score, len(value.chosen), margin, other, tokens))
+        else:
+            assert value.score is not None, "answers without a score are left out"
+            self.facts.append(_Facts(value.score, len(value.answer), None, None, tokens))
+
+
+def run(settings: Settings, request: Request) -> dict[str, Any]:
+    """Write the folder, which appears whole or not at all, and return what the card says.
+
+    Raises InputError where nothing can be exported, Unavailable where the disk does not take it.
+    """
+    count = _counter(request)
+    out = request.out.resolve()
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        report = _write(settings, request, count, temporary)
+        temporary.rename(out)
+    except OSError as error:
+        raise Unavailable(f"{request.out} cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return report
+
+
+def _write(
+    settings: Settings, request: Request, count: Callable[[str], int] | None, folder: Path
+) -> dict[str, Any]:
+    tally, groups = _Tally(), Groups()
+    min_score = settings.dpo.min_chosen_score if request.format == "sft" else None
+    spool = folder / "spool"
+    with spool.open("wb") as stream:
+        for value in _chosen(_values(settings.data_dir, request.dataset, tally), min_score, tally):
+            prompt = value.prompt(request.prompt)
+            tokens = formats.tokens(prompt, value.answers, count) if count else 0
+            if not all(text.strip() for text in value.answers):
+                tally.left_out["empty_answer"] += 1
+            elif request.prompt == "rag-messages" and not value.contexts:
+                tally.left_out["no_contexts"] += 1
+            elif request.max_tokens is not None and tokens > request.max_tokens:
+                tally.left_out["too_long"] += 1
+            else:
+                stream.write(_line(formats.convert(request.format, prompt, value)))
+                groups.add(value.links())
+                tally.took(value, tokens)
+    if not tally.facts:
+        raise InputError(_nothing(settings.data_dir / request.dataset, tally))
+    split = groups.split(request.eval_share)
+    files = _deal(spool, split.in_eval, folder, request.parquet)
+    spool.unlink()
+    reached = sum(split.in_eval) / len(split.in_eval)
+    report = {
+        "format": request.format,
+        "dataset": request.dataset,
+        "prompt": request.prompt,
+        "prompt_version": PROMPT_VERSION,
+        "files": files,
+        "read": tally.read,
+        "left_out": {name: tally.left_out[name] for name in REASONS if tally.left_out[name]},
+        "unreadable": tally.unreadable,
+        "max_tokens": request.max_tokens,
+        "min_score": min_score,
+        "splits": {
+            name: _figures(
+                [f for f, held in zip(tally.facts, split.in_eval, strict=True) if held == is_eval]
+            )
+            for name, is_eval in (("train", False), ("eval", True))
+            if name in files
+        },
+        "split": {
+            "wanted": request.eval_share,
+            "reached": reached,
+            "groups": split.groups,
+            "largest": split.largest,
+        },
+        "models": dict(_ranked(tally.models)),
+        "judges": [{**judge._asdict(), "rows": n} for judge, n in _ranked(tally.judges)],
+        "rules": [{"rule": dict(rule), "rows": n} for rule, n in _ranked(tally.rules)],
+        "prompt_versions": dict(_ranked(tally.prompt_versions)),
+    }
+    if request.format == "llamafactory":
+        info = json.dumps(formats.dataset_info(files), indent=2)
+        (folder / "dataset_info.json").write_text(info + "\n", "utf-8")
+    (folder / "README.md").write_text(card(report, __version__, request.license), "utf-8")
+    return report
+
+
+def _counter(request: Request) -> Callable[[str], int] | None:
+    """Counts a text's tokens."""
+    if request.tokenizer is None:
+        return None
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(request.tokenizer))
+    except Exception as error:  # it has no class of its own
+        raise InputError(f"{request.tokenizer} is no tokenizer.json: {error}") from None
+    tokenizer.no_truncation()  # some files cut at a model's limit, or fill up to it
+    tokenizer.no_padding()
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _values(data_dir: Path, dataset: str, tally: _Tally) -> Iterator[Pair | Answer]:
+    """The rows that can be read, each once, in the order of the files."""
+    seen: set[str] = set()
+    for place, row in _rows(data_dir / dataset, tally):
+        value: Pair | Answer
+        try:
+            value = formats.pair(row) if dataset == "dpo_data" else formats.answer(row)
+        except ValueError as error:
+            tally.bad(place, str(error))
+            continue
+        name = value.batch_id if isinstance(value, Pair) else value.event_id
+        if name in seen:
+            tally.left_out["repeated"] += 1
+            continue
+        seen.add(name)
+        yield value
+
+
+def _rows(folder: Path, tally: _Tally) -> Iterator[tuple[str, Any]]:
+    """Rows and where they stand: of JSONL or, where there is none, of Parquet parts."""
+    lines = sorted(folder.glob("*.jsonl"))
+    parts = [] if lines else sorted(folder.glob("parquet/*.parquet"))
+    if not lines and not parts:
+        raise InputError(f"{folder} has no files: ask questions first, or name another --data-dir")
+    for file in lines:
+        try:
+            with file.open("rb") as stream:
+                yield from _of_lines(file, stream, tally)
+        except OSError as error:
+            raise InputError(f"{file} cannot be read: {error.strerror}") from None
+    for file in parts:
+        try:
+            number = 0
+            with pq.ParquetFile(file) as part:
+                for batch in part.iter_batches(ROW_GROUP):
+                    for row in batch.to_pylist():
+                        number += 1
+                        tally.read += 1
+                        yield f"{file}, row {number}", row
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{file} cannot be read: {error}") from None
+
+
+def _of_lines(file: Path, stream: BinaryIO, tally: _Tally) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(stream, 1):
+        if not line.strip():
+            continue
+        tally.read += 1
+        try:
+            yield f"{file}:{number}", strict_json.loads(line.decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            tally.bad(f"{file}:{number}", "not UTF-8")
+        except (ValueError, RecursionError) as error:
+            tally.bad(f"{file}:{number}", f"not JSON: {error}")
+
+
+def _chosen(
+    values: Iterable[Pair | Answer], min_score: float | None, tally: _Tally
+) -> Iterator[Pair | Answer]:
+    """Pairs as they are; of answers all with a score or, above a score, each batch's best."""
+    for _, batch in itertools.groupby(values, key=lambda value: value.batch_id):
+        answers: list[Answer] = []
+        for value in batch:
+            if isinstance(value, Answer) and min_score is not None:
+                answers.append(value)
+            elif isinstance(value, Answer) and value.score is None:
+                tally.left_out["unscored"] += 1
+            else:
+                yield value
+        if answers and min_score is not None:
+            one, reasons = formats.best(answers, min_score)
+            tally.left_out.update(reasons)
+            if one is not None:
+                yield one
+
+
+def _deal(spool: Path, in_eval: Iterable[bool], folder: Path, parquet: bool) -> dict[str, str]:
+    """Write each split's rows, and return the files' names by split."""
+    held = list(in_eval)
+    files: dict[str, str] = {}
+    for split, is_eval in (("train", False), ("eval", True)):
+        if is_eval not in held:
+            continue
+        files[split] = f"{split}.{'parquet' if parquet else 'jsonl'}"
+        with spool.open("rb") as stream:
+            lines = (line for line, row in zip(stream, held, strict=True) if row == is_eval)
+            if parquet:
+                _to_parquet(folder / files[split], lines)
+            else:
+                with (folder / files[split]).open("wb") as target:
+                    target.writelines(lines)
+    return files
+
+
+def _to_parquet(file: Path, lines: Iterable[bytes]) -> None:
+    """Rows have no nulls and no empty lists, so the first shows the type of all."""
+    lines = iter(lines)
+    writer: pq.ParquetWriter | None = None
+    try:
+        while rows := [json.loads(line) for line in itertools.islice(lines, ROW_GROUP)]:
+            if writer is None:
+                schema = pa.Table.from_pylist(rows[:1]).schema
+                writer = pq.ParquetWriter(file, schema, compression="zstd")
+            writer.write_table(pa.Table.from_pylist(rows, writer.schema))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _line(row: Row) -> bytes:
+    text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    return text.translate(_LINE_ENDS).encode() + b"\n"
+
+
+def _figures(facts: list[_Facts]) -> dict[str, Any]:
+    """Of a split; figures that it has none of are left out."""
+    found: dict[str, Any] = {"rows": len(facts)}
+    pairs = [(f.margin, f.chars, f.rejected_chars) for f in facts if f.rejected_chars is not None]
+    if pairs:
+        found["chosen_longer"] = sum(chars > other for _, chars, other in pairs) / len(pairs)
+        found["margin"] = _quartiles([margin for margin, _, _ in pairs if margin is not None])
+        found["rejected_chars"] = _quartiles([other for _, _, other in pairs])
+    found["score"] = _quartiles([f.score for f in facts])
+    found["chars"] = _quartiles([f.chars for f in facts])
+    if longest := max(f.tokens for f in facts):
+        found["tokens"] = longest
+    return found
+
+
+def _quartiles(values: list[Any]) -> list[Any]:
+    """Least, quartiles and largest, each a value that occurs."""
+    ordered = sorted(values)
+    return [ordered[round((len(ordered) - 1) * part / 4)] for part in range(5)]
+
+
+def _ranked(counts: Counter[Any]) -> list[tuple[Any, int]]:
+    """The most frequent first; equals in their own order, so that the card is always the same."""
+    return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+
+
+def _nothing(folder: Path, tally: _Tally) -> str:
+    if not tally.read:
+        return f"{folder} has no rows: ask questions first, or name another --data-dir"
+    reasons = ", ".join(f"{name} {n:,}" for name, n in sorted(tally.left_out.items()))
+    first = f"; first: {tally.unreadable[0]}" if tally.unreadable else ""
+    return f"none of the {tally.read:,} rows in {folder} can be exported: {reasons}{first}"
+
+
+def text(report: dict[str, Any], out: Path) -> Iterator[tuple[str, bool]]:
+    """What a person should know, line by line, each with whether it is a warning."""
+    for split, file in report["files"].items():
+        yield f"{out / file}  {report['splits'][split]['rows']:,} rows", False
+    for name, number in report["left_out"].items():
+        yield f"left out, {name}: {number:,} ({REASONS[name]})", True
+    yield from ((f"  {place}", True) for place in report["unreadable"])
+    more = report["left_out"].get("unreadable", 0) - len(report["unreadable"])
+    if more:
+        yield f"  and {more:,} more", True
+    split = report["split"]
+    yield f"eval: {split['reached']:.1%} of the rows, {split['wanted']:.1%} wanted", False
+    if split["wanted"] and not split["reached"]:
+        yield (
+            f"eval is empty: no group of rows is small enough. The largest of {split['groups']:,} "
+            f"has {split['largest']:,} rows that share documents or questions",
+            True,
+        )
+    if report["max_tokens"] is None:
+        yield "no --max-tokens: trainers cut or drop what is too long (docs/export.md)", True
