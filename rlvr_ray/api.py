@@ -29,7 +29,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rlvr_ray import __version__, codec
 from rlvr_ray.core import ids, rows
 from rlvr_ray.core.documents import MAX_UPLOAD, TEXT_SUFFIXES
-from rlvr_ray.core.records import Batch, Candidate, Kind, clean_text
+from rlvr_ray.core.questions import filled
+from rlvr_ray.core.records import Batch, Candidate, Kind
 from rlvr_ray.errors import (
     InputError,
     LedgerError,
@@ -95,12 +96,6 @@ class Parts:
     engine: str  #: what runs the generator's model, and why
 
 
-def _text(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
-    return clean_text("it", text)
-
-
 def _listed(given: Any) -> list[Any]:
     if isinstance(given, str):
         return [given]
@@ -109,7 +104,7 @@ def _listed(given: Any) -> list[Any]:
     return given
 
 
-Text = Annotated[str, AfterValidator(_text)]
+Text = Annotated[str, AfterValidator(filled)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Reference = Annotated[Text, Field(max_length=MAX_QUESTION_CHARS)]
 #: One text is taken for a list of one, not as another form: errors then name ``reference.0``.

@@ -28,12 +28,13 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from rlvr_ray.core import questions
 from rlvr_ray.core.pairing import PairingRule
 from rlvr_ray.errors import ConfigError, ContextOverflow
 
 MAX_CANDIDATES = 8
 MAX_TOP_K = 20
-MAX_QUESTION_CHARS = 8_000
+MAX_QUESTION_CHARS = questions.MAX_QUESTION_CHARS
 
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
