@@ -164,6 +164,27 @@ class TestFolder:
         written = [row["metadata"]["batch_id"] for row in rows(made / DPO)]
         assert [row["batch_id"] for row in rows(tmp_path / "out" / "train.jsonl")] == written
 
+    def test_months_come_one_after_the_other(self, data: Path, tmp_path: Path) -> None:
+        (line, *_) = (data / DPO).read_bytes().splitlines()
+        (data / DPO).unlink()
+        row = json.loads(line)
+        months = [f"2027{month:02d}" for month in range(1, 13)]
+        for month in sorted(months, key=lambda month: month[::-1]):
+            row["metadata"]["batch_id"] = month
+            (data / DPO.replace("202603", month)).write_text(json.dumps(row) + "\n")
+        export(data, tmp_path / "out", "--eval", 0)
+        assert [row["batch_id"] for row in rows(tmp_path / "out" / "train.jsonl")] == months
+
+    def test_parquet_of_several_row_groups(
+        self, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(exporting, "ROW_GROUP", 7)
+        export(made, tmp_path / "parquet", "--parquet", "--eval", 0)
+        export(made, tmp_path / "jsonl", "--eval", 0)
+        file = tmp_path / "parquet" / "train.parquet"
+        assert pq.ParquetFile(file).num_row_groups == 7
+        assert rows(file) == rows(tmp_path / "jsonl" / "train.jsonl")
+
     def test_odd_texts_stay_on_one_line_and_whole(self, made: Path, tmp_path: Path) -> None:
         export(made, tmp_path / "out")
         lines = [
@@ -199,7 +220,8 @@ class TestFolder:
         assert "license: cc-by-4.0\n" in text
         assert "| `grounded` | `test-model` | `test-engine` | `grounded` | `ragas` |" in text
         assert "`min_score_diff` 0.05" in text
-        assert sum(rule["rows"] for rule in report["rules"]) == PAIRS
+        assert [rule["rows"] for rule in report["rules"]] == [PAIRS - 1, 1]
+        assert [rule["rule"]["prompt"] for rule in report["rules"]] == ["question", "rag"]
         assert report["models"] == {"test-model": PAIRS}
 
 
@@ -351,7 +373,9 @@ class TestPlace:
         self, made: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "empty").mkdir()
-        for folder in (tmp_path / "empty", tmp_path / "not" / "yet"):
+        (tmp_path / "target").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "target")
+        for folder in (tmp_path / "empty", tmp_path / "not" / "yet", tmp_path / "link"):
             export(made, folder)
             assert (folder / "README.md").is_file()
             assert [path.name for path in folder.parent.glob(".*")] == []
@@ -412,6 +436,7 @@ class TestTokens:
         report = export(data, tmp_path / "out", *options)
         (row,) = rows(tmp_path / "out" / "train.jsonl")
         assert row["batch_id"] == str(states[0].batch.batch_id)
+        assert report["splits"]["train"]["chosen_longer"] == float(side == "chosen")
         assert report["left_out"] == {"too_long": 1}
         assert report["splits"]["train"]["tokens"] == limit
         text = (tmp_path / "out" / "README.md").read_text("utf-8")
