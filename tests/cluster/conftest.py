@@ -103,6 +103,22 @@ class System:
                     return process
         raise AssertionError(f"no process {name}: {[p.pid for p in self.family()]}")
 
+    @property
+    def ray_address(self) -> str:
+        """Of this server's cluster, whichever others there are."""
+        return self._raylet("--gcs-address=")
+
+    @property
+    def ray_session(self) -> Path:
+        """The folder of that cluster's logs and whatever else it leaves."""
+        return Path(self._raylet("--raylet_socket_name=")).parents[1]
+
+    def _raylet(self, option: str) -> str:
+        (raylet,) = [p for p in self.family() if p.name() == "raylet"]
+        parts = [part for part in raylet.cmdline() if part.startswith(option)]
+        assert parts, f"no {option} in {raylet.cmdline()}"
+        return parts[0].partition("=")[2]
+
     def kill(self, name: str) -> None:
         """kill -9, and wait until it is gone."""
         process = self.actor(name)

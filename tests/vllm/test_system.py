@@ -18,6 +18,7 @@ from rlvr_ray.errors import RlvrError
 from tests.cluster.conftest import RLVR, System, free_port, serving
 
 RECOVERY_S = 180
+METRICS = "prom_metrics_service_discovery.json"  #: where Ray says who exports them
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +75,8 @@ def test_a_question_becomes_a_pair(system: System, asked: dict[str, Any], model:
 
 def test_the_engines_metrics_are_ray_metrics(system: System, asked: dict[str, Any]) -> None:
     """Ray's agent exports what vLLM counts, beside Serve's own figures."""
-    files = [*Path("/tmp/ray").glob("session_*/prom_metrics_service_discovery.json")]
-    newest = max(files, key=lambda file: file.stat().st_mtime)
-    targets = [target for each in json.loads(newest.read_text()) for target in each["targets"]]
+    services = system.ray_session / METRICS
+    targets = [target for each in json.loads(services.read_text()) for target in each["targets"]]
     deadline = time.monotonic() + 60
     while True:
         pages = [httpx.get(f"http://{target}/metrics", timeout=30).text for target in targets]
