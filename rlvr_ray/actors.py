@@ -5,7 +5,7 @@ A replica or actor below wraps one plain class; a ``Remote…`` is the same port
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -150,6 +150,10 @@ class AggregatorActor:
         await self._started
         return await self._aggregator.find(batch_id)
 
+    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, str | None]:
+        await self._started
+        return await self._aggregator.outcomes(batch_ids)
+
     async def stats(self) -> dict[str, Any]:
         await self._started
         return await self._aggregator.stats()
@@ -178,6 +182,20 @@ def start_aggregator(settings: Settings) -> Any:
         _stop(handle)
         handle = actor.remote(settings)
     return handle
+
+
+def aggregator() -> Any:
+    """The running aggregator; raises Unavailable where none runs."""
+    try:
+        return ray.get_actor(AGGREGATOR, namespace=NAMESPACE)
+    except ValueError:
+        raise Unavailable("the aggregator does not run") from None
+
+
+def serving() -> tuple[str, Settings]:
+    """The version and the settings of what runs."""
+    found: tuple[str, Settings] = ray.get(aggregator().serves.remote())
+    return found
 
 
 def stop_aggregator() -> None:
@@ -280,6 +298,11 @@ class RemoteRecorder:
         with _boundary("the aggregator"):
             result: BatchState | None = await self._handle.find.remote(batch_id)
             return result
+
+    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, str | None]:
+        with _boundary("the aggregator"):
+            found: Mapping[UUID, str | None] = await self._handle.outcomes.remote(batch_ids)
+            return found
 
     async def stats(self) -> dict[str, Any]:
         with _boundary("the aggregator"):

@@ -155,6 +155,10 @@ class Aggregator:
         """See ``ports.Recorder``."""
         return await self._read(methodcaller("find", batch_id))
 
+    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, str | None]:
+        """See ``ports.Recorder``."""
+        return await self._read(methodcaller("outcomes", batch_ids))
+
     async def stats(self) -> dict[str, Any]:
         """Counts by state, the latest outcomes, files, the mirror, the last error of a part."""
         found = await self._reads.run(partial(statistics, self._reader))

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from fastapi import FastAPI
@@ -13,10 +13,13 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from rlvr_ray import actors, engines, judging
+from rlvr_ray import __version__, actors, engines, judging
 from rlvr_ray.errors import ConfigError, Unavailable
 from rlvr_ray.settings import EngineSettings, Settings, load
 from rlvr_ray.throttle import Limited
+
+if TYPE_CHECKING:
+    from rlvr_ray.api import Parts
 
 log = logging.getLogger(__name__)
 
@@ -97,26 +100,50 @@ def _gpus() -> float | None:
 
 def _ingress(choice: engines.Choice) -> FastAPI:
     """Runs in the ingress replica."""
-    from rlvr_ray.api import Parts, Probed, create_api
+    from rlvr_ray.api import create_api
+
+    return create_api(choice.settings, _parts(choice, actors.start_aggregator(choice.settings)))
+
+
+def _parts(choice: engines.Choice, aggregator: Any) -> "Parts":
+    """The running parts, as this process reaches them."""
+    from rlvr_ray.api import Parts, Probed
 
     settings = choice.settings
 
     def handle(name: str) -> DeploymentHandle[Any]:
         return serve.get_deployment_handle(name, app_name=actors.APP)
 
-    recorder = actors.RemoteRecorder(actors.start_aggregator(settings))
     generator: Probed
     if engines.is_remote(settings.generator):
         generator = Limited(engines.open_engine(settings.generator), settings.generator)
     else:
         generator = actors.RemoteGenerator(handle("Generator"))
-    parts = Parts(
+    return Parts(
         retriever=actors.RemoteRetriever(handle("Retriever")),
         generator=generator,
-        recorder=recorder,
+        recorder=actors.RemoteRecorder(aggregator),
         engine=f"{settings.generator.engine}: {choice.reason}",
     )
-    return create_api(settings, parts)
+
+
+def attach(settings: Settings) -> "tuple[Settings, Parts]":
+    """Join a cluster as a driver: the application's settings, and its parts.
+
+    Where it does not run, it is deployed with these settings, and stays; where it does, its own
+    count. Raises ConfigError where there is no cluster, or it runs another version.
+    """
+    _join(settings.ray_address or "auto")
+    try:
+        if actors.APP not in serve.status().applications:
+            _deploy(settings)
+        version, running = actors.serving()
+    except RuntimeError as error:
+        raise ConfigError(f"the application did not start: {_reason() or error}") from None
+    if version != __version__:
+        raise ConfigError(f"the cluster runs rlvr_ray {version}, this is {__version__}")
+    choice = engines.Choice(settings=running, reason="it runs")
+    return running, _parts(choice, actors.aggregator())
 
 
 def start(settings: Settings) -> str:
@@ -130,22 +157,9 @@ def start(settings: Settings) -> str:
     # Nine processes share this machine: glibc must not keep an arena for each of their threads.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     local: dict[str, Any] = {"object_store_memory": OBJECT_STORE}
+    _join(settings.ray_address or "local", **({} if settings.ray_address else local))
     try:
-        ray.init(
-            address=settings.ray_address or "local",
-            namespace=actors.NAMESPACE,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **({} if settings.ray_address else local),
-        )
-    except ConnectionError as error:
-        raise ConfigError(f"ray_address {settings.ray_address}: {error}") from None
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    try:
-        serve.start(http_options={"host": settings.api.host, "port": settings.api.port})
-        choice = engines.choose(settings, _gpus())
-        _check_gpus(choice.settings)
-        serve.run(build(choice), name=actors.APP, route_prefix="/")
+        _deploy(settings)
     except RuntimeError as error:
         reason = _reason() or f"{error} Ray's logs say more: /tmp/ray/session_latest/logs/serve"
         ray.shutdown()
@@ -154,6 +168,31 @@ def start(settings: Settings) -> str:
         ray.shutdown()
         raise
     return f"http://{settings.api.host}:{settings.api.port}"
+
+
+def _join(address: str, **options: Any) -> None:
+    try:
+        ray.init(
+            address=address,
+            namespace=actors.NAMESPACE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **options,
+        )
+    except ConnectionError as error:
+        raise ConfigError(
+            f"no Ray cluster to join at {address}: {error} (one that wants a token needs "
+            "RAY_AUTH_MODE=token here, and the token)"
+        ) from None
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+
+
+def _deploy(settings: Settings) -> None:
+    """Raises RuntimeError where a deployment does not come up."""
+    serve.start(http_options={"host": settings.api.host, "port": settings.api.port})
+    choice = engines.choose(settings, _gpus())
+    _check_gpus(choice.settings)
+    serve.run(build(choice), name=actors.APP, route_prefix="/")
 
 
 def _check_gpus(settings: Settings) -> None:

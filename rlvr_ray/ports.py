@@ -315,6 +315,10 @@ class Recorder(Protocol):
         """A recorded batch, or None."""
         ...
 
+    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, str | None]:
+        """Of those that are recorded: ``pair`` or the reason, None while they are verified."""
+        ...
+
     async def ingested(self, documents: Sequence[Ingested]) -> None:
         """Note documents that were stored, so that others hear of them."""
         ...

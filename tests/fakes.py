@@ -236,6 +236,8 @@ class FakeRecorder(Faulty):
     def __init__(self) -> None:
         super().__init__()
         self.states: dict[UUID, BatchState] = {}
+        #: What ``outcomes`` tells of a batch: how it was decided.
+        self.outcome: Callable[[Batch], str | None] = lambda batch: "pair"
         self.documents: list[Ingested] = []
         self.full: Exception | None = None  #: what ``admit`` raises
 
@@ -251,6 +253,11 @@ class FakeRecorder(Faulty):
     async def find(self, batch_id: UUID) -> BatchState | None:
         async with self._call():
             return self.states.get(batch_id)
+
+    async def outcomes(self, batch_ids: Sequence[UUID]) -> dict[UUID, str | None]:
+        async with self._call():
+            known = [self.states[each].batch for each in batch_ids if each in self.states]
+            return {batch.batch_id: self.outcome(batch) for batch in known}
 
     async def admit(self) -> None:
         if self.full:

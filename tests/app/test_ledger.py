@@ -91,6 +91,19 @@ class TestRecord:
         assert ledger.commit([lambda it: it.record([*asked, other])]) == [[*asked, asked[0]]]
         assert ledger.counts() == {"open": 3}
 
+    def test_how_far_batches_are(self, ledger: Ledger) -> None:
+        pair, tie, undecided = (batch(("a", "b"), question=f"Question {n}?") for n in range(3))
+        settle(ledger, pair, 0.9, 0.1)
+        settle(ledger, tie, 0.9, 0.9)
+        ledger.commit([recording(undecided)])
+        asked = [each.batch_id for each in (pair, tie, undecided)]
+        assert ledger.outcomes([*asked, ids.derive("nobody")]) == {
+            asked[0]: "pair",
+            asked[1]: "tie",
+            asked[2]: None,
+        }
+        assert ledger.outcomes([]) == {}
+
     def test_an_unknown_batch_is_none(self, ledger: Ledger) -> None:
         assert ledger.find(ids.derive("nobody")) is None
 

@@ -2,6 +2,8 @@
 test wants an empty store, the last one stops the server."""
 
 import json
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import metadata
@@ -99,6 +101,47 @@ def test_a_question_becomes_rows(system: System) -> None:
     rows = system.await_rows("training_data", asked["batch_id"], 3)
     assert [row["answer"] for row in rows] == answers
     assert {row["metadata"]["correlation_id"] for row in rows} == {"trace-1"}
+
+
+def test_a_file_of_questions_becomes_batches_once(system: System, tmp_path: Path) -> None:
+    """As a driver beside the running application; the second time nothing is asked."""
+    lines = [json.dumps({"question": f"What is {name}?"}) for name in ("FastAPI", "Ray", "Qdrant")]
+    questions, report = tmp_path / "questions.jsonl", tmp_path / "report.json"
+    questions.write_text("\n".join([lines[0], "{", *lines[1:]]))
+
+    def generate(*more: str) -> subprocess.CompletedProcess[str]:
+        command = ["jobs/generate.py", str(questions), "--run", "first", "--report", str(report)]
+        return subprocess.run(
+            [sys.executable, *command, *more],
+            capture_output=True,
+            text=True,
+            timeout=280,
+            cwd=Path(__file__).parents[2],
+            # Ray asks for a token where it starts a cluster by itself.
+            env=system.env | {"RLVR_RAY_ADDRESS": system.ray_address, "RAY_AUTH_MODE": "token"},
+            check=False,
+        )
+
+    def counts(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: dict[str, Any] = json.loads(report.read_text())
+        return {name: found[name] for name in ("read", "asked", "known", "undecided", "failures")}
+
+    before = system.client.stats()["batches"]
+    first = counts(generate())
+    after = system.client.stats()["batches"]
+    assert first == {
+        "read": 4,
+        "asked": 3,
+        "known": 0,
+        "undecided": 0,
+        "failures": {"malformed": 1},
+    }
+    assert sum(after.values()) == sum(before.values()) + 3
+    again = generate()
+    assert again.returncode == 1 and "--resume" in again.stderr, again.stdout + again.stderr
+    assert counts(generate("--resume")) == first | {"asked": 0, "known": 3}
+    assert system.client.stats()["batches"] == after
 
 
 def test_ten_questions_make_pairs_and_reasons(system: System) -> None:

@@ -1,7 +1,8 @@
 """What anybody may ask the ledger."""
 
 import contextlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,16 @@ class Reader:
         if not row[1]:
             raise NotFound(f"batch {batch_id} is past retention; its rows are in the files")
         return self._state(*row)
+
+    def outcomes(self, batch_ids: Sequence[UUID]) -> dict[UUID, str | None]:
+        """See ``ports.Recorder``. Those past retention are known, too."""
+        rows = self._rows(
+            "SELECT batch_id, iif(open, NULL, coalesce(reason, 'pair')) FROM batch "
+            "LEFT JOIN outcome ON outcome.batch = batch.seq "
+            "WHERE batch_id IN (SELECT value FROM json_each(?))",
+            (json.dumps([str(batch_id) for batch_id in batch_ids]),),
+        )
+        return {UUID(batch_id): outcome for batch_id, outcome in rows}
 
     def open_batches(self, after: int, limit: int) -> list[tuple[int, BatchState]]:
         """Undecided batches in the order of recording, with their sequence numbers."""
