@@ -111,17 +111,15 @@ class Bulk:
     async def run(self, questions: Iterable[Question | Refused]) -> Tally:
         """Ask all, wait until all are decided. Raises InputError where the run cannot begin."""
         started = time.monotonic()
-        watching = asyncio.create_task(self._watch())
         try:
-            async with asyncio.TaskGroup() as group:
-                await self._ask_all(questions, group)
-            self._all_asked = True
-            await watching
+            async with asyncio.TaskGroup() as whole:
+                whole.create_task(self._watch())
+                async with asyncio.TaskGroup() as asks:
+                    await self._ask_all(questions, asks)
+                self._all_asked = True
         except* RlvrError as errors:
-            raise errors.exceptions[0] from None
+            raise _first(errors) from None
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
             self.tally.seconds = time.monotonic() - started
         return self.tally
 
@@ -234,6 +232,12 @@ class Bulk:
             self.tally.repeats += 1
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 not a secret
             pause = min(2 * pause, PAUSE_S)
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _chosen(found: Iterable[Question | Refused], plan: Plan) -> Iterator[Question | Refused]:

@@ -13,6 +13,7 @@ from rlvr_ray.core.questions import Question, Refused
 from rlvr_ray.errors import (
     ContextOverflow,
     InputError,
+    LedgerError,
     NoDocuments,
     Overloaded,
     TimedOut,
@@ -124,6 +125,16 @@ async def test_without_documents_it_ends_at_once(system: System) -> None:
     system.retriever.passages = []
     with pytest.raises(NoDocuments, match="ingest"):
         await system.run(some(5))
+
+
+async def test_a_ledger_that_cannot_be_read_ends_it(system: System) -> None:
+    """Also while it waits for outcomes."""
+    system.recorder.outcome = lambda batch: None
+    running = asyncio.create_task(system.run(some(200)))
+    await system.recorder.until(lambda: len(system.recorder.states) == 4 * AHEAD)
+    system.recorder.failures = [LedgerError("damaged")]
+    with pytest.raises(LedgerError, match="damaged"):
+        await running
 
 
 async def test_verification_may_lag_so_far_and_no_further(system: System) -> None:
