@@ -8,6 +8,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 #: Said before the material. It names no mark, so that prompts begin alike; where it named them,
 #: behind the material, a small judge took the marks for the material.
@@ -36,11 +37,15 @@ _CONTROL = re.compile(
     r"|\[/[0-9a-f]{8}\]|\[(?=\d*[a-f])[0-9a-f]{8}\]",  # [20260314] is a date
     re.IGNORECASE,
 )
+#: Texts whose readings are kept: the candidates of a question have its passages in common, and
+#: questions have some as well.
+KEPT = 1024
 # How deep tokens may stand in each other; nobody nests them by accident.
 _NESTED = 5
 _BRACKETS = str.maketrans("<>[]", "    ")
 
 
+@lru_cache(maxsize=KEPT)
 def visible(text: str) -> str:
     """The text without characters that show nothing and without control tokens of chat templates.
 

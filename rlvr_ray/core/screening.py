@@ -9,6 +9,7 @@ layer, and what they miss meets the marks around the material and the check by c
 import base64
 import re
 import unicodedata
+from functools import lru_cache
 
 from rlvr_ray.core import guard
 from rlvr_ray.core.text import split_statements
@@ -186,6 +187,7 @@ def _decoded(word: str) -> str | None:
     return text if text.isprintable() else None
 
 
+@lru_cache(maxsize=guard.KEPT)
 def without_steering(passage: str) -> tuple[str, int]:
     """The passage without the sentences that talk to a model, and how many there were.
 
