@@ -350,6 +350,7 @@ def export(
 ) -> None:
     """Write the pairs or answers as a folder that a trainer reads, with a dataset card."""
     from rlvr_ray import export as exporting
+    from rlvr_ray import export_report
 
     settings = _settings(data_dir, None, set_)
     request = exporting.Request(
@@ -364,7 +365,7 @@ def export(
     )
     with _terminable(), err.status("Writing …"):
         report = exporting.run(settings, request)
-    for line, warns in exporting.text(report, folder):
+    for line, warns in export_report.text(report, folder):
         where = err if warns or as_json else out
         where.print(line, style="yellow" if warns else None, markup=False, soft_wrap=True)
     if as_json:

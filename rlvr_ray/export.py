@@ -8,11 +8,10 @@ import itertools
 import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,15 +19,14 @@ import pyarrow.parquet as pq
 from rlvr_ray import __version__
 from rlvr_ray.core import export as formats
 from rlvr_ray.core import strict_json
-from rlvr_ray.core.export import Answer, Format, Groups, Judged, Pair, PromptStyle
+from rlvr_ray.core.export import Answer, Format, Groups, Pair, PromptStyle
 from rlvr_ray.core.prompts import PROMPT_VERSION
 from rlvr_ray.core.rows import Row
 from rlvr_ray.dataset_card import REASONS, card
 from rlvr_ray.errors import InputError, Unavailable
+from rlvr_ray.export_report import Tally, figures, nothing, ranked
 from rlvr_ray.settings import Settings
 
-#: Unreadable rows that are named; the rest is counted.
-NAMED = 20
 #: Rows of one Parquet row group.
 ROW_GROUP = 1000
 #: Line ends to some readers (``str.splitlines``), though not to JSON.
@@ -69,47 +67,6 @@ class Request:
         return "dpo_data" if self.format in formats.PAIR_FORMATS else "training_data"
 
 
-class _Facts(NamedTuple):
-    """What the card says of a row; None where there is no such thing."""
-
-    score: float
-    chars: int
-    margin: float | None
-    rejected_chars: int | None
-    tokens: int
-
-
-@dataclass
-class _Tally:
-    """What is counted on the way."""
-
-    read: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
-    unreadable: list[str] = field(default_factory=list)
-    facts: list[_Facts] = field(default_factory=list)
-    models: Counter[str] = field(default_factory=Counter)
-    judges: Counter[Judged] = field(default_factory=Counter)
-    rules: Counter[tuple[tuple[str, str], ...]] = field(default_factory=Counter)
-    prompt_versions: Counter[str] = field(default_factory=Counter)
-
-    def bad(self, place: str, why: str) -> None:
-        self.left_out["unreadable"] += 1
-        if len(self.unreadable) < NAMED:
-            self.unreadable.append(f"{place}: {why}")
-
-    def took(self, value: Pair | Answer, tokens: int) -> None:
-        self.models.update(value.models)
-        self.judges.update(value.judges)
-        self.prompt_versions[value.prompt_version] += 1
-        if isinstance(value, Pair):
-            self.rules[value.rule] += 1
-            score, margin, other = value.chosen_score, value.margin, len(value.rejected)
-            self.facts.append(_Facts(score, len(value.chosen), margin, other, tokens))
-        else:
-            assert value.score is not None, "answers without a score are left out"
-            self.facts.append(_Facts(value.score, len(value.answer), None, None, tokens))
-
-
 def run(settings: Settings, request: Request) -> dict[str, Any]:
     """Write the folder, which appears whole or not at all, and return what the card says.
 
@@ -133,7 +90,7 @@ def run(settings: Settings, request: Request) -> dict[str, Any]:
 def _write(
     settings: Settings, request: Request, count: Callable[[str], int] | None, folder: Path
 ) -> dict[str, Any]:
-    tally, groups = _Tally(), Groups()
+    tally, groups = Tally(), Groups()
     min_score = settings.dpo.min_chosen_score if request.format == "sft" else None
     spool = folder / "spool"
     with spool.open("wb") as stream:
@@ -151,7 +108,7 @@ def _write(
                 groups.add(value.links())
                 tally.took(value, tokens)
     if not tally.facts:
-        raise InputError(_nothing(settings.data_dir / request.dataset, tally))
+        raise InputError(nothing(settings.data_dir / request.dataset, tally))
     split = groups.split(request.eval_share)
     files = _deal(spool, split.in_eval, folder, request.parquet)
     spool.unlink()
@@ -168,7 +125,7 @@ def _write(
         "max_tokens": request.max_tokens,
         "min_score": min_score,
         "splits": {
-            name: _figures(
+            name: figures(
                 [f for f, held in zip(tally.facts, split.in_eval, strict=True) if held == is_eval]
             )
             for name, is_eval in (("train", False), ("eval", True))
@@ -180,10 +137,10 @@ def _write(
             "groups": split.groups,
             "largest": split.largest,
         },
-        "models": dict(_ranked(tally.models)),
-        "judges": [{**judge._asdict(), "rows": n} for judge, n in _ranked(tally.judges)],
-        "rules": [{"rule": dict(rule), "rows": n} for rule, n in _ranked(tally.rules)],
-        "prompt_versions": dict(_ranked(tally.prompt_versions)),
+        "models": dict(ranked(tally.models)),
+        "judges": [{**judge._asdict(), "rows": n} for judge, n in ranked(tally.judges)],
+        "rules": [{"rule": dict(rule), "rows": n} for rule, n in ranked(tally.rules)],
+        "prompt_versions": dict(ranked(tally.prompt_versions)),
     }
     if request.format == "llamafactory":
         info = json.dumps(formats.dataset_info(files), indent=2)
@@ -207,7 +164,7 @@ def _counter(request: Request) -> Callable[[str], int] | None:
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def _values(data_dir: Path, dataset: str, tally: _Tally) -> Iterator[Pair | Answer]:
+def _values(data_dir: Path, dataset: str, tally: Tally) -> Iterator[Pair | Answer]:
     """The rows that can be read, each once, in the order of the files."""
     seen: set[str] = set()
     for place, row in _rows(data_dir / dataset, tally):
@@ -225,7 +182,7 @@ def _values(data_dir: Path, dataset: str, tally: _Tally) -> Iterator[Pair | Answ
         yield value
 
 
-def _rows(folder: Path, tally: _Tally) -> Iterator[tuple[str, Any]]:
+def _rows(folder: Path, tally: Tally) -> Iterator[tuple[str, Any]]:
     """Rows and where they stand: of JSONL or, where there is none, of Parquet parts."""
     lines = sorted(folder.glob("*.jsonl"))
     parts = [] if lines else sorted(folder.glob("parquet/*.parquet"))
@@ -250,7 +207,7 @@ def _rows(folder: Path, tally: _Tally) -> Iterator[tuple[str, Any]]:
             raise InputError(f"{file} cannot be read: {error}") from None
 
 
-def _of_lines(file: Path, stream: BinaryIO, tally: _Tally) -> Iterator[tuple[str, Any]]:
+def _of_lines(file: Path, stream: BinaryIO, tally: Tally) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(stream, 1):
         if not line.strip():
             continue
@@ -264,7 +221,7 @@ def _of_lines(file: Path, stream: BinaryIO, tally: _Tally) -> Iterator[tuple[str
 
 
 def _chosen(
-    values: Iterable[Pair | Answer], min_score: float | None, tally: _Tally
+    values: Iterable[Pair | Answer], min_score: float | None, tally: Tally
 ) -> Iterator[Pair | Answer]:
     """Pairs as they are; of answers all with a score or, above a score, each batch's best."""
     for _, batch in itertools.groupby(values, key=lambda value: value.batch_id):
@@ -319,59 +276,3 @@ def _to_parquet(file: Path, lines: Iterable[bytes]) -> None:
 def _line(row: Row) -> bytes:
     text = json.dumps(row, ensure_ascii=False, allow_nan=False)
     return text.translate(_LINE_ENDS).encode() + b"\n"
-
-
-def _figures(facts: list[_Facts]) -> dict[str, Any]:
-    """Of a split; figures that it has none of are left out."""
-    found: dict[str, Any] = {"rows": len(facts)}
-    pairs = [(f.margin, f.chars, f.rejected_chars) for f in facts if f.rejected_chars is not None]
-    if pairs:
-        found["chosen_longer"] = sum(chars > other for _, chars, other in pairs) / len(pairs)
-        found["margin"] = _quartiles([margin for margin, _, _ in pairs if margin is not None])
-        found["rejected_chars"] = _quartiles([other for _, _, other in pairs])
-    found["score"] = _quartiles([f.score for f in facts])
-    found["chars"] = _quartiles([f.chars for f in facts])
-    if longest := max(f.tokens for f in facts):
-        found["tokens"] = longest
-    return found
-
-
-def _quartiles(values: list[Any]) -> list[Any]:
-    """Least, quartiles and largest, each a value that occurs."""
-    ordered = sorted(values)
-    return [ordered[round((len(ordered) - 1) * part / 4)] for part in range(5)]
-
-
-def _ranked(counts: Counter[Any]) -> list[tuple[Any, int]]:
-    """The most frequent first; equals in their own order, so that the card is always the same."""
-    return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-
-
-def _nothing(folder: Path, tally: _Tally) -> str:
-    if not tally.read:
-        return f"{folder} has no rows: ask questions first, or name another --data-dir"
-    reasons = ", ".join(f"{name} {n:,}" for name, n in sorted(tally.left_out.items()))
-    first = f"; first: {tally.unreadable[0]}" if tally.unreadable else ""
-    return f"none of the {tally.read:,} rows in {folder} can be exported: {reasons}{first}"
-
-
-def text(report: dict[str, Any], out: Path) -> Iterator[tuple[str, bool]]:
-    """What a person should know, line by line, each with whether it is a warning."""
-    for split, file in report["files"].items():
-        yield f"{out / file}  {report['splits'][split]['rows']:,} rows", False
-    for name, number in report["left_out"].items():
-        yield f"left out, {name}: {number:,} ({REASONS[name]})", True
-    yield from ((f"  {place}", True) for place in report["unreadable"])
-    more = report["left_out"].get("unreadable", 0) - len(report["unreadable"])
-    if more:
-        yield f"  and {more:,} more", True
-    split = report["split"]
-    yield f"eval: {split['reached']:.1%} of the rows, {split['wanted']:.1%} wanted", False
-    if split["wanted"] and not split["reached"]:
-        yield (
-            f"eval is empty: no group of rows is small enough. The largest of {split['groups']:,} "
-            f"has {split['largest']:,} rows that share documents or questions",
-            True,
-        )
-    if report["max_tokens"] is None:
-        yield "no --max-tokens: trainers cut or drop what is too long (docs/export.md)", True
