@@ -5,6 +5,7 @@ A replica or actor below wraps one plain class; a ``Remote…`` is the same port
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -20,22 +21,25 @@ from rlvr_ray.core.records import Batch, Context, Verification
 from rlvr_ray.errors import InputError, JudgeError, Overloaded, RlvrError, Unavailable
 from rlvr_ray.ports import (
     BatchState,
+    Chunk,
     Claim,
     Completion,
     Document,
     Generator,
     Ingested,
+    Passage,
     Piece,
     Prompt,
     Query,
 )
 from rlvr_ray.settings import EngineSettings, Settings
-from rlvr_ray.tasks import smooth
+from rlvr_ray.tasks import Together, smooth
 from rlvr_ray.throttle import Limited
 
 NAMESPACE = "rlvr_ray"  #: given always: the default differs by how Serve was started
 AGGREGATOR = "aggregator"
 APP = "rlvr"  #: the Serve application
+ADMITTED_S = 1.0  #: for so long holds what the aggregator said about room for batches
 #: Ray gives this resource to its head node only. Whoever has files under data_dir asks for a trifle
 #: of it: an actor that asks for nothing is put on any node, and after a crash on another.
 ON_HEAD = {"node:__internal_head__": 0.001}
@@ -83,6 +87,12 @@ class RetrieverReplica:
 
     async def count(self) -> int:
         return await self._store.count()
+
+    async def chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
+        return await self._store.chunks(first, limit)
+
+    async def passages(self, chunk_ids: Sequence[UUID]) -> list[Passage]:
+        return await self._store.passages(chunk_ids)
 
     def __del__(self) -> None:
         self._store.close()
@@ -243,8 +253,12 @@ class RemoteRetriever:
 
     def __init__(self, handle: DeploymentHandle[Any]) -> None:
         self._handle = handle
+        self._together = Together(self._search)
 
     async def search(self, queries: Sequence[Query]) -> list[list[Context]]:
+        return [*await self._together(queries)]
+
+    async def _search(self, queries: Sequence[Query]) -> Sequence[list[Context]]:
         with _boundary("the retriever"):
             result: list[list[Context]] = await self._handle.search.remote(queries)
             return result
@@ -257,6 +271,17 @@ class RemoteRetriever:
     async def count(self) -> int:
         with _boundary("the retriever"):
             return int(await self._handle.count.remote())
+
+    async def chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
+        with _boundary("the retriever"):
+            result: tuple[list[Chunk], UUID | None]
+            result = await self._handle.chunks.remote(first, limit)
+            return result
+
+    async def passages(self, chunk_ids: Sequence[UUID]) -> list[Passage]:
+        with _boundary("the retriever"):
+            result: list[Passage] = await self._handle.passages.remote(chunk_ids)
+            return result
 
 
 class RemotePanel:
@@ -280,6 +305,7 @@ class RemoteRecorder:
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
+        self._admitted_until = 0.0
 
     async def record(self, batches: Sequence[Batch]) -> list[Batch]:
         with _boundary("the aggregator"):
@@ -287,8 +313,12 @@ class RemoteRecorder:
             return result
 
     async def admit(self) -> None:
+        # A disk does not fill up in a second, and recording asks again.
+        if time.monotonic() < self._admitted_until:
+            return
         with _boundary("the aggregator"):
             await self._handle.admit.remote()
+        self._admitted_until = time.monotonic() + ADMITTED_S
 
     async def ingested(self, documents: Sequence[Ingested]) -> None:
         with _boundary("the aggregator"):

@@ -52,6 +52,8 @@ def build(choice: engines.Choice) -> Application:
         return serve.deployment(
             replica,
             name=name,
+            # A line for each call is for HTTP, where it tells who asked what.
+            logging_config={"enable_access_log": name == "Ask"},
             num_replicas=1,
             health_check_period_s=5,
             ray_actor_options={"num_cpus": SHARE} | (needs or {}),

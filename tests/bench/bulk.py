@@ -11,17 +11,20 @@ by process.
 import argparse
 import asyncio
 import json
+import math
 import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections import defaultdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
+import ray
 
 from rlvr_ray import app, demo
 from rlvr_ray.client import Client
@@ -53,7 +56,6 @@ def main() -> None:
                 },
                 judge={"concurrency": 512},
                 verification={"verifiers": ["logprob"], "cross_check": False, "batches": 32},
-                dpo={"min_chosen_score": 0.0},
             )
         )
         url = app.start(settings)
@@ -83,6 +85,12 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
             *("--report", str(report)),
         ],
         stdout=subprocess.DEVNULL,
+        # By its address: other clusters may run on this machine.
+        env=os.environ
+        | {
+            "RLVR_RAY_ADDRESS": ray.get_runtime_context().gcs_address,
+            "RAY_AUTH_MODE": "token",
+        },
     )
     peak, spent = 0, 0.0
     process = psutil.Process(job.pid)
@@ -158,9 +166,12 @@ def _reply(asked: dict[str, object]) -> dict[str, object]:
     seed = int(str(asked.get("seed", 0)))
     choice: dict[str, object] = {"index": 0, "finish_reason": "stop"}
     if asked.get("logprobs"):
-        odds = 0.1 + 0.8 * (len(str(asked["messages"])) % 97) / 97
-        likely = [{"token": "1", "logprob": -odds}, {"token": "0", "logprob": -1 - odds}]
-        choice["logprobs"] = {"content": [{"token": "1", "logprob": -odds, "top_logprobs": likely}]}
+        share = 0.2 + 0.75 * (zlib.crc32(str(asked["messages"]).encode()) % 997) / 997
+        likely = [
+            {"token": "1", "logprob": math.log(share)},
+            {"token": "0", "logprob": math.log(1 - share)},
+        ]
+        choice["logprobs"] = {"content": [likely[0] | {"top_logprobs": likely}]}
         text = "1"
     else:
         text = f"It is a library that does {seed % 1000} things for those who build services."

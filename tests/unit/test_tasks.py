@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
 from rlvr_ray import tasks as module
 from rlvr_ray.errors import Overloaded, Unavailable
-from rlvr_ray.tasks import OneThread, cancelled_by_caller, gather, supervise, told_by
+from rlvr_ray.tasks import OneThread, Together, cancelled_by_caller, gather, supervise, told_by
 
 
 class Probe:
@@ -318,3 +318,48 @@ class TestToldBy:
             assert await anext(told) == 1
             await probe.started.wait()
         assert probe.ended == "cancelled"
+
+
+class Doubler:
+    """Doubles numbers once it may; refuses -1."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.may = asyncio.Event()
+
+    async def __call__(self, numbers: Sequence[int]) -> list[int]:
+        self.calls.append(list(numbers))
+        await self.may.wait()
+        if -1 in numbers:
+            raise ValueError("-1")
+        return [2 * number for number in numbers]
+
+
+async def test_what_waits_goes_together_and_each_caller_gets_its_own() -> None:
+    doubler = Doubler()
+    together = Together(doubler)
+    callers = [asyncio.create_task(together([n, 10 * n])) for n in range(4)]
+    await asyncio.sleep(0)
+    late = asyncio.create_task(together([]))
+    doubler.may.set()
+    assert await asyncio.gather(*callers) == [[2 * n, 20 * n] for n in range(4)]
+    assert await late == []
+    assert await together([7]) == [14], "and again, after a pause"
+    assert [n for call in doubler.calls for n in call] == [0, 0, 1, 10, 2, 20, 3, 30, 7]
+    assert len(doubler.calls) < 5, doubler.calls
+
+
+async def test_a_failure_is_that_of_one_call_and_a_caller_that_left_harms_nobody() -> None:
+    doubler = Doubler()
+    together = Together(doubler)
+    failing = asyncio.create_task(together([-1]))
+    while not doubler.calls:
+        await asyncio.sleep(0)
+    left, staying = (asyncio.create_task(together([n])) for n in (1, 2))
+    await asyncio.sleep(0)
+    left.cancel()
+    doubler.may.set()
+    with pytest.raises(ValueError, match="-1"):
+        await failing
+    assert await staying == [4]
+    assert left.cancelled()
