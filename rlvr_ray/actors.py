@@ -91,8 +91,8 @@ class RetrieverReplica:
     async def chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
         return await self._store.chunks(first, limit)
 
-    async def passages(self, chunk_ids: Sequence[UUID]) -> list[Passage]:
-        return await self._store.passages(chunk_ids)
+    async def fetch(self, chunk_ids: Sequence[UUID]) -> list[Passage]:
+        return await self._store.fetch(chunk_ids)
 
     def __del__(self) -> None:
         self._store.close()
@@ -278,9 +278,9 @@ class RemoteRetriever:
             result = await self._handle.chunks.remote(first, limit)
             return result
 
-    async def passages(self, chunk_ids: Sequence[UUID]) -> list[Passage]:
+    async def fetch(self, chunk_ids: Sequence[UUID]) -> list[Passage]:
         with _boundary("the retriever"):
-            result: list[Passage] = await self._handle.passages.remote(chunk_ids)
+            result: list[Passage] = await self._handle.fetch.remote(chunk_ids)
             return result
 
 

@@ -74,6 +74,23 @@ class Ingested:
     changed: bool  #: False where the store held just this already
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """Where a passage is: its own id, and its document's."""
+
+    chunk_id: UUID
+    document_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A stored passage; ``metadata`` is that of a ``Context``."""
+
+    chunk_id: UUID
+    content: str
+    metadata: Mapping[str, Any]
+
+
 class Retriever(Protocol):
     """Passages for questions."""
 
@@ -87,6 +104,17 @@ class Retriever(Protocol):
 
     async def count(self) -> int:
         """How many passages are stored."""
+        ...
+
+    async def chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
+        """At most so many passages, in the order of their ids, from this id on or from the start.
+
+        Also the first id of the next page; None where there is none.
+        """
+        ...
+
+    async def fetch(self, chunk_ids: Sequence[UUID]) -> list[Passage]:
+        """The passages of these ids, in their order; those that are gone are left out."""
         ...
 
 

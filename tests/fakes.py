@@ -19,10 +19,12 @@ from rlvr_ray.core.records import Assessment, Batch, Context, Usage, Verificatio
 from rlvr_ray.errors import InputError, JudgeError
 from rlvr_ray.ports import (
     BatchState,
+    Chunk,
     Claim,
     Completion,
     Document,
     Ingested,
+    Passage,
     Posted,
     Prompt,
     Query,
@@ -217,6 +219,31 @@ class FakeRetriever(Faulty):
     async def count(self) -> int:
         async with self._call():
             return len(self.passages)
+
+    async def chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
+        async with self._call():
+            stored = sorted(self._stored(), key=lambda passage: passage.chunk_id)
+            left = [p for p in stored if first is None or p.chunk_id >= first]
+            found = [
+                Chunk(chunk_id=p.chunk_id, document_id=UUID(p.metadata["document_id"]))
+                for p in left[:limit]
+            ]
+            return found, left[limit].chunk_id if len(left) > limit else None
+
+    async def fetch(self, chunk_ids: Sequence[UUID]) -> list[Passage]:
+        async with self._call():
+            stored = {passage.chunk_id: passage for passage in self._stored()}
+            return [stored[each] for each in chunk_ids if each in stored]
+
+    def _stored(self) -> list[Passage]:
+        return [
+            Passage(
+                chunk_id=ids.derive(c.metadata["document_id"], c.metadata["chunk_index"]),
+                content=c.content,
+                metadata=c.metadata,
+            )
+            for c in self.passages
+        ]
 
     def _ingest(self, document: Document) -> Ingested:
         changed = self.documents.get(document.source) != document.text

@@ -18,7 +18,7 @@ from rlvr_ray.core import ids
 from rlvr_ray.core.documents import chunk_id, document_id
 from rlvr_ray.core.records import Context, clean_text
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
-from rlvr_ray.ports import Document, Embedder, Ingested, Query, Vectors
+from rlvr_ray.ports import Chunk, Document, Embedder, Ingested, Passage, Query, Vectors
 from rlvr_ray.settings import RetrievalSettings
 
 T = TypeVar("T")
@@ -55,6 +55,14 @@ class QdrantRetriever:
     async def count(self) -> int:
         """See ``ports.Retriever``."""
         return await self._run(lambda: self._client.count(self._collection).count)
+
+    async def chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
+        """See ``ports.Retriever``."""
+        return await self._run(partial(self._chunks, first, limit))
+
+    async def fetch(self, chunk_ids: Sequence[UUID]) -> list[Passage]:
+        """See ``ports.Retriever``."""
+        return await self._run(partial(self._fetch, chunk_ids))
 
     def close(self) -> None:
         """Release the folder."""
@@ -119,6 +127,34 @@ class QdrantRetriever:
             ]
             for reply in replies
         ]
+
+    def _chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
+        records, following = self._client.scroll(
+            self._collection,
+            limit=limit,
+            offset=None if first is None else str(first),
+            with_payload=["metadata.document_id"],
+        )
+        found = [
+            Chunk(
+                chunk_id=UUID(str(record.id)),
+                document_id=UUID(record.payload["metadata"]["document_id"]),
+            )
+            for record in records
+        ]
+        return found, None if following is None else UUID(str(following))
+
+    def _fetch(self, chunk_ids: Sequence[UUID]) -> list[Passage]:
+        records = self._client.retrieve(self._collection, [str(each) for each in chunk_ids])
+        found = {
+            UUID(str(record.id)): Passage(
+                chunk_id=UUID(str(record.id)),
+                content=record.payload["content"],
+                metadata=record.payload["metadata"],
+            )
+            for record in records
+        }
+        return [found[each] for each in chunk_ids if each in found]
 
     async def _ingest(self, document: Document) -> Ingested:
         name = document_id(self._collection, document.source)
