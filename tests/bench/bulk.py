@@ -9,18 +9,13 @@ by process.
 """
 
 import argparse
-import asyncio
 import json
-import math
-import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from collections import defaultdict
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
@@ -30,7 +25,9 @@ from rlvr_ray import app, demo
 from rlvr_ray.client import Client
 from rlvr_ray.settings import load
 
-LATENCY_S = 0.05
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.bench.stand_in import StandIn, write_questions
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -41,23 +38,8 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--at-once", type=int, default=64)
     options = parser.parse_args()
-    ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.Process(target=serve, args=(theirs,), daemon=True)
-    server.start()
-    port = ours.recv()
-    with tempfile.TemporaryDirectory() as folder:
-        settings = demo.on_free_port(
-            load(
-                data_dir=Path(folder) / "data",
-                generator={
-                    "base_url": f"http://127.0.0.1:{port}/v1",
-                    "model": "stand-in",
-                    "concurrency": 512,
-                },
-                judge={"concurrency": 512},
-                verification={"verifiers": ["logprob"], "cross_check": False, "batches": 32},
-            )
-        )
+    with tempfile.TemporaryDirectory() as folder, StandIn() as server:
+        settings = demo.on_free_port(load(data_dir=Path(folder) / "data", **server.settings()))
         url = app.start(settings)
         try:
             with Client(url) as client:
@@ -66,14 +48,10 @@ def main() -> None:
             measure(options, Path(folder))
         finally:
             app.stop(settings)
-            server.terminate()
 
 
 def measure(options: argparse.Namespace, folder: Path) -> None:
-    questions = folder / "questions.txt"
-    names = [topic.rstrip("?") for topic in demo.QUESTIONS]
-    lines = (f"{names[n % len(names)]}, asked {n} times?" for n in range(options.questions))
-    questions.write_text("\n".join(lines))
+    questions = write_questions(folder, options.questions)
     report = folder / "report.json"
     before = cpu()
     started = time.perf_counter()
@@ -131,54 +109,6 @@ def cpu() -> dict[str, float]:
         except psutil.Error:
             continue
     return spent
-
-
-def serve(ready: Connection) -> None:
-    """The stand-in: a chat takes ``LATENCY_S``, whatever it asks."""
-    asyncio.run(_serve(ready))
-
-
-async def _serve(ready: Connection) -> None:
-    server = await asyncio.start_server(_connection, "127.0.0.1", 0, backlog=1024)
-    ready.send(server.sockets[0].getsockname()[1])
-    async with server:
-        await server.serve_forever()
-
-
-async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while True:
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            _, _, rest = head.partition(b"content-length: ")
-            body = await reader.readexactly(int(rest.split(b"\r\n")[0])) if rest else b""
-            await asyncio.sleep(LATENCY_S)
-            reply = json.dumps(_reply(json.loads(body)) if body else {"data": []}).encode()
-            writer.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
-                + f"content-length: {len(reply)}\r\n\r\n".encode()
-                + reply
-            )
-    except (asyncio.IncompleteReadError, ConnectionError):
-        writer.close()
-
-
-def _reply(asked: dict[str, object]) -> dict[str, object]:
-    seed = int(str(asked.get("seed", 0)))
-    choice: dict[str, object] = {"index": 0, "finish_reason": "stop"}
-    if asked.get("logprobs"):
-        share = 0.2 + 0.75 * (zlib.crc32(str(asked["messages"]).encode()) % 997) / 997
-        likely = [
-            {"token": "1", "logprob": math.log(share)},
-            {"token": "0", "logprob": math.log(1 - share)},
-        ]
-        choice["logprobs"] = {"content": [likely[0] | {"top_logprobs": likely}]}
-        text = "1"
-    else:
-        text = f"It is a library that does {seed % 1000} things for those who build services."
-    choice["message"] = {"role": "assistant", "content": text}
-    usage = {"prompt_tokens": 900, "completion_tokens": 20, "total_tokens": 920}
-    head = {"id": "x", "object": "chat.completion", "model": "stand-in"}
-    return {**head, "choices": [choice], "usage": usage}
 
 
 if __name__ == "__main__":

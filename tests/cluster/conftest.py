@@ -35,7 +35,7 @@ class System:
     log: Path
     client: Client
     http: httpx.Client
-    mirror_url: str
+    mirror_url: str | None
 
     def rlvr(self, *arguments: str, code: int = 0) -> str:
         """Run a command against this server; return what it printed on stdout."""
@@ -55,10 +55,8 @@ class System:
     @property
     def env(self) -> dict[str, str]:
         """The environment in which commands find this server's folder and broker."""
-        return os.environ | {
-            "RLVR_DATA_DIR": str(self.data_dir),
-            "RLVR_MIRROR__URL": self.mirror_url,
-        }
+        mirror = {"RLVR_MIRROR__URL": self.mirror_url} if self.mirror_url else {}
+        return os.environ | {"RLVR_DATA_DIR": str(self.data_dir)} | mirror
 
     @contextlib.contextmanager
     def tail(self, *keys: str) -> Iterator[Iterator[dict[str, Any]]]:
