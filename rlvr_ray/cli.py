@@ -340,10 +340,33 @@ def export(
     tokenizer: Annotated[
         Path | None, typer.Option(help="tokenizer.json of the model to be trained.")
     ] = None,
+    near_duplicates: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SIMILARITY", help="Leave out rows that are so like an earlier one, e.g. 0.8."
+        ),
+    ] = None,
+    decontaminate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE", help="Leave out rows that give away its questions; may be repeated."
+        ),
+    ] = None,
+    decontaminate_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where those stand; default: question.")
+    ] = None,
     parquet: Annotated[bool, typer.Option("--parquet/--jsonl", help="Kind of file.")] = False,
     license_: Annotated[
         str | None, typer.Option("--license", help="For the dataset card, such as cc-by-4.0.")
     ] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help="For the card, such as en; may be repeated.")
+    ] = None,
+    push_: Annotated[
+        str | None,
+        typer.Option("--push", metavar="REPO", help="Upload it to the model hub, private."),
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="With --push: for everybody.")] = False,
     data_dir: DataDir = None,
     set_: Set = None,
     as_json: Json = False,
@@ -352,6 +375,8 @@ def export(
     from rlvr_ray import export as exporting
     from rlvr_ray import export_report
 
+    if public and push_ is None:
+        raise InputError("--public says who may read what is pushed; add --push REPO")
     settings = _settings(data_dir, None, set_)
     request = exporting.Request(
         format=format_,
@@ -360,8 +385,12 @@ def export(
         eval_share=eval_,
         max_tokens=max_tokens,
         tokenizer=tokenizer,
+        near_duplicates=near_duplicates,
+        decontaminate=tuple(decontaminate or ()),
+        decontaminate_column=decontaminate_column,
         parquet=parquet,
         license=license_,
+        languages=tuple(language or ()),
     )
     with _terminable(), err.status("Writing …"):
         report = exporting.run(settings, request)
@@ -370,6 +399,22 @@ def export(
         where.print(line, style="yellow" if warns else None, markup=False, soft_wrap=True)
     if as_json:
         sys.stdout.write(json.dumps(report) + "\n")
+    if push_ is not None:
+        url = exporting.push(folder, push_, public=public)
+        (err if as_json else out).print(url, markup=False, soft_wrap=True)
+
+
+@app.command()
+@_exit_codes
+def push(
+    folder: Annotated[Path, typer.Argument(help="What `rlvr export` wrote.")],
+    repo: Annotated[str, typer.Argument(help="NAME or OWNER/NAME on the model hub.")],
+    public: Annotated[bool, typer.Option("--public", help="For everybody.")] = False,
+) -> None:
+    """Upload an exported folder to the model hub, as a private dataset."""
+    from rlvr_ray import export as exporting
+
+    out.print(exporting.push(folder, repo, public=public), markup=False, soft_wrap=True)
 
 
 app.command()(_exit_codes(planning.plan))

@@ -4,9 +4,13 @@ Its front matter is what ``datasets.load_dataset(FOLDER)`` reads.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
+
+from rlvr_ray.core.overlap import NGRAM, SHINGLE
+from rlvr_ray.decontamination import SIMILARITY
 
 #: Why a row is not in the export.
 REASONS = {
@@ -15,19 +19,38 @@ REASONS = {
     "empty_answer": "an answer without text",
     "no_contexts": "no passages to put into the prompt",
     "too_long": "longer than the token limit",
+    "held_out": "gives away a held-out question",
+    "near_duplicate": "says nearly the same as an earlier row",
     "unscored": "its verification failed",
     "cut_off": "the answer ended at the generator's token limit",
     "score_too_low": "its score is below the threshold",
     "not_the_best": "another answer to the question is better",
 }
+#: The hub's size categories: rows below which each applies.
+SIZES = {
+    10**3: "n<1K",
+    10**4: "1K<n<10K",
+    10**5: "10K<n<100K",
+    10**6: "100K<n<1M",
+    10**7: "1M<n<10M",
+    10**8: "10M<n<100M",
+    10**9: "100M<n<1B",
+}
 #: A share of pairs whose chosen is longer that lies outside may teach length.
 BALANCED = (0.4, 0.6)
 
 
-def card(report: Mapping[str, Any], version: str, license_: str | None) -> str:
+def card(
+    report: Mapping[str, Any], version: str, license_: str | None, languages: Sequence[str] = ()
+) -> str:
     """The README; ``report`` is what ``export.run`` returns, ``version`` this package's."""
+    rows = sum(split["rows"] for split in report["splits"].values())
     front = {
         "license": license_ or "other",
+        **({"language": [*languages]} if languages else {}),
+        "size_categories": [
+            next((name for least, name in SIZES.items() if rows < least), "1B<n<10B")
+        ],
         "task_categories": ["text-generation"],
         "tags": ["rlvr-ray", report["format"], *(["dpo"] if _of_pairs(report) else [])],
         "configs": [
@@ -109,6 +132,23 @@ def _left_out(report: Mapping[str, Any]) -> Iterator[str]:
     else:
         yield f"\nThe token limit is {report['max_tokens']:,}, prompt, answer and chat template"
         yield "included."
+    if report["near_duplicates"] is not None:
+        yield "\nNear-duplicates have a Jaccard similarity of at least"
+        yield f"{report['near_duplicates']:g} in the question and in every answer, measured on"
+        yield f"{SHINGLE} words in a row."
+    if report["decontaminate"]:
+        yield f"\nNo row has {NGRAM} words in a row of a held-out question or its answer, or"
+        yield f"{SIMILARITY:.0%} of the words of a held-out question in its own:\n"
+        yield from _table(
+            ["file", "questions", "rows left out"],
+            *(
+                # Its name only: the rest of the path is nobody else's business.
+                [f"`{PurePosixPath(f['source']).name}`", f"{f['questions']:,}", f"{f['rows']:,}"]
+                for f in report["decontaminate"]
+            ),
+        )
+    else:
+        yield "\nNo held-out questions were given: rows may give away those of a benchmark."
 
 
 def _origin(report: Mapping[str, Any]) -> Iterator[str]:

@@ -7,28 +7,44 @@ to train and eval. In memory stay ids and figures of the rows, not their texts.
 import itertools
 import json
 import os
+import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlvr_ray import __version__
+from rlvr_ray import __version__, decontamination
 from rlvr_ray.core import export as formats
 from rlvr_ray.core import strict_json
 from rlvr_ray.core.export import Answer, Format, Groups, Pair, PromptStyle
+from rlvr_ray.core.overlap import words
 from rlvr_ray.core.prompts import PROMPT_VERSION
 from rlvr_ray.core.rows import Row
 from rlvr_ray.dataset_card import REASONS, card
-from rlvr_ray.errors import InputError, Unavailable
+from rlvr_ray.decontamination import HeldOut
+from rlvr_ray.errors import InputError, RlvrError, Unavailable
 from rlvr_ray.export_report import Tally, figures, nothing, ranked
+from rlvr_ray.near_duplicates import NearDuplicates
 from rlvr_ray.settings import Settings
 
+#: What a folder may hold.
+FILES = (
+    *(f"{split}.{kind}" for split in ("train", "eval") for kind in ("jsonl", "parquet")),
+    "dataset_info.json",
+    "README.md",
+)
 #: Rows of one Parquet row group.
 ROW_GROUP = 1000
+#: Below this, rows that say different things are near-duplicates too.
+LEAST_ALIKE = 0.5
+_LANGUAGE = re.compile("[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 #: Line ends to some readers (``str.splitlines``), though not to JSON.
 _LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
@@ -43,8 +59,12 @@ class Request:
     eval_share: float = 0.1
     max_tokens: int | None = None
     tokenizer: Path | None = None  #: the trained model's tokenizer.json
+    near_duplicates: float | None = None  #: Jaccard bound; None keeps them
+    decontaminate: tuple[str, ...] = ()  #: paths or URIs of held-out questions
+    decontaminate_column: str | None = None  #: None: ``question``
     parquet: bool = False
     license: str | None = None
+    languages: tuple[str, ...] = ()  #: codes, for the card
 
     def __post_init__(self) -> None:
         if not 0 <= self.eval_share < 1:
@@ -56,6 +76,15 @@ class Request:
             )
         if self.max_tokens is not None and self.max_tokens < 1:
             raise InputError(f"--max-tokens must be at least 1, not {self.max_tokens}")
+        if self.near_duplicates is not None and not LEAST_ALIKE <= self.near_duplicates <= 1:
+            raise InputError(
+                f"--near-duplicates must be from {LEAST_ALIKE} to 1, not {self.near_duplicates}"
+            )
+        if self.decontaminate_column and not self.decontaminate:
+            raise InputError("--decontaminate-column says of which column; add --decontaminate")
+        for language in self.languages:
+            if not _LANGUAGE.fullmatch(language):
+                raise InputError(f"--language {language}: write a code such as en or pt-BR")
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"{self.out} is a file; name a folder")
         if self.out.is_dir() and any(self.out.iterdir()):
@@ -92,8 +121,14 @@ def _write(
 ) -> dict[str, Any]:
     tally, groups = Tally(), Groups()
     min_score = settings.dpo.min_chosen_score if request.format == "sft" else None
+    held_out = decontamination.read(request.decontaminate, request.decontaminate_column)
     spool = folder / "spool"
-    with spool.open("wb") as stream:
+    with ExitStack() as stack:
+        stream = stack.enter_context(spool.open("wb"))
+        kept = None
+        if request.near_duplicates is not None:
+            texts = stack.enter_context(TemporaryFile(dir=folder))
+            kept = NearDuplicates(request.near_duplicates, texts)
         for value in _chosen(_values(settings.data_dir, request.dataset, tally), min_score, tally):
             prompt = value.prompt(request.prompt)
             tokens = formats.tokens(prompt, value.answers, count) if count else 0
@@ -103,7 +138,7 @@ def _write(
                 tally.left_out["no_contexts"] += 1
             elif request.max_tokens is not None and tokens > request.max_tokens:
                 tally.left_out["too_long"] += 1
-            else:
+            elif not _overlaps(value, prompt, held_out, kept, tally):
                 stream.write(_line(formats.convert(request.format, prompt, value)))
                 groups.add(value.links())
                 tally.took(value, tokens)
@@ -122,6 +157,9 @@ def _write(
         "read": tally.read,
         "left_out": {name: tally.left_out[name] for name in REASONS if tally.left_out[name]},
         "unreadable": tally.unreadable,
+        "examples": tally.examples,
+        "near_duplicates": request.near_duplicates,
+        "decontaminate": [asdict(file) for file in held_out.files],
         "max_tokens": request.max_tokens,
         "min_score": min_score,
         "splits": {
@@ -145,8 +183,35 @@ def _write(
     if request.format == "llamafactory":
         info = json.dumps(formats.dataset_info(files), indent=2)
         (folder / "dataset_info.json").write_text(info + "\n", "utf-8")
-    (folder / "README.md").write_text(card(report, __version__, request.license), "utf-8")
+    (folder / "README.md").write_text(
+        card(report, __version__, request.license, request.languages), "utf-8"
+    )
     return report
+
+
+def _overlaps(
+    value: Pair | Answer,
+    prompt: formats.Messages,
+    held_out: HeldOut,
+    kept: NearDuplicates | None,
+    tally: Tally,
+) -> bool:
+    """Whether a row is to be left out for what it shares with held-out questions or kept rows."""
+    if not held_out.files and kept is None:
+        return False
+    asked, *said = (words(text) for text in (value.question, *value.answers))
+    if held_out.files:
+        # First, so that a row that goes here takes no other with it as its near-duplicate.
+        hit = held_out.hit(asked, [*(words(message["content"]) for message in prompt), *said])
+        if hit is not None:
+            place = f"{hit.source}:{hit.line}"
+            tally.leave("held_out", f"batch {value.batch_id} has {hit.why} in {place}")
+            return True
+    like = kept.admit(value.batch_id, [asked, *said]) if kept is not None else None
+    if like is not None:
+        told = f"batch {value.batch_id} is {like.similarity:.2f} like batch {like.name}"
+        tally.leave("near_duplicate", told)
+    return like is not None
 
 
 def _counter(request: Request) -> Callable[[str], int] | None:
@@ -276,3 +341,23 @@ def _to_parquet(file: Path, lines: Iterable[bytes]) -> None:
 def _line(row: Row) -> bytes:
     text = json.dumps(row, ensure_ascii=False, allow_nan=False)
     return text.translate(_LINE_ENDS).encode() + b"\n"
+
+
+def push(folder: Path, repo: str, *, public: bool = False) -> str:
+    """Upload an exported folder to the model hub, as a dataset, and return its address.
+
+    The files of an export that the repository held before are replaced or removed.
+
+    Raises InputError for what is no exported folder and where others could read what was not meant
+    for them, ConfigError without a token that may write, Unavailable if the hub cannot be reached.
+    """
+    from rlvr_ray.adapters import hub
+
+    splits = [file for file in folder.glob("train.*") if file.name in FILES]
+    if not splits or not (folder / "README.md").is_file():
+        raise InputError(f"{folder} is no exported folder: it needs README.md and train.jsonl")
+    try:
+        return hub.upload(folder, FILES, repo, public=public)
+    except RlvrError as error:
+        again = shlex.join(["rlvr", "push", str(folder), repo, *(["--public"] if public else [])])
+        raise type(error)(f"{error}; the folder is complete: {again} pushes it again") from None

@@ -11,6 +11,8 @@ from rlvr_ray.dataset_card import REASONS
 
 #: Unreadable rows that are named; the rest is counted.
 NAMED = 20
+#: Rows of a reason that are described.
+EXAMPLES = 2
 
 
 class Facts(NamedTuple):
@@ -30,6 +32,7 @@ class Tally:
     read: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     unreadable: list[str] = field(default_factory=list)
+    examples: dict[str, list[str]] = field(default_factory=dict)  #: by reason
     facts: list[Facts] = field(default_factory=list)
     models: Counter[str] = field(default_factory=Counter)
     judges: Counter[Judged] = field(default_factory=Counter)
@@ -41,6 +44,13 @@ class Tally:
         self.left_out["unreadable"] += 1
         if len(self.unreadable) < NAMED:
             self.unreadable.append(f"{place}: {why}")
+
+    def leave(self, reason: str, example: str) -> None:
+        """Count a row that is left out, for which a person may want to see examples."""
+        self.left_out[reason] += 1
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < EXAMPLES:
+            examples.append(example)
 
     def took(self, value: Pair | Answer, tokens: int) -> None:
         """Count a row that is exported; ``tokens`` is 0 where none were counted."""
@@ -97,6 +107,10 @@ def text(report: dict[str, Any], out: Path) -> Iterator[tuple[str, bool]]:
         yield f"{out / file}  {report['splits'][split]['rows']:,} rows", False
     for name, number in report["left_out"].items():
         yield f"left out, {name}: {number:,} ({REASONS[name]})", True
+        yield from ((f"  such as {told}", True) for told in report["examples"].get(name, ()))
+    for file in report["decontaminate"]:
+        told = f"{file['source']}: {file['questions']:,} held-out questions, {file['rows']:,} rows"
+        yield f"{told} left out", False
     yield from ((f"  {place}", True) for place in report["unreadable"])
     more = report["left_out"].get("unreadable", 0) - len(report["unreadable"])
     if more:

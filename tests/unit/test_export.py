@@ -413,6 +413,8 @@ class TestSplit:
 PINNED = [8, 9, 13, 17]
 
 REPORT: dict[str, Any] = {
+    "near_duplicates": None,
+    "decontaminate": [],
     "format": "trl",
     "dataset": "dpo_data",
     "prompt": "question",
@@ -501,6 +503,27 @@ class TestCard:
         changed["judges"][0] |= changes.get("judge", {})
         changed["splits"]["train"]["chosen_longer"] = changes.get("longer", 0.5)
         assert said in card(changed, "9.9", None)
+
+    def test_what_was_compared_with_what(self) -> None:
+        assert "No held-out questions were given" in self.written()
+        file = {"source": "s3://private/bucket/exam.csv", "questions": 1_319, "rows": 4}
+        text = self.written(near_duplicates=0.85, decontaminate=[file])
+        assert "at least\n0.85 in the question and in every answer" in text
+        assert "| `exam.csv` | 1,319 | 4 |" in text
+        assert "private" not in text
+        assert "No held-out questions were given" not in text
+
+    @pytest.mark.parametrize(
+        ("rows", "size"),
+        [(100, "n<1K"), (899, "n<1K"), (900, "1K<n<10K"), (10**6, "1M<n<10M"), (10**9, "1B<n<10B")],
+    )
+    def test_size_and_languages_as_the_hub_names_them(self, rows: int, size: str) -> None:
+        splits = {name: {"rows": n} for name, n in (("train", rows), ("eval", 100))}
+        report = REPORT | {"splits": {k: REPORT["splits"][k] | v for k, v in splits.items()}}
+        front = self.front(card(report, "9.9", None, ("no", "pt-BR")))
+        assert front["size_categories"] == [size]
+        assert front["language"] == ["no", "pt-BR"]
+        assert "language" not in self.front(self.written())
 
     def test_names_do_not_break_its_tables(self) -> None:
         assert "| `a\\|b` | 1 |" in self.written(models={"a|b": 1})

@@ -113,7 +113,16 @@ def _own(*modules: str) -> tuple[str, ...]:
     return tuple(f"{PACKAGE}.{module}" for module in modules)
 
 
-SHELL = ("actors.py", "app.py", "engines.py", "ingestion.py", "judging.py", "maintenance.py")
+SHELL = (
+    "actors.py",
+    "app.py",
+    "decontamination.py",
+    "engines.py",
+    "export.py",
+    "ingestion.py",
+    "judging.py",
+    "maintenance.py",
+)
 OUTER = _own("actors", "app", "api", "cli", "judging", "maintenance")
 MIDDLE = (
     "pipeline.py",

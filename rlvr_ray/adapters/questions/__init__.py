@@ -15,7 +15,7 @@ from rlvr_ray.adapters.questions.readers import READERS
 from rlvr_ray.core.questions import Columns, Question, Refusal, Refused, Unfit
 from rlvr_ray.errors import InputError
 
-__all__ = ["Format", "read_questions"]
+__all__ = ["Format", "read_questions", "read_rows"]
 
 _LINES = 2**40  #: more lines than a file has
 
@@ -35,7 +35,7 @@ def read_questions(
     sources: list[str] = []
     counts: Counter[Refusal] = Counter()
     example: Refused | None = None
-    for found in _all(uris, columns or Columns(), format):
+    for found in read_rows(uris, columns or Columns(), format):
         if isinstance(found, Question):
             if not sources or sources[-1] != found.source:
                 sources.append(found.source)
@@ -66,9 +66,10 @@ def _duplicate(found: Question, first: str) -> Refused:
     return Refused(source=found.source, line=found.line, kind="duplicate", message=message)
 
 
-def _all(
+def read_rows(
     uris: Sequence[str], columns: Columns, format: Format | None
 ) -> Iterator[Question | Refused]:
+    """What ``read_questions`` reads, repeats included; there may be no question at all."""
     known: set[tuple[str, str]] = set()
     for uri in uris:
         for file in find(uri, format):
