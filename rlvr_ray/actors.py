@@ -25,6 +25,7 @@ from rlvr_ray.ports import (
     Claim,
     Completion,
     Document,
+    Ending,
     Generator,
     Ingested,
     Passage,
@@ -160,7 +161,7 @@ class AggregatorActor:
         await self._started
         return await self._aggregator.find(batch_id)
 
-    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, str | None]:
+    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, Ending | None]:
         await self._started
         return await self._aggregator.outcomes(batch_ids)
 
@@ -329,9 +330,9 @@ class RemoteRecorder:
             result: BatchState | None = await self._handle.find.remote(batch_id)
             return result
 
-    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, str | None]:
+    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, Ending | None]:
         with _boundary("the aggregator"):
-            found: Mapping[UUID, str | None] = await self._handle.outcomes.remote(batch_ids)
+            found: Mapping[UUID, Ending | None] = await self._handle.outcomes.remote(batch_ids)
             return found
 
     async def stats(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from rlvr_ray.core.records import Batch, FailedVerification
 from rlvr_ray.errors import JudgeError, Overloaded, RlvrError, TimedOut, Unavailable
 from rlvr_ray.external import External
 from rlvr_ray.mirror import Mirror
-from rlvr_ray.ports import BatchState, Claim, Inbox, Ingested, Panel, Publisher
+from rlvr_ray.ports import BatchState, Claim, Ending, Inbox, Ingested, Panel, Publisher
 from rlvr_ray.projection import Projector
 from rlvr_ray.settings import Settings
 from rlvr_ray.tasks import OneThread, cancelled_by_caller, supervise
@@ -155,7 +155,7 @@ class Aggregator:
         """See ``ports.Recorder``."""
         return await self._read(methodcaller("find", batch_id))
 
-    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, str | None]:
+    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, Ending | None]:
         """See ``ports.Recorder``."""
         return await self._read(methodcaller("outcomes", batch_ids))
 

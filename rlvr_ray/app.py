@@ -5,6 +5,8 @@ import logging
 import os
 import re
 import socket
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -129,15 +131,18 @@ def _parts(choice: engines.Choice, aggregator: Any) -> "Parts":
     )
 
 
-def attach(settings: Settings) -> "tuple[Settings, Parts]":
+def attach(settings: Settings, *, deploy: bool = True) -> "tuple[Settings, Parts]":
     """Join a cluster as a driver: the application's settings, and its parts.
 
     Where it does not run, it is deployed with these settings, and stays; where it does, its own
-    count. Raises ConfigError where there is no cluster, or it runs another version.
+    count. Raises ConfigError where there is no cluster, it runs another version, or it does not
+    run and is not to be deployed.
     """
     _join(settings.ray_address or "auto")
     try:
         if actors.APP not in serve.status().applications:
+            if not deploy:
+                raise ConfigError("the application does not run on this cluster: rlvr serve")
             _deploy(settings)
         version, running = actors.serving()
     except RuntimeError as error:
@@ -158,6 +163,8 @@ def start(settings: Settings) -> str:
         _check_this_machine(settings)
     # Nine processes share this machine: glibc must not keep an arena for each of their threads.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+    # Jobs are commands, and this environment is what they are meant for, whatever shell began it.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     local: dict[str, Any] = {"object_store_memory": OBJECT_STORE}
     _join(settings.ray_address or "local", **({} if settings.ray_address else local))
     try:

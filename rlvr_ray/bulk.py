@@ -6,20 +6,22 @@ waited for; what is wrong with one question is counted, and the others go on.
 """
 
 import asyncio
+import contextlib
 import random
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from rlvr_ray.core.questions import Question, Refused, chosen
 from rlvr_ray.core.records import Kind
 from rlvr_ray.errors import InputError, Overloaded, RlvrError, TimedOut, Unavailable
 from rlvr_ray.pipeline import Ask, Pipeline
-from rlvr_ray.ports import Recorder
+from rlvr_ray.ports import Ending, Recorder
+from rlvr_ray.tally import Rates, Tally
 from rlvr_ray.tasks import gather
 
 T = TypeVar("T")
@@ -34,8 +36,10 @@ POLL_S = 0.5
 PAUSE_S = 30.0
 #: Times that a question may run into the time limit: then it is the reason, and is left out.
 ATTEMPTS = 3
-#: Examples that are kept of each kind of failure.
-EXAMPLES = 3
+#: Seconds without an outcome after which it is asked why.
+STALL_S = 10.0
+#: Longest wait of a run that was stopped for outcomes: verification goes on without it.
+DRAIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,117 +54,141 @@ class Plan:
     resume: bool = False  #: the run has begun already
     limit: int | None = None  #: so many questions and no more
     shuffle_seed: int | None = None  #: in a random order that follows from this
+    max_pairs: int | None = None  #: nothing is asked once there are so many
+    max_cost: float | None = None  #: nothing is asked once it has cost so much; needs ``rates``
+    rates: Rates | None = None
+    give_up_s: float | None = None  #: ends in Unavailable when nothing moves for so many seconds
 
 
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """What became of the questions so far. Tokens are those of the answers, not of the judge's."""
+class _StoppedError(Exception):
+    """Something that would have been tried again, had the run not been told to stop."""
 
-    read: int = 0
-    known: int = 0  #: were recorded before this run of the program
-    asked: int = 0
-    undecided: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)  #: ``pair``, or why there is none
-    failures: Counter[str] = field(default_factory=Counter)  #: not asked, or not answered
-    examples: dict[str, list[str]] = field(default_factory=dict)
-    repeats: int = 0  #: waits for something that was down or had too much to do
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
-    stopped: bool = False  #: before all was asked
 
-    def failed(self, kind: str, message: str) -> None:
-        """Count a question that makes no batch."""
-        self.failures[kind] += 1
-        examples = self.examples.setdefault(kind, [])
-        if len(examples) < EXAMPLES:
-            examples.append(message)
-
-    def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        names = (name for name in self.__slots__ if name not in ("outcomes", "failures"))
-        return {
-            **{name: getattr(self, name) for name in names},
-            "outcomes": dict(self.outcomes),
-            "failures": dict(self.failures),
-        }
+async def _nothing_known() -> str | None:
+    return None
 
 
 class Bulk:
-    """One run. ``tell`` hears of every change of the tally, which is the same object each time."""
+    """One run. ``tally`` is up to date all the time.
+
+    ``trouble`` is asked why no outcome comes; it says what is wrong with verification.
+    """
 
     def __init__(
-        self, pipeline: Pipeline, recorder: Recorder, plan: Plan, tell: Callable[[Tally], None]
+        self,
+        pipeline: Pipeline,
+        recorder: Recorder,
+        plan: Plan,
+        trouble: Callable[[], Awaitable[str | None]] = _nothing_known,
     ) -> None:
         self._pipeline = pipeline
         self._recorder = recorder
         self._plan = plan
-        self._tell = tell
+        self._trouble = trouble
         self.tally = Tally()
         self._asking = asyncio.Semaphore(plan.at_once)
         self._ahead = asyncio.Semaphore(plan.at_once * AHEAD)
-        self._undecided: set[UUID] = set()
+        self._undecided: dict[UUID, bool] = {}  # whether it was known
         self._all_asked = False
-        self._stopping = False
+        self._stopping = asyncio.Event()
+        self._started = self._moved = self._looked = time.monotonic()
 
     def stop(self) -> None:
-        """Ask nothing more; what is being answered is answered, recorded and decided."""
-        self._stopping = True
+        """Ask nothing more; what is being answered is answered, recorded and, soon, decided."""
+        self._stopping.set()
+        # Whoever waits for room finds out now, not when an outcome makes some.
+        self._ahead.release()
+        self._asking.release()
 
     async def run(self, questions: Iterable[Question | Refused]) -> Tally:
-        """Ask all, wait until all are decided. Raises InputError where the run cannot begin."""
-        started = time.monotonic()
+        """Ask all, wait until all are decided.
+
+        Raises InputError where the run cannot begin, Unavailable where it gives up.
+        """
+        self._started = self._moved = self._looked = time.monotonic()
+        tally = self.tally
         try:
             async with asyncio.TaskGroup() as whole:
-                whole.create_task(self._watch())
+                watching = whole.create_task(self._watch())
+                patience = whole.create_task(self._give_up())
                 async with asyncio.TaskGroup() as asks:
-                    await self._ask_all(questions, asks)
+                    ended = await self._ask_all(questions, asks)
                 self._all_asked = True
+                await watching
+                patience.cancel()
+            tally.state = "stopped" if self._stopping.is_set() else ended
         except* RlvrError as errors:
+            tally.state = "failed"
             raise _first(errors) from None
         finally:
-            self.tally.seconds = time.monotonic() - started
-        return self.tally
+            tally.seconds = time.monotonic() - self._started
+        return tally
+
+    # Asking.
 
     async def _ask_all(
         self, questions: Iterable[Question | Refused], group: asyncio.TaskGroup
-    ) -> None:
-        left = _chosen(questions, self._plan)
+    ) -> str:
+        """The state that the run is in when nothing more is to be asked."""
+        left = selected(questions, self._plan)
         # Reading a file takes its time, in which answers come.
         while chunk := await asyncio.to_thread(lambda: list(islice(left, CHUNK))):
             ids = [q.batch_id(self._plan.run) for q in chunk if isinstance(q, Question)]
-            recorded = await self._persist(lambda ids=ids: self._recorder.outcomes(ids))  # type: ignore[misc]
+            try:
+                recorded = await self._persist(lambda ids=ids: self._recorder.outcomes(ids))  # type: ignore[misc]
+            except _StoppedError:
+                return "stopped"
             if recorded and not self._plan.resume and not self.tally.read:
                 raise InputError(
                     f"the run {self._plan.run!r} has begun already: add --resume to go on with "
                     "it, or give this one another name (--run)"
                 )
             for question in chunk:
-                if self._stopping:
-                    self.tally.stopped = True
-                    return
-                await self._take(question, recorded, group)
+                if ended := self._enough() or await self._take(question, recorded, group):
+                    return ended
+        return "finished"
+
+    def _enough(self) -> str | None:
+        """The state of a run that asks nothing more, though there are questions left."""
+        plan, tally = self._plan, self.tally
+        if self._stopping.is_set():
+            return "stopped"
+        if plan.max_pairs is not None and tally.pairs >= plan.max_pairs:
+            return "max_pairs"
+        if plan.max_cost is None or plan.rates is None:
+            return None
+        spent = plan.rates.cost(tally.answers, tally.judging)
+        return "max_cost" if spent >= plan.max_cost else None
 
     async def _take(
         self,
         question: Question | Refused,
-        recorded: Mapping[UUID, str | None],
+        recorded: Mapping[UUID, Ending | None],
         group: asyncio.TaskGroup,
-    ) -> None:
-        self.tally.read += 1
+    ) -> str | None:
+        """Ask one, unless it is known; the run's state where that ended while it waited."""
         if isinstance(question, Refused):
+            self.tally.read += 1
             self.tally.failed(question.kind, str(question))
-            self._tell(self.tally)
-            return
+            return None
         batch_id = question.batch_id(self._plan.run)
+        if ending := recorded.get(batch_id):
+            self.tally.read += 1
+            self.tally.known += 1
+            self._count(ending, known=True)
+            return None
         await self._ahead.acquire()
         if batch_id in recorded:
+            self.tally.read += 1
             self.tally.known += 1
-            self._follow(batch_id)
-            return
+            self._follow(batch_id, known=True)
+            return None
         await self._asking.acquire()
+        if ended := self._enough():  # that may have taken long
+            return ended
+        self.tally.read += 1
         group.create_task(self._ask(question, batch_id))
+        return None
 
     async def _ask(self, question: Question, batch_id: UUID) -> None:
         ask = Ask(
@@ -177,37 +205,76 @@ class Bulk:
             batch = await self._persist(lambda: self._pipeline.ask(ask))
         except (InputError, TimedOut) as error:
             self.tally.failed(type(error).__name__, f"{question.source}:{question.line}: {error}")
+            self._moved = time.monotonic()
+            self._ahead.release()
+        except _StoppedError:
+            self.tally.read -= 1  # as if it had not been its turn yet
             self._ahead.release()
         else:
             self.tally.asked += 1
-            for usage in (candidate.usage for candidate in batch.candidates):
-                self.tally.prompt_tokens += usage.prompt_tokens
-                self.tally.cached_tokens += usage.cached_tokens
-                self.tally.completion_tokens += usage.completion_tokens
-            self._follow(batch_id)
+            for candidate in batch.candidates:
+                self.tally.answers += candidate.usage
+            self._moved = time.monotonic()
+            self._follow(batch_id, known=False)
         finally:
             self._asking.release()
-            self._tell(self.tally)
 
-    def _follow(self, batch_id: UUID) -> None:
-        self._undecided.add(batch_id)
+    def _follow(self, batch_id: UUID, *, known: bool) -> None:
+        self._undecided[batch_id] = known
         self.tally.undecided = len(self._undecided)
+
+    # Waiting for outcomes.
 
     async def _watch(self) -> None:
         """Count outcomes as they come, until all questions are asked and decided."""
+        deadline = None
         while self._undecided or not self._all_asked:
             await asyncio.sleep(POLL_S)
-            known = await self._outcomes(list(self._undecided))
-            for batch_id, outcome in known:
-                if outcome is None:
-                    continue
-                self._undecided.discard(batch_id)
-                self._ahead.release()
-                self.tally.outcomes[outcome] += 1
+            self.tally.seconds = time.monotonic() - self._started
+            if self._stopping.is_set() and self._all_asked:
+                deadline = deadline or time.monotonic() + DRAIN_S
+                if time.monotonic() >= deadline:
+                    return
+            try:
+                found = await self._outcomes(list(self._undecided))
+            except _StoppedError:
+                continue
+            for batch_id, ending in found:
+                if ending is not None:
+                    known = self._undecided.pop(batch_id)
+                    self._ahead.release()
+                    self._count(ending, known=known)
             self.tally.undecided = len(self._undecided)
-            self._tell(self.tally)
+            await self._wonder()
 
-    async def _outcomes(self, ids: Sequence[UUID]) -> list[tuple[UUID, str | None]]:
+    def _count(self, ending: Ending, *, known: bool) -> None:
+        """What was decided; tokens of answers that were asked for here are counted already."""
+        self._moved = self._looked = time.monotonic()
+        self.tally.stalled = ""
+        if known:
+            self.tally.answers += ending.answers
+        self.tally.ended(ending, None if known else self._moved - self._started)
+
+    async def _wonder(self) -> None:
+        """Find out why nothing is decided, where that lasts."""
+        now = time.monotonic()
+        if not self._undecided or now < max(self._moved, self._looked) + STALL_S:
+            return
+        self._looked = now
+        with contextlib.suppress(Overloaded, Unavailable):
+            self.tally.stalled = await self._trouble() or "verification takes its time"
+
+    async def _give_up(self) -> None:
+        """Raise Unavailable once nothing was asked or decided for too long."""
+        limit = self._plan.give_up_s
+        while limit is not None:
+            left = self._moved + limit - time.monotonic()
+            if left <= 0:
+                why = self.tally.stalled or self.tally.reason or "no reason is known"
+                raise Unavailable(f"nothing has moved for {limit / 60:g} minutes: {why}")
+            await asyncio.sleep(left)
+
+    async def _outcomes(self, ids: Sequence[UUID]) -> list[tuple[UUID, Ending | None]]:
         parts = [ids[at : at + CHUNK] for at in range(0, len(ids), CHUNK)]
         found = await gather(
             *(
@@ -218,20 +285,33 @@ class Bulk:
         return [item for part in found for item in part.items()]
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Try until it works; raises what will not change by waiting."""
+        """Try until it works; raises what will not change by waiting, and _StoppedError."""
         pause, late = POLL_S, 0
         while True:
             try:
                 return await attempt()
-            except TimedOut:
+            except TimedOut as error:
                 late += 1
                 if late == ATTEMPTS:
                     raise
-            except (Overloaded, Unavailable):
-                pass
-            self.tally.repeats += 1
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 not a secret
+                reason = str(error)
+            except (Overloaded, Unavailable) as error:
+                reason = str(error)
+            await self._pause(pause * random.uniform(0.5, 1), reason)  # noqa: S311 not a secret
             pause = min(2 * pause, PAUSE_S)
+
+    async def _pause(self, seconds: float, reason: str) -> None:
+        self.tally.repeats += 1
+        self.tally.reason = reason
+        self.tally.waiting += 1
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+            raise _StoppedError
+        except TimeoutError:
+            pass
+        finally:
+            self.tally.waiting -= 1
 
 
 def _first(error: BaseException) -> BaseException:
@@ -240,7 +320,7 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _chosen(found: Iterable[Question | Refused], plan: Plan) -> Iterator[Question | Refused]:
+def selected(found: Iterable[Question | Refused], plan: Plan) -> Iterator[Question | Refused]:
     """The questions that the plan wants, and what was refused on the way to them."""
     refused: deque[Refused] = deque()
 

@@ -14,18 +14,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, ParamSpec
 
 import typer
-import yaml
 from rich.console import Console
 from rich.live import Live
 
-from rlvr_ray import __version__, planning, views
+from rlvr_ray import __version__, generate, planning, views
 from rlvr_ray.client import Client
 from rlvr_ray.core.export import Format, PromptStyle
 from rlvr_ray.errors import ConfigError, InputError, RlvrError, Unavailable
-from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load
+from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load, parsed
 
 P = ParamSpec("P")
 
@@ -67,15 +66,7 @@ def _exit_codes(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def _settings(data_dir: Path | None, port: int | None, pairs: list[str] | None) -> Settings:
-    arguments: dict[str, Any] = {}
-    for pair in pairs or []:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {pair}: write KEY=VALUE, for example generator.max_tokens=64")
-        *sections, name = key.split(".")
-        functools.reduce(lambda tree, section: tree.setdefault(section, {}), sections, arguments)[
-            name
-        ] = yaml.safe_load(value)
+    arguments = parsed(pairs or [])
     if data_dir is not None:
         arguments["data_dir"] = data_dir
     if port is not None:
@@ -417,6 +408,7 @@ def push(
     out.print(exporting.push(folder, repo, public=public), markup=False, soft_wrap=True)
 
 
+app.command()(_exit_codes(generate.generate))
 app.command()(_exit_codes(planning.plan))
 
 

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from rlvr_ray.core.events import Event
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.prompts import Message
-from rlvr_ray.core.records import Assessment, Batch, Context, Outcome, Usage, Verification
+from rlvr_ray.core.records import (
+    NO_TOKENS,
+    Assessment,
+    Batch,
+    Context,
+    Outcome,
+    Usage,
+    Verification,
+)
 from rlvr_ray.errors import InputError, JudgeError
 
 Vectors = NDArray[np.float32]
@@ -328,6 +336,25 @@ class Inbox(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a decided batch ended, and the tokens that it took.
+
+    ``margins`` are those of its pairs or, where it has none but was ranked, that of best and worst.
+    What verifications took that failed is not known, nor what all took that is past retention.
+    """
+
+    reason: str | None  #: why there is no pair
+    margins: tuple[float, ...] = ()
+    answers: Usage = NO_TOKENS
+    judging: Usage = NO_TOKENS
+
+    @property
+    def pairs(self) -> int:
+        """How many there are of it."""
+        return len(self.margins) if self.reason is None else 0
+
+
 class Recorder(Protocol):
     """The durable side, as the pipeline sees it."""
 
@@ -343,8 +370,8 @@ class Recorder(Protocol):
         """A recorded batch, or None."""
         ...
 
-    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, str | None]:
-        """Of those that are recorded: ``pair`` or the reason, None while they are verified."""
+    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, Ending | None]:
+        """Of those that are recorded: how they ended, None while they are verified."""
         ...
 
     async def ingested(self, documents: Sequence[Ingested]) -> None:

@@ -6,6 +6,7 @@ Unknown keys are refused.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -37,6 +38,7 @@ MAX_TOP_K = 20
 MAX_QUESTION_CHARS = questions.MAX_QUESTION_CHARS
 
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -85,6 +87,12 @@ class EngineSettings(Section):
     """openai: calls started in a minute; none means no limit."""
     retries: int = Field(default=2, ge=0)
     """openai: times that a call is repeated after a dropped connection, a 429 or a 5xx."""
+    price_prompt: Price | None = None
+    """Of a million prompt tokens, in any currency: for the cost of bulk runs."""
+    price_cached: Price | None = None
+    """Of a million of them that the prefix cache had; none means price_prompt."""
+    price_completion: Price | None = None
+    """Of a million tokens that are written."""
 
     @field_validator("gpus")
     @classmethod
@@ -342,6 +350,21 @@ class Settings(BaseSettings):
         file = os.environ.get("RLVR_CONFIG")
         yaml = (YamlConfigSettingsSource(settings_cls, file),) if file else ()
         return (init_settings, env_settings, *yaml)
+
+
+def parsed(pairs: Sequence[str]) -> dict[str, Any]:
+    """``KEY=VALUE``, keys with dots, values in YAML, as arguments for ``load``."""
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {pair}: write KEY=VALUE, for example generator.max_tokens=64")
+        *sections, name = key.split(".")
+        tree = arguments
+        for section in sections:
+            tree = tree.setdefault(section, {})
+        tree[name] = yaml.safe_load(value)
+    return arguments
 
 
 def load(**arguments: Any) -> Settings:

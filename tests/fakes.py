@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlvr_ray.core import ids
-from rlvr_ray.core.records import Assessment, Batch, Context, Usage, Verification
+from rlvr_ray.core.records import (
+    NO_TOKENS,
+    Assessment,
+    Batch,
+    Context,
+    Usage,
+    Verification,
+)
 from rlvr_ray.errors import InputError, JudgeError
 from rlvr_ray.ports import (
     BatchState,
@@ -23,6 +30,7 @@ from rlvr_ray.ports import (
     Claim,
     Completion,
     Document,
+    Ending,
     Ingested,
     Passage,
     Posted,
@@ -281,10 +289,21 @@ class FakeRecorder(Faulty):
         async with self._call():
             return self.states.get(batch_id)
 
-    async def outcomes(self, batch_ids: Sequence[UUID]) -> dict[UUID, str | None]:
+    async def outcomes(self, batch_ids: Sequence[UUID]) -> dict[UUID, Ending | None]:
         async with self._call():
             known = [self.states[each].batch for each in batch_ids if each in self.states]
-            return {batch.batch_id: self.outcome(batch) for batch in known}
+            return {batch.batch_id: self._ending(batch) for batch in known}
+
+    def _ending(self, batch: Batch) -> Ending | None:
+        outcome = self.outcome(batch)
+        if outcome is None:
+            return None
+        return Ending(
+            reason=None if outcome == "pair" else outcome,
+            margins=(0.5,) if outcome == "pair" else (),
+            answers=sum((each.usage for each in batch.candidates), NO_TOKENS),
+            judging=Usage(prompt_tokens=100, completion_tokens=10),
+        )
 
     async def admit(self) -> None:
         if self.full:

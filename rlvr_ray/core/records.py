@@ -79,6 +79,9 @@ class Usage:
         )
 
 
+NO_TOKENS = Usage(prompt_tokens=0, completion_tokens=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One answer of a batch and how it came about."""

@@ -1,6 +1,7 @@
 """A run over fakes: every question once, whatever fails, and no more in flight than allowed."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -8,8 +9,10 @@ from typing import Any
 import pytest
 
 from rlvr_ray import bulk
-from rlvr_ray.bulk import AHEAD, ATTEMPTS, Bulk, Plan, Tally
+from rlvr_ray.bulk import AHEAD, ATTEMPTS, Bulk, Plan
+from rlvr_ray.core.prices import Prices
 from rlvr_ray.core.questions import Question, Refused
+from rlvr_ray.core.records import Usage
 from rlvr_ray.errors import (
     ContextOverflow,
     InputError,
@@ -20,6 +23,7 @@ from rlvr_ray.errors import (
     Unavailable,
 )
 from rlvr_ray.pipeline import Pipeline
+from rlvr_ray.tally import Rates, Tally
 from tests.builders import context
 from tests.fakes import FakeGenerator, FakeRecorder, FakeRetriever
 
@@ -37,11 +41,16 @@ class System:
         self.retriever = FakeRetriever([context("A passage.", 0.9)])
         self.generator = FakeGenerator()
         self.recorder = FakeRecorder()
+        self.trouble: str | None = None
         self.plan = Plan(run="first", num_candidates=2, temperatures=(0.3, 0.9), top_k=1, at_once=4)
 
     def bulk(self, **changes: Any) -> Bulk:
         pipeline = Pipeline(self.retriever, self.generator, self.recorder, max_tokens=9)
-        return Bulk(pipeline, self.recorder, replace(self.plan, **changes), lambda tally: None)
+
+        async def trouble() -> str | None:
+            return self.trouble
+
+        return Bulk(pipeline, self.recorder, replace(self.plan, **changes), trouble)
 
     async def run(self, questions: Any, **changes: Any) -> Tally:
         async with asyncio.timeout(30):
@@ -69,7 +78,11 @@ async def test_each_question_becomes_a_decided_batch(system: System) -> None:
     assert {state.batch.question for state in system.recorder.states.values()} == {
         question.text for question in some(300)
     }
-    assert tally.completion_tokens == 300 * 2 * 7
+    assert tally.answers == Usage(prompt_tokens=300 * 2 * 50, completion_tokens=300 * 2 * 7)
+    assert tally.judging == Usage(prompt_tokens=300 * 100, completion_tokens=300 * 10)
+    assert tally.pairs == tally.outcomes["pair"] == sum(tally.course.pairs)
+    assert sum(tally.course.decided) == 300
+    assert tally.state == "finished"
     assert system.generator.most_running <= 4
 
 
@@ -78,6 +91,9 @@ async def test_a_run_goes_on_where_it_was(system: System) -> None:
     assert first.asked == 50
     again = await system.run(some(80), resume=True)
     assert (again.known, again.asked, again.outcomes.total()) == (50, 30, 80)
+    assert again.answers.completion_tokens == 80 * 2 * 7, "what was spent before counts, too"
+    assert again.judging.completion_tokens == 80 * 10
+    assert sum(again.course.decided) == 30, "but not as this program's work"
     assert len(system.generator.prompts) == 80, "nothing is asked twice"
     assert len(system.recorder.states) == 80
 
@@ -101,6 +117,7 @@ async def test_what_is_away_is_waited_for(system: System, error: type[Exception]
     tally = await system.run(some(20))
     assert (tally.asked, tally.outcomes["pair"], tally.failures.total()) == (20, 20, 0)
     assert tally.repeats == 3 + ATTEMPTS - 1
+    assert (tally.waiting, tally.reason) == (0, "later")
 
 
 async def test_a_question_that_never_ends_in_time_is_left_out(system: System) -> None:
@@ -164,9 +181,9 @@ async def test_stopping_finishes_what_is_in_flight(system: System) -> None:
     system.generator.release()
     async with asyncio.timeout(30):
         tally = await running
-    assert tally.stopped
+    assert tally.state == "stopped"
     assert 4 <= tally.asked <= 5 and tally.outcomes["pair"] == tally.asked
-    assert len(system.recorder.states) == tally.asked
+    assert len(system.recorder.states) == tally.asked == tally.read
 
 
 @pytest.mark.parametrize("seed", [None, 7])
@@ -182,7 +199,86 @@ async def test_a_seed_shuffles(system: System) -> None:
     assert sorted(asked) == sorted(question.text for question in some(40)) != asked
 
 
-async def test_what_it_tells_can_be_written_as_json(system: System) -> None:
-    plain = (await system.run(some(2))).plain()
-    assert plain["outcomes"] == {"pair": 2}
-    assert plain["asked"] == 2
+async def test_what_was_undecided_is_counted_once_when_it_is_resumed(system: System) -> None:
+    decided = False
+    system.recorder.outcome = lambda batch: "pair" if decided else None
+    first = asyncio.create_task(system.run(some(10)))
+    await system.recorder.until(lambda: len(system.recorder.states) == 10)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    decided = True
+    again = await system.run(some(10), resume=True)
+    assert (again.known, again.asked, again.pairs) == (10, 0, 10)
+    assert again.answers.completion_tokens == 10 * 2 * 7
+
+
+async def test_stopping_does_not_wait_for_what_is_down(system: System) -> None:
+    system.generator.failures = [Unavailable("the generator is not there") for _ in range(1000)]
+    bulk = system.bulk()
+    running = asyncio.create_task(bulk.run(some(100)))
+    await system.generator.until(lambda: system.generator.calls > 8)
+    assert bulk.tally.waiting and bulk.tally.reason == "the generator is not there"
+    bulk.stop()
+    async with asyncio.timeout(10):
+        tally = await running
+    assert (tally.state, tally.asked, tally.read, tally.failures) == ("stopped", 0, 0, Counter())
+
+
+async def test_stopping_does_not_wait_for_verification_for_ever(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "DRAIN_S", 0.01)
+    system.recorder.outcome = lambda batch: None
+    running = system.bulk()
+    task = asyncio.create_task(running.run(some(200)))
+    await system.recorder.until(lambda: len(system.recorder.states) == 4 * AHEAD)
+    running.stop()
+    async with asyncio.timeout(10):
+        tally = await task
+    assert (tally.state, tally.undecided) == ("stopped", 4 * AHEAD)
+
+
+async def test_enough_pairs_end_it(system: System) -> None:
+    system.recorder.outcome = lambda batch: "pair" if "1" in batch.question else "tie"
+    tally = await system.run(some(1000), max_pairs=10)
+    assert tally.state == "max_pairs"
+    assert 10 <= tally.pairs <= 10 + 4 * AHEAD
+    assert tally.undecided == 0 and tally.asked == tally.decided < 1000
+    before = len(system.generator.prompts)
+    again = await system.run(some(1000), max_pairs=tally.pairs, resume=True)
+    assert (again.state, again.pairs) == ("max_pairs", tally.pairs)
+    assert len(system.generator.prompts) == before, "known pairs count"
+
+
+async def test_enough_spent_ends_it(system: System) -> None:
+    one = Prices(prompt=0.0, cached=0.0, completion=1e6)  # 14 an answered question, 10 a judged one
+    rates = Rates(generator=one, judge=one)
+    tally = await system.run(some(1000), max_cost=240.0, rates=rates)
+    assert tally.state == "max_cost"
+    assert rates.cost(tally.answers, tally.judging) == tally.asked * 24
+    assert 10 <= tally.asked <= 20 + 4
+    again = await system.run(some(1000), max_cost=240.0, rates=rates, resume=True)
+    assert (again.state, again.asked) == ("max_cost", 0)
+
+
+async def test_it_gives_up_when_nothing_moves(system: System) -> None:
+    system.generator.failures = [Unavailable("the generator is not there") for _ in range(10**6)]
+    running = system.bulk(give_up_s=0.05)
+    with pytest.raises(Unavailable, match=r"nothing has moved .* the generator is not there"):
+        await running.run(some(10))
+    assert running.tally.state == "failed"
+
+
+async def test_it_says_why_no_outcome_comes(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "STALL_S", 0.0)
+    system.trouble = "verify: the judge is not there"
+    slow = True
+    system.recorder.outcome = lambda batch: None if slow else "pair"
+    running = system.bulk()
+    task = asyncio.create_task(running.run(some(3)))
+    await system.recorder.until(lambda: running.tally.stalled != "")
+    assert running.tally.stalled == "verify: the judge is not there"
+    slow = False
+    assert (await task).stalled == ""

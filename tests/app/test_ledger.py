@@ -22,9 +22,9 @@ from rlvr_ray.adapters.ledger import Ledger, Operation, Reader, schema, writer
 from rlvr_ray.core import events, ids
 from rlvr_ray.core.events import Event
 from rlvr_ray.core.pairing import PairingRule, Result, decide
-from rlvr_ray.core.records import Batch, Judge, Kind, Outcome, Statement, Usage
+from rlvr_ray.core.records import NO_TOKENS, Batch, Judge, Kind, Outcome, Statement, Usage
 from rlvr_ray.errors import LedgerError, Overloaded
-from rlvr_ray.ports import Backlog, Ingested, JsonlFile, Part, Posted
+from rlvr_ray.ports import Backlog, Ending, Ingested, JsonlFile, Part, Posted
 from tests.builders import CREATED, DECIDED, batch, candidate, context, failed, verification
 from tests.fakes import PATIENCE
 
@@ -97,11 +97,16 @@ class TestRecord:
         settle(ledger, tie, 0.9, 0.9)
         ledger.commit([recording(undecided)])
         asked = [each.batch_id for each in (pair, tie, undecided)]
-        assert ledger.outcomes([*asked, ids.derive("nobody")]) == {
-            asked[0]: "pair",
-            asked[1]: "tie",
+        found = ledger.outcomes([*asked, ids.derive("nobody")])
+        answers = sum((each.usage for each in pair.candidates), NO_TOKENS)
+        judging = sum((verification(c, 0.9, 0.9).usage for c in pair.candidates), NO_TOKENS)
+        assert answers.cached_tokens and judging.prompt_tokens
+        assert found == {
+            asked[0]: Ending(reason=None, margins=(0.8,), answers=answers, judging=judging),
+            asked[1]: Ending(reason="tie", margins=(0.0,), answers=answers, judging=judging),
             asked[2]: None,
         }
+        assert [each.pairs for each in found.values() if each] == [1, 0]
         assert ledger.outcomes([]) == {}
 
     def test_an_unknown_batch_is_none(self, ledger: Ledger) -> None:

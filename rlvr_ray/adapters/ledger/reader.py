@@ -15,10 +15,17 @@ from rlvr_ray.adapters.ledger import schema
 from rlvr_ray.core import events
 from rlvr_ray.core.events import Event
 from rlvr_ray.core.pairing import Result
-from rlvr_ray.core.records import Batch, FailedVerification, Outcome, Verification
+from rlvr_ray.core.records import (
+    DIGITS,
+    Batch,
+    FailedVerification,
+    Outcome,
+    Usage,
+    Verification,
+)
 from rlvr_ray.core.rows import DATASETS
 from rlvr_ray.errors import LedgerError, NotFound, Overloaded
-from rlvr_ray.ports import Backlog, BatchState, Ingested, JsonlFile, Part, Posted
+from rlvr_ray.ports import Backlog, BatchState, Ending, Ingested, JsonlFile, Part, Posted
 
 NAME = "ledger.db"
 
@@ -50,6 +57,25 @@ WHERE record <> '' AND NOT coalesce(
     AND all_events = answers + results + outcomes
     AND last_answer < coalesce(first_result, last_answer + 1)
     AND coalesce(last_result, 0) < coalesce(outcome_at, last_result + 1, 1), 0)
+"""
+
+_SUMS = ", ".join(
+    f"sum(one.value ->> '$.usage.{name}')"
+    for name in ("prompt_tokens", "completion_tokens", "cached_tokens")
+)
+#: Sums in SQL: of a record, which is mostly passages, a few numbers are wanted.
+_ENDINGS = f"""
+SELECT batch_id, open, reason, outcome.record,
+    CASE WHEN NOT open THEN (
+        SELECT json_array({_SUMS}) FROM json_each(nullif(batch.record, ''), '$.candidates') AS one
+    ) END,
+    CASE WHEN NOT open THEN (
+        SELECT json_array({_SUMS})
+        FROM verification, json_each(nullif(verification.record, ''), '$.assessments') AS one
+        WHERE verification.batch = batch.seq AND completed
+    ) END
+FROM batch LEFT JOIN outcome ON outcome.batch = batch.seq
+WHERE batch_id IN (SELECT value FROM json_each(?))
 """
 
 
@@ -101,15 +127,12 @@ class Reader:
             raise NotFound(f"batch {batch_id} is past retention; its rows are in the files")
         return self._state(*row)
 
-    def outcomes(self, batch_ids: Sequence[UUID]) -> dict[UUID, str | None]:
+    def outcomes(self, batch_ids: Sequence[UUID]) -> dict[UUID, Ending | None]:
         """See ``ports.Recorder``. Those past retention are known, too."""
-        rows = self._rows(
-            "SELECT batch_id, iif(open, NULL, coalesce(reason, 'pair')) FROM batch "
-            "LEFT JOIN outcome ON outcome.batch = batch.seq "
-            "WHERE batch_id IN (SELECT value FROM json_each(?))",
-            (json.dumps([str(batch_id) for batch_id in batch_ids]),),
-        )
-        return {UUID(batch_id): outcome for batch_id, outcome in rows}
+        rows = self._rows(_ENDINGS, (json.dumps([str(batch_id) for batch_id in batch_ids]),))
+        return {
+            UUID(batch_id): None if is_open else _ending(*rest) for batch_id, is_open, *rest in rows
+        }
 
     def open_batches(self, after: int, limit: int) -> list[tuple[int, BatchState]]:
         """Undecided batches in the order of recording, with their sequence numbers."""
@@ -352,6 +375,22 @@ class Reader:
             raise Overloaded(f"no room left for {self._path}; free some and ask again") from None
         except apsw.Error as error:
             raise LedgerError(f"{self._path}: {error}") from error
+
+
+def _ending(reason: str | None, outcome: str | None, answers: str, judging: str) -> Ending:
+    decided: dict[str, Any] = json.loads(outcome or "{}")
+    best, worst = decided.get("chosen_score"), decided.get("rejected_score")
+    return Ending(
+        reason=reason,
+        margins=() if best is None or worst is None else (round(best - worst, DIGITS),),
+        answers=_usage(answers),
+        judging=_usage(judging),
+    )
+
+
+def _usage(sums: str) -> Usage:
+    prompt, completion, cached = (number or 0 for number in json.loads(sums))
+    return Usage(prompt_tokens=prompt, completion_tokens=completion, cached_tokens=cached)
 
 
 def _event(state: BatchState, kind: str, index: int | None) -> Event:

@@ -1,0 +1,168 @@
+"""A command as a job of a Ray cluster, and what it prints.
+
+Ray's job server, a part of its dashboard, starts it on the head node.
+"""
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlvr_ray.errors import ConfigError, InputError, Unavailable
+
+#: Seconds that a job has to end by itself when it is told to; then Ray kills it.
+STOP_S = 300
+#: The name under which a job says which run it is.
+RUN = "rlvr_run"
+#: What a shell returns for a command that it does not find.
+NOT_FOUND = 127
+
+
+def use_token() -> None:
+    """Have Ray send its token where there is one and nothing else is said. Before Ray is imported.
+
+    ``rlvr serve`` starts a cluster that asks for it.
+    """
+    names = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    there = any(name in os.environ for name in names)
+    if there or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a job ended."""
+
+    code: int  #: its exit code; 130 where it was stopped
+    message: str = ""  #: what else there is to say
+
+
+class Jobs:
+    """A cluster's jobs."""
+
+    def __init__(self, address: str | None) -> None:
+        """Find the job server. ``address``: of the cluster or of the server, None: here.
+
+        Raises ConfigError where there is none.
+        """
+        use_token()
+        from ray.exceptions import AuthenticationError
+        from ray.job_submission import JobSubmissionClient
+
+        try:
+            self._client: Any = JobSubmissionClient(address)
+        except AuthenticationError:
+            raise ConfigError(
+                "the cluster wants a token: put it into RAY_AUTH_TOKEN or ~/.ray/auth_token"
+            ) from None
+        except Exception as error:  # of Ray, requests and others
+            raise ConfigError(
+                f"no Ray cluster to submit to: {_first_line(error)} (start one with rlvr serve, or "
+                "say where it is: RLVR_RAY_ADDRESS=HOST:6379 or http://HOST:8265)"
+            ) from None
+
+    def submit(self, command: Sequence[str], run: str) -> str:
+        """Start a command; return the job's id. Raises InputError where the run is under way."""
+        with _translated():
+            for job in self._client.list_jobs():
+                if (job.metadata or {}).get(RUN) == run and not job.status.is_terminal():
+                    raise InputError(
+                        f"the run {run!r} is under way in job {job.submission_id}: follow it with "
+                        f"ray job logs -f {job.submission_id}, or end it with ray job stop"
+                    )
+            job_id: str = self._client.submit_job(
+                entrypoint=shlex.join(command),
+                metadata={RUN: run},
+                # For the job's supervisor: how long it waits before it kills.
+                runtime_env={"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}},
+            )
+            return job_id
+
+    def follow(self, job_id: str, tell: Callable[[str], None]) -> Ended:
+        """Tell each line that a job prints until it ends.
+
+        The first SIGINT or SIGTERM tells the job to finish, the second one leaves it alone.
+        """
+        return asyncio.run(self._follow(job_id, tell))
+
+    async def _follow(self, job_id: str, tell: Callable[[str], None]) -> Ended:
+        tailing = asyncio.create_task(self._tail(job_id, tell))
+        stops: list[asyncio.Task[None]] = []
+
+        async def stop() -> None:
+            with contextlib.suppress(Unavailable), _translated():
+                await asyncio.to_thread(self._client.stop_job, job_id)
+
+        def interrupt() -> None:
+            if stops:
+                tailing.cancel()
+                return
+            tell("it finishes what is in flight; again to leave it to that")
+            stops.append(asyncio.create_task(stop()))
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, interrupt)
+        try:
+            await tailing
+        except asyncio.CancelledError:
+            return Ended(code=130, message=f"it goes on by itself: ray job logs -f {job_id}")
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+        return await self._ended(job_id)
+
+    async def _tail(self, job_id: str, tell: Callable[[str], None]) -> None:
+        left = ""
+        with _translated():
+            chunks: AsyncIterator[str] = self._client.tail_job_logs(job_id)
+            async for chunk in chunks:
+                *lines, left = (left + chunk).split("\n")
+                for line in lines:
+                    tell(line)
+        if left:
+            tell(left)
+
+    async def _ended(self, job_id: str) -> Ended:
+        """Its log may be complete a moment before its state is."""
+        while True:
+            with _translated():
+                job = await asyncio.to_thread(self._client.get_job_info, job_id)
+            if job.status.is_terminal():
+                break
+            await asyncio.sleep(0.2)
+        if job.status.value == "SUCCEEDED":
+            return Ended(code=0)
+        if job.status.value == "STOPPED":
+            return Ended(code=130)
+        code = job.driver_exit_code or 1
+        if code == NOT_FOUND:
+            return Ended(
+                code=1, message="the head node has no rlvr on its PATH: install rlvr_ray there"
+            )
+        # What its own program says of a failure stands in the log.
+        return Ended(code=code, message="" if job.driver_exit_code else str(job.message))
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if "No available agent" in str(error):
+            raise ConfigError(
+                "the cluster's job server does not work: on a machine with several clusters only "
+                "the first one has one; end the others, or use --here"
+            ) from None
+        raise Unavailable(f"the job server is not there: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or repr(error)).partition("\n")[0].rstrip(".")
