@@ -11,8 +11,8 @@ from typing import IO, Any, NamedTuple
 
 from rlvr_ray.core.overlap import SHINGLE, jaccard, shingles
 
-#: Hashes of a signature. A power of two, so that bands of any power of two divide it.
-HASHES = 128
+#: Hashes of a signature: a power of two, which bands of any smaller one divide.
+HASHES = 64
 #: Least chance to miss a likeness that just reaches the bound.
 MISS = 0.001
 _SEED = 1
@@ -48,7 +48,7 @@ def bands(similarity: float) -> int:
 
     Two sets of that similarity agree in all r hashes of one band with probability s^r.
     """
-    for rows in (64, 32, 16, 8, 4, 2):
+    for rows in (32, 16, 8, 4, 2):
         if (1 - similarity**rows) ** (HASHES // rows) <= MISS:
             return HASHES // rows
     return HASHES
@@ -67,7 +67,7 @@ class NearDuplicates:
     They are alike where the question and every answer reach the bound, each with its own: rows
     with the same answer to different questions are not, nor other answers to the same question.
 
-    In memory are some 2 KB of hashes a row; the texts are in a file, to be compared.
+    In memory are some 3 KB of hashes a row; the texts are in a file, to be compared.
     """
 
     def __init__(self, similarity: float, file: IO[bytes]) -> None:
