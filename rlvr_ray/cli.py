@@ -23,6 +23,7 @@ from rich.live import Live
 from rlvr_ray import __version__, generate, planning, views
 from rlvr_ray.client import Client
 from rlvr_ray.core.export import Format, PromptStyle
+from rlvr_ray.core.question_making import MAX_PER_CHUNK
 from rlvr_ray.errors import ConfigError, InputError, RlvrError, Unavailable
 from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load, parsed
 
@@ -406,6 +407,45 @@ def push(
     from rlvr_ray import export as exporting
 
     out.print(exporting.push(folder, repo, public=public), markup=False, soft_wrap=True)
+
+
+@app.command()
+@_exit_codes
+def questions(
+    path: Annotated[
+        Path, typer.Option("--out", help="JSONL; what is left out goes beside it.")
+    ] = Path("questions.jsonl"),
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Questions wanted; default: of every passage.")
+    ] = None,
+    per_chunk: Annotated[
+        int, typer.Option(min=1, max=MAX_PER_CHUNK, help="Questions of a passage.")
+    ] = 1,
+    references: Annotated[
+        bool, typer.Option(help="Have a reference answer made; leave out what has none.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Which passages come first; what is drawn.")] = 0,
+    at_once: Annotated[int, typer.Option(min=1, help="Passages asked about at once.")] = 8,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the file.")] = False,
+    data_dir: DataDir = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Make questions from the ingested documents, as a file for `rlvr generate`."""
+    from rlvr_ray import questions_command
+    from rlvr_ray.question_making import Plan
+
+    settings = _settings(data_dir, None, set_)
+    plan = Plan(limit=limit, per_chunk=per_chunk, answers=references, seed=seed, at_once=at_once)
+    tally = questions_command.run(settings, path, plan, err, resume=resume)
+    if as_json:
+        sys.stdout.write(json.dumps(tally.plain()) + "\n")
+    else:
+        out.print(questions_command.text(tally, path), markup=False, soft_wrap=True)
+    if tally.stopped:
+        raise typer.Exit(130)
+    if not tally.made:
+        raise typer.Exit(1)
 
 
 app.command()(_exit_codes(generate.generate))

@@ -1,8 +1,9 @@
 """Reading documents from a disk, and storing them where no server runs."""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from rlvr_ray import codec
 from rlvr_ray.core.documents import MAX_UPLOAD, TEXT_SUFFIXES
 from rlvr_ray.core.records import clean_text
 from rlvr_ray.errors import InputError
-from rlvr_ray.ports import Document
+from rlvr_ray.ports import Document, Retriever
 from rlvr_ray.settings import Settings
 
 
@@ -53,6 +54,19 @@ def local_store(settings: Settings) -> Callable[[Sequence[Document]], list[dict[
         return stored
 
     return ingest
+
+
+@contextlib.contextmanager
+def local_retriever(settings: Settings) -> Iterator[Retriever]:
+    """The store without a server. Raises ConfigError where another process has it."""
+    from rlvr_ray.adapters.embedding import MiniLM
+    from rlvr_ray.adapters.qdrant import QdrantRetriever
+
+    store = QdrantRetriever(settings.retrieval, settings.data_dir / "qdrant", MiniLM())
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def _is_text(relative: Path, file: Path) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlvr_ray.core import abstention, grounding, screening
-from rlvr_ray.core.text import Token, normalise, parse, split_statements, stem, unglued
+from rlvr_ray.core.text import SELF, Token, normalise, parse, split_statements, stem, unglued
 
 #: Bounds of a question and its answer, in characters.
 MAX_QUESTION, MAX_ANSWER = 300, 500
@@ -139,7 +139,9 @@ def objection(draft: Draft, passage: str, source: str) -> Reason | None:
 
 def reads_as_question(text: str) -> bool:
     """Whether a text ends as a question, or begins as one or as a task ("Explain …")."""
-    return _ENDS.search(text) is not None or _ASKS.match(text) is not None
+    if _ENDS.search(text):
+        return True
+    return "?" not in text and _ASKS.match(text) is not None
 
 
 def stands_alone(question: str) -> bool:
@@ -151,9 +153,11 @@ def stands_alone(question: str) -> bool:
         before = _EXPLETIVE.sub(" ", bare)[: pronoun.start()]
         if not _subjects(before):
             return False
-    # One plain word, as in "What is the default?", is not yet a subject; a name is.
     subjects = _subjects(normalise(question))
-    return len(subjects) > 1 or any(token.kind != "word" for token in subjects)
+    if len(subjects) == 1 and subjects[0].kind == "word":
+        # "What is the license?" asks back whose; "What is asyncio?" does not.
+        return f"the {subjects[0].text.casefold()}" not in normalise(question).casefold()
+    return bool(subjects)
 
 
 def _subjects(text: str) -> list[Token]:
@@ -254,9 +258,14 @@ def _words(question: str) -> tuple[frozenset[str], frozenset[str]]:
     Who, when, where, why and how are among them; what and which are not.
     """
     plain = normalise(question)
-    tokens = parse(plain).tokens
+    tokens = [token for token in parse(plain).tokens if token.key not in SELF]
     asking = {word for word in re.findall(r"[a-z]+", plain.casefold()) if word in _HOW}
-    facts = frozenset(token.key for token in tokens if token.kind != "word")
+    # Names as they are spelled: their stems would make one of "Step1" and "Step11".
+    facts = frozenset(
+        token.key if token.kind == "number" else token.text.casefold()
+        for token in tokens
+        if token.kind != "word"
+    )
     return frozenset(token.key for token in tokens) | asking, facts
 
 

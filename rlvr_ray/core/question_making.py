@@ -38,8 +38,8 @@ _EXAMPLE_TEXT = (
     "It is sold as a medicine against pain and fever."
 )
 _EXAMPLES = (
-    ("Who first made aspirin?", "Felix Hoffmann, a chemist at Bayer in Elberfeld"),
     ("What is aspirin sold against?", "pain and fever"),
+    ("Who first made aspirin?", "Felix Hoffmann, a chemist at Bayer in Elberfeld"),
     ("When was aspirin first made?", "in 1897"),
     ("At which company was aspirin first made?", "Bayer"),
     ("In which town was aspirin first made?", "Elberfeld"),

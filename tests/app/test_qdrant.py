@@ -3,9 +3,11 @@
 import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -13,7 +15,7 @@ from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.adapters.qdrant import QdrantRetriever
 from rlvr_ray.core.records import Context
 from rlvr_ray.errors import ConfigError, InputError
-from rlvr_ray.ports import Document, Embedder, Query
+from rlvr_ray.ports import Chunk, Document, Embedder, Query
 from rlvr_ray.settings import RetrievalSettings
 from tests.fakes import FakeEmbedder
 
@@ -359,3 +361,42 @@ class TestOpening:
         await other.ingest([Document(source="cats.md", text=TRAINS)])
         other.close()
         assert await passages(open_store()) == {"cats.md": [CATS]}
+
+
+class TestPages:
+    """Reading what is stored, without a question."""
+
+    async def test_pages_have_every_passage_once(self, open_store: Open) -> None:
+        store = open_store(chunk_chars=100, chunk_overlap=20)
+        long, cats = await store.ingest(
+            [Document(source="long.md", text=paragraphs(20)), Document(source="c.md", text=CATS)]
+        )
+        found: list[Chunk] = []
+        first = None
+        while True:
+            page, first = await store.chunks(first, 7)
+            assert 1 <= len(page) <= 7
+            found += page
+            if first is None:
+                break
+        chunk_ids = [chunk.chunk_id for chunk in found]
+        assert chunk_ids == sorted(set(chunk_ids))
+        assert Counter(chunk.document_id for chunk in found) == {
+            long.document_id: long.num_chunks,
+            cats.document_id: 1,
+        }
+
+    async def test_texts_come_in_the_order_that_was_asked_for(self, open_store: Open) -> None:
+        store = open_store(chunk_chars=100, chunk_overlap=20)
+        await store.ingest([Document(source="long.md", text=paragraphs(9))])
+        chunks, _ = await store.chunks(None, 1000)
+        wanted = [chunk.chunk_id for chunk in reversed(chunks)]
+        found = await store.fetch([*wanted[:3], UUID(int=0), *wanted[3:]])
+        assert [passage.chunk_id for passage in found] == wanted
+        by_index = sorted(found, key=lambda passage: passage.metadata["chunk_index"])
+        assert [passage.content for passage in by_index] == (await passages(store))["long.md"]
+        assert {passage.metadata["source"] for passage in found} == {"long.md"}
+
+    async def test_an_empty_store_has_no_pages(self, store: QdrantRetriever) -> None:
+        assert await store.chunks(None, 10) == ([], None)
+        assert await store.fetch([]) == []

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from rlvr_ray.consumer import validate
+from rlvr_ray.core.question_gates import reads_as_question, stands_alone
 from rlvr_ray.errors import InputError, RlvrError
 from tests.broker import Broker
-from tests.cluster.conftest import System
+from tests.cluster.conftest import RLVR, System
 
 QUESTION = "What is Ray Serve?"
 GIB = 2**30
@@ -142,6 +143,37 @@ def test_a_file_of_questions_becomes_batches_once(system: System, tmp_path: Path
     assert again.returncode == 1 and "--resume" in again.stderr, again.stdout + again.stderr
     assert counts(generate("--resume")) == first | {"asked": 0, "known": 3}
     assert system.client.stats()["batches"] == after
+
+
+def test_questions_are_made_from_the_documents(system: System, tmp_path: Path) -> None:
+    """With the documents and the model of the running server, and then asked for more."""
+    made = tmp_path / "made.jsonl"
+
+    def questions(*more: str) -> dict[str, Any]:
+        env = system.env | {"RLVR_RAY_ADDRESS": system.ray_address, "RAY_AUTH_MODE": "token"}
+        command = ["questions", "--out", str(made), "--no-references", "--json", *more]
+        done = subprocess.run(
+            [*RLVR, *command], capture_output=True, text=True, timeout=280, env=env, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
+
+    first = questions("--limit", "2")
+    assert first["passages"] == system.client.stats()["passages"]
+    assert (first["documents"], first["made"], first["stopped"]) == (3, 2, False)
+    lines = made.read_bytes()
+    second = questions("--limit", "3", "--resume")
+    assert made.read_bytes().startswith(lines)
+    assert second["made"] == 3
+    assert second["done"] <= first["done"] + second["asked"] + second["left_out"].get("no_text", 0)
+    rows = [json.loads(line) for line in made.read_text("utf-8").splitlines()]
+    assert len({row["id"] for row in rows}) == len({row["question"] for row in rows}) == 3
+    for row in rows:
+        document = Path(row["source"]).stem
+        text = str(metadata(document).json["description"])
+        assert 0 <= row["start"] < len(text)
+        assert reads_as_question(row["question"]) and stands_alone(row["question"])
 
 
 def test_ten_questions_make_pairs_and_reasons(system: System) -> None:
