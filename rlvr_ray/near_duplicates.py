@@ -15,6 +15,9 @@ from rlvr_ray.core.overlap import SHINGLE, jaccard, shingles
 HASHES = 64
 #: Least chance to miss a likeness that just reaches the bound.
 MISS = 0.001
+#: Rows with a like question that are compared without asking whether the answers may be alike: that
+#: takes long where very many have one answer, such as that the passages do not say.
+FEW = 8
 _SEED = 1
 
 
@@ -88,8 +91,11 @@ class NearDuplicates:
         said = self._answers.sketch(
             f"{number} {item}" for number, part in enumerate(parts[1:]) for item in part
         )
-        # Where every part reaches the bound, so do all answers together.
-        for number in sorted(self._questions.find(asked) & self._answers.find(said)):
+        found = self._questions.find(asked)
+        if len(found) > FEW:
+            # Where every part reaches the bound, so do all answers together.
+            found &= self._answers.find(said)
+        for number in sorted(found):
             if like := self._compare(number, parts):
                 return like
         number = len(self._places)

@@ -8,7 +8,7 @@ from typing import IO
 import pytest
 
 from rlvr_ray.core.overlap import jaccard, shingles, words
-from rlvr_ray.near_duplicates import HASHES, MISS, Like, Lookalikes, NearDuplicates, bands
+from rlvr_ray.near_duplicates import FEW, HASHES, MISS, Like, Lookalikes, NearDuplicates, bands
 
 Row = tuple[str, list[list[str]]]
 
@@ -116,6 +116,14 @@ def test_a_row_that_went_takes_no_other_with_it(file: IO[bytes]) -> None:
     assert kept.admit("base", [["q"], base]) is None
     assert kept.admit("near", [["q"], near]) is not None
     assert kept.admit("far", [["q"], far]) is None
+
+
+def test_among_many_rows_with_one_question(file: IO[bytes]) -> None:
+    made = [[["q"], [f"{row}x{word}" for word in range(40)]] for row in range(4 * FEW)]
+    kept = NearDuplicates(0.8, file)
+    assert [kept.admit(str(number), texts) for number, texts in enumerate(made)] == [None] * 4 * FEW
+    question, answer = made[2 * FEW]
+    assert kept.admit("like", [question, [*answer, "too"]]) == Like(str(2 * FEW), 38 / 39)
 
 
 def test_texts_of_any_kind_come_back_from_the_file(file: IO[bytes]) -> None:
