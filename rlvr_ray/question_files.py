@@ -27,12 +27,13 @@ class QuestionFiles:
         already and ``resume`` does not say that it is to go on with it."""
         if path.suffix != ".jsonl":
             raise InputError(f"{path}: the file's name must end with .jsonl")
-        if path.exists() and not resume:
+        self.path = path
+        self.left_out_path = path.with_name(path.name + LEFT_OUT)
+        begun = any(map(_has_something, (path, self.left_out_path)))
+        if path.exists() and begun and not resume:
             raise InputError(
                 f"{path} is there already: --resume goes on with it; or name another file (--out)"
             )
-        self.path = path
-        self.left_out_path = path.with_name(path.name + LEFT_OUT)
         self.done: set[UUID] = set()  #: passages
         self.questions: list[str] = []  #: in the order of the file
         self.left_out: Counter[str] = Counter()  #: by reason
@@ -82,6 +83,10 @@ class QuestionFiles:
             self.done.add(UUID(_get(row, "chunk_id", path)))
         except ValueError:
             raise _foreign(path) from None
+
+
+def _has_something(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def _open(path: Path, *, fresh: bool = False) -> IO[bytes]:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from rlvr_ray import engines, ingestion
 from rlvr_ray.client import Client
+from rlvr_ray.errors import ConfigError
 from rlvr_ray.ports import Generator, Retriever
 from rlvr_ray.question_files import LEFT_OUT, QuestionFiles
 from rlvr_ray.question_making import Plan, QuestionMaker, Tally
@@ -57,8 +58,14 @@ async def _parts(settings: Settings, err: Console) -> AsyncIterator[tuple[Retrie
         from rlvr_ray import app
 
         err.print("Using the documents and the model of the application that is running.")
-        _, parts = await asyncio.to_thread(app.attach, settings)
-        yield parts.retriever, parts.generator
+        named = settings.ray_address is not None
+        running, parts = await asyncio.to_thread(app.attach, settings, deploy=named)
+        try:
+            _check_same(settings, running)
+            yield parts.retriever, parts.generator
+        finally:
+            if isinstance(parts.generator, Limited):  # the client of a server, in this process
+                await parts.generator.close()
         return
     settings = engines.choose(settings).settings
     with ingestion.local_retriever(settings) as retriever:
@@ -76,6 +83,15 @@ def _is_served(settings: Settings) -> bool:
     key = api.key.get_secret_value() if api.key else None
     with Client(f"http://{api.host}:{api.port}", key) as client:
         return client.is_up()
+
+
+def _check_same(settings: Settings, running: Settings) -> None:
+    """Raise ConfigError where Ray led to another application than the one that answered."""
+    if settings.ray_address is None and running.api.port != settings.api.port:
+        raise ConfigError(
+            f"several Ray clusters run here, and Ray led to the one of port {running.api.port}, "
+            f"not {settings.api.port}; set RLVR_RAY_ADDRESS to the right one's address"
+        )
 
 
 class Progress:
@@ -114,7 +130,7 @@ def text(tally: Tally, path: Path) -> str:
     if tally.stopped:
         lines.append("Stopped; the same command with --resume goes on.")
     elif not tally.made:
-        lines.append("No question was made: give a larger model, or --no-references.")
+        lines.append("No question could be kept: a larger model, or more text, is needed.")
     else:
-        lines.append(f"Next: python jobs/generate.py {path} --run NAME")
+        lines.append(f"Next: rlvr generate {path} --run NAME")
     return "\n".join(lines)
