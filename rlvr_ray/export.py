@@ -121,7 +121,9 @@ def _write(
 ) -> dict[str, Any]:
     tally, groups = Tally(), Groups()
     min_score = settings.dpo.min_chosen_score if request.format == "sft" else None
-    held_out = decontamination.read(request.decontaminate, request.decontaminate_column)
+    held_out = None
+    if request.decontaminate:
+        held_out = decontamination.read(request.decontaminate, request.decontaminate_column)
     spool = folder / "spool"
     with ExitStack() as stack:
         stream = stack.enter_context(spool.open("wb"))
@@ -159,7 +161,7 @@ def _write(
         "unreadable": tally.unreadable,
         "examples": tally.examples,
         "near_duplicates": request.near_duplicates,
-        "decontaminate": [asdict(file) for file in held_out.files],
+        "decontaminate": [asdict(file) for file in held_out.files] if held_out else [],
         "max_tokens": request.max_tokens,
         "min_score": min_score,
         "splits": {
@@ -192,15 +194,15 @@ def _write(
 def _overlaps(
     value: Pair | Answer,
     prompt: formats.Messages,
-    held_out: HeldOut,
+    held_out: HeldOut | None,
     kept: NearDuplicates | None,
     tally: Tally,
 ) -> bool:
     """Whether a row is to be left out for what it shares with held-out questions or kept rows."""
-    if not held_out.files and kept is None:
+    if held_out is None and kept is None:
         return False
     asked, *said = (words(text) for text in (value.question, *value.answers))
-    if held_out.files:
+    if held_out is not None:
         # First, so that a row that goes here takes no other with it as its near-duplicate.
         hit = held_out.hit(asked, [*(words(message["content"]) for message in prompt), *said])
         if hit is not None:

@@ -126,6 +126,10 @@ class TestUpload:
         before = dict(hub.datasets["team/pairs"].files)
         (folder / "train.jsonl").write_text("{}\n")
         refused(push(folder, "team/pairs"), "everybody can read it", "--public")
+        hub.failing = (503, "busy")
+        again = f"rlvr push {folder} team/pairs --public pushes it again"
+        refused(push(folder, "team/pairs", "--public"), again, code=3)
+        hub.failing = None
         assert hub.datasets["team/pairs"].files == before
         assert push(folder, "team/pairs", "--public").exit_code == 0
         assert hub.datasets["team/pairs"].files == contents(folder)

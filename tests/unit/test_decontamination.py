@@ -72,10 +72,11 @@ class TestHits:
         assert hit(held_out, "What is counted?", f"Well, {THIRTEEN}") is not None
         assert hit(held_out, "What is counted?", "They are.") is None
 
+    @pytest.mark.parametrize("at", ["two", "seven", "thirteen"])
     def test_an_ngram_does_not_go_from_question_to_question_but_through_a_running_text(
-        self,
+        self, at: str
     ) -> None:
-        lines = THIRTEEN.replace(" seven", "\nseven").splitlines()
+        lines = THIRTEEN.replace(f" {at}", f"\n{at}").splitlines()
         questions = [Question(text=t, source="a.md", line=n) for n, t in enumerate(lines, 1)]
         for running in (False, True):
             held_out = HeldOut()
