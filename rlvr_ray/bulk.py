@@ -50,6 +50,7 @@ class Plan:
     num_candidates: int
     temperatures: tuple[float, ...]
     top_k: int
+    max_tokens: int  #: of an answer
     at_once: int  #: questions that are answered at the same time
     resume: bool = False  #: the run has begun already
     limit: int | None = None  #: so many questions and no more

@@ -171,7 +171,7 @@ def _workload(
         top_k=plan.top_k,
         passage_tokens=passage,
         question_tokens=question,
-        answer_tokens=min(Workload().answer_tokens, settings.generator.max_tokens),
+        answer_tokens=min(Workload().answer_tokens, plan.max_tokens),
         verifier=verifier,
     )
 

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from rlvr_ray.errors import ConfigError, InputError, RlvrError
-from rlvr_ray.settings import MAX_CANDIDATES, Settings, load, parsed
+from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load, parsed
 
 if TYPE_CHECKING:
     from rlvr_ray.api import Parts
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at how far a run is, and between two reports of one under way.
 TICK_S, SAVE_S = 0.5, 60.0
+#: Questions answered at once, unless that is said.
+AT_ONCE = 32
 _RUN = "A name of letters, digits and ._- ; part of every batch id."
 _RUN_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _PRICES = ("price_prompt", "price_cached", "price_completion")
@@ -50,7 +52,9 @@ class Request:
     id_column: str | None
     reference_column: str | None
     candidates: int
-    at_once: int
+    top_k: int | None
+    max_tokens: int | None
+    at_once: int | None
     report: Path | None
     set: list[str]
     json: bool
@@ -103,7 +107,16 @@ def generate(
         str | None, typer.Option(help="Default: reference, if there is one.")
     ] = None,
     candidates: Annotated[int, typer.Option(min=2, max=MAX_CANDIDATES)] = 3,
-    at_once: Annotated[int, typer.Option(min=1, help="Questions answered at once.")] = 32,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, max=MAX_TOP_K, help="Passages; default: the application's.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Of an answer; default: the application's.")
+    ] = None,
+    at_once: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Questions answered at once; {AT_ONCE}, llama.cpp: its slots."),
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option(help="JSON, a picture beside it; default: runs/RUN.json in the data folder."),
@@ -139,6 +152,8 @@ def generate(
         id_column=id_column,
         reference_column=reference_column,
         candidates=candidates,
+        top_k=top_k,
+        max_tokens=max_tokens,
         at_once=at_once,
         report=report,
         set=set_ or [],
@@ -199,9 +214,7 @@ async def _run(request: Request) -> int:
     settings = _priced(settings, own)
     plan = _plan(request, settings)
     path = run_report.place(request.report, request.run, settings.data_dir)
-    pipeline = Pipeline(
-        parts.retriever, parts.generator, parts.recorder, settings.generator.max_tokens
-    )
+    pipeline = Pipeline(parts.retriever, parts.generator, parts.recorder, plan.max_tokens)
     bulk = Bulk(pipeline, parts.recorder, plan, _trouble(parts))
     started, error = datetime.now(UTC), None
 
@@ -288,12 +301,15 @@ def _plan(request: Request, settings: Settings) -> "Plan":
         if request.max_cost is not None:
             raise
         rates = None
+    embedded = settings.generator.engine == "llamacpp"
+    at_once = settings.generator.slots if embedded else AT_ONCE
     return Plan(
         run=request.run,
         num_candidates=request.candidates,
         temperatures=settings.generator.temperatures,
-        top_k=settings.retrieval.top_k,
-        at_once=request.at_once,
+        top_k=request.top_k or settings.retrieval.top_k,
+        max_tokens=request.max_tokens or settings.generator.max_tokens,
+        at_once=request.at_once or at_once,
         resume=request.resume,
         limit=request.limit,
         shuffle_seed=request.shuffle_seed,

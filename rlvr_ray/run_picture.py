@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_ray.errors import ConfigError
+from rlvr_ray.tally import halved
 
 _INK, _PAIR, _OTHER = "#222222", "#2a6fbb", "#b9bec4"
 #: Outcomes and failures that get a bar; the rest share one.
 _BARS = 10
+#: Steps of the throughput that are drawn at least, and outcomes in a step on the average.
+_STEPS = 12
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
@@ -17,7 +20,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     figure.suptitle(f"run {report['run']}: {_head(report)}", fontsize=12, color=_INK)
     ((course, outcomes), (margins, tokens)) = figure.subplots(2, 2)
-    _course(course, report["throughput"])
+    _course(course, report)
     _outcomes(outcomes, report)
     _margins(margins, report["margins"])
     _tokens(tokens, report)
@@ -32,7 +35,12 @@ def _head(report: dict[str, Any]) -> str:
     return f"{report['pairs']:,} pairs of {decided:,} decided questions ({report['state']})"
 
 
-def _course(axes: Any, course: dict[str, Any]) -> None:
+def _course(axes: Any, report: dict[str, Any]) -> None:
+    course = dict(report["throughput"])
+    # Of a slow run, stretches that hold enough each to draw a line.
+    while len(course["decided"]) > max(_STEPS, sum(course["decided"]) / _STEPS):
+        course["stretch_seconds"] *= 2
+        course |= {name: halved(course[name]) for name in ("decided", "pairs")}
     stretch = course["stretch_seconds"]
     unit, name = next(
         (unit, name)
@@ -47,7 +55,7 @@ def _course(axes: Any, course: dict[str, Any]) -> None:
         rates = [count / stretch for count in counts]
         axes.stairs(rates, edges, fill=True, color=colour, label=label)
     _style(axes, "Throughput", f"time, {name}", "a second")
-    axes.legend(fontsize=8, frameon=False, loc="upper right")
+    _legend(axes)
     axes.set_ylim(bottom=0)
 
 
@@ -74,11 +82,12 @@ def _most(counts: dict[str, int]) -> list[tuple[str, int]]:
 def _margins(axes: Any, margins: dict[str, Any]) -> None:
     edges = [place / margins["bars"] for place in range(margins["bars"] + 1)]
     both = [a + b for a, b in zip(margins["pairs"], margins["others"], strict=True)]
-    axes.stairs(both, edges, fill=True, color=_OTHER, label="no pair: best and worst")
+    axes.stairs(both, edges, fill=True, color=_OTHER, label="no pair (best, worst)")
     axes.stairs(margins["pairs"], edges, fill=True, color=_PAIR, label="pairs")
     _style(axes, "Margins", "difference of scores", "number")
     axes.set_xlim(0, 1)
-    axes.legend(fontsize=8, frameon=False, loc="upper right")
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    _legend(axes)
 
 
 def _tokens(axes: Any, report: dict[str, Any]) -> None:
@@ -96,11 +105,19 @@ def _tokens(axes: Any, report: dict[str, Any]) -> None:
     if cost:
         told = [f"{t}\ncost {cost[part] / each:,.3g}" for t, part in zip(told, parts, strict=True)]
     for place, (total, label) in enumerate(zip(left, told, strict=True)):
+        label = label.replace("\n", "\n ")
         axes.text(total, place, f" {label}", va="center", fontsize=8, color=_INK)
     axes.margins(x=0.2)
     axes.invert_yaxis()
     _style(axes, f"Tokens a {what}", "tokens", "")
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    _legend(axes)
+
+
+def _legend(axes: Any) -> None:
+    """Above the plot, beside its title: inside, something would stand in its way."""
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1, 0.99), ncols=3, fontsize=8, frameon=False, borderpad=0
+    )
 
 
 def _part(usage: dict[str, int], label: str) -> int:

@@ -62,7 +62,7 @@ def settings_of(settings: Settings, plan: Plan) -> dict[str, Any]:
     return {
         "generator": _engine(settings.generator)
         | {
-            "max_tokens": settings.generator.max_tokens,
+            "max_tokens": plan.max_tokens,
             "temperatures": list(plan.temperatures),
         },
         "judge": _engine(judge) | {"max_tokens": settings.judge.max_tokens},

@@ -5,6 +5,7 @@ Ray's job server, a part of its dashboard, starts it on the head node.
 
 import asyncio
 import contextlib
+import logging
 import os
 import shlex
 import signal
@@ -51,6 +52,10 @@ class Jobs:
         Raises ConfigError where there is none.
         """
         use_token()
+        # It would tell of connections between the lines of the job.
+        logging.getLogger("ray.dashboard.modules.job.sdk").addFilter(
+            lambda record: record.levelno >= logging.WARNING
+        )
         from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
 

@@ -30,8 +30,8 @@ class Course:
         """A question that was decided ``at`` seconds after the start."""
         while at >= self.stretch_s * STRETCHES:
             self.stretch_s *= 2
-            self.decided = _halved(self.decided)
-            self.pairs = _halved(self.pairs)
+            self.decided = halved(self.decided)
+            self.pairs = halved(self.pairs)
         place = int(at / self.stretch_s)
         missing = [0] * (place + 1 - len(self.decided))
         self.decided += missing
@@ -40,7 +40,8 @@ class Course:
         self.pairs[place] += pairs
 
 
-def _halved(counts: list[int]) -> list[int]:
+def halved(counts: list[int]) -> list[int]:
+    """Two neighbours each as one."""
     return [sum(counts[at : at + 2]) for at in range(0, len(counts), 2)]
 
 

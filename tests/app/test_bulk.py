@@ -42,7 +42,9 @@ class System:
         self.generator = FakeGenerator()
         self.recorder = FakeRecorder()
         self.trouble: str | None = None
-        self.plan = Plan(run="first", num_candidates=2, temperatures=(0.3, 0.9), top_k=1, at_once=4)
+        self.plan = Plan(
+            run="first", num_candidates=2, temperatures=(0.3, 0.9), top_k=1, max_tokens=9, at_once=4
+        )
 
     def bulk(self, **changes: Any) -> Bulk:
         pipeline = Pipeline(self.retriever, self.generator, self.recorder, max_tokens=9)

@@ -140,7 +140,7 @@ def test_a_file_of_questions_becomes_batches_once(system: System, tmp_path: Path
     }
     assert sum(after.values()) == sum(before.values()) + 3
     again = generate()
-    assert again.returncode == 1 and "--resume" in again.stderr, again.stdout + again.stderr
+    assert again.returncode == 2 and "--resume" in again.stderr, again.stdout + again.stderr
     assert counts(generate("--resume")) == first | {"asked": 0, "known": 3}
     assert system.client.stats()["batches"] == after
 

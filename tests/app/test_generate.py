@@ -1,0 +1,227 @@
+"""`rlvr generate`: what it passes on, what it refuses, and how it follows a job."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.dashboard.modules.job.common import JobStatus
+from typer.testing import CliRunner
+
+from rlvr_ray import generate, submission
+from rlvr_ray.cli import app
+from rlvr_ray.errors import ConfigError, InputError, Unavailable
+from rlvr_ray.settings import Settings
+from rlvr_ray.submission import Jobs
+
+
+@pytest.fixture
+def request_of(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a command line up to the request that it makes, and returns that."""
+
+    def parse(*arguments: str) -> generate.Request:
+        found: list[generate.Request] = []
+
+        def keep(request: generate.Request, **_: Any) -> int:
+            found.append(request)
+            return 0
+
+        monkeypatch.setattr(generate, "_here", keep)
+        monkeypatch.setattr(generate, "_submit", keep)
+        done = CliRunner().invoke(app, ["generate", *arguments])
+        assert done.exit_code == 0, done.output
+        return found[0]
+
+    return parse
+
+
+def test_a_job_is_asked_for_the_same(
+    request_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-odd name.jsonl").touch()
+    wanted = request_of(
+        *("--run", "first", "--resume", "--limit", "7", "--shuffle-seed", "0", "--max-cost", "0"),
+        *("--give-up-after", "1.5", "--report", "report.json", "--id-column", "a b", "--json"),
+        *("--set", "generator.max_tokens=9", "--set", "dpo.prompt=rag", "--top-k", "2"),
+        *("--", "-odd name.jsonl", "s3://bucket/q.jsonl"),
+    )
+    program, command, *arguments = wanted.command()
+    assert (program, command, arguments[0]) == ("rlvr", "generate", "--here")
+    there = request_of(*arguments)
+    here = {"files": [f"{tmp_path}/-odd name.jsonl", "s3://bucket/q.jsonl"]}
+    assert asdict(there) == asdict(wanted) | here | {"report": tmp_path / "report.json"}
+    assert (there.shuffle_seed, there.max_cost, there.at_once) == (0, 0.0, None)
+
+
+@pytest.mark.parametrize("run", ["", "a/b", "../x", ".hidden", "-x", "x" * 101, "naïve", "a b"])
+def test_a_run_has_a_name_that_can_be_a_file_s(run: str) -> None:
+    done = CliRunner().invoke(app, ["generate", "q.jsonl", f"--run={run}"])
+    assert done.exit_code == 2
+    assert "--run" in done.output
+
+
+def test_a_limit_of_cost_needs_prices(request_of: Any) -> None:
+    request = request_of("q.jsonl", "--run", "first", "--max-cost", "5")
+    with pytest.raises(InputError, match=r"set generator\.price_prompt"):
+        generate._plan(request, Settings())
+    own = Settings(generator={"price_prompt": 1, "price_completion": 2})  # type: ignore[arg-type]
+    plan = generate._plan(request, generate._priced(Settings(), own))
+    assert plan.rates is not None and plan.rates.judge.completion == 2
+    assert generate._plan(replace(request, max_cost=None), Settings()).rates is None
+
+
+def test_pipes_are_not_counted(request_of: Any, tmp_path: Path) -> None:
+    questions, pipe = tmp_path / "q.txt", tmp_path / "pipe"
+    questions.write_text("What?\n\nWhy?\n")
+    os.mkfifo(pipe)
+    assert generate._total(request_of(str(questions), "--run", "first")) == 2
+    assert generate._total(request_of(str(questions), str(pipe), "--run", "first")) is None
+
+
+class Server:
+    """A stand-in for Ray's client of a job server."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Any] = []
+        self.submitted: dict[str, Any] = {}
+        self.chunks = ["one\ntw", "o\n", "three"]  #: the last line has no end
+        self.stopped = asyncio.Event()
+        self.hangs = False
+        self.job = SimpleNamespace(
+            status=JobStatus.SUCCEEDED, driver_exit_code=0, message="", submission_id="job"
+        )
+        self.failure: Exception | None = None
+
+    def list_jobs(self) -> list[Any]:
+        if self.failure:
+            raise self.failure
+        return self.jobs
+
+    def submit_job(self, **submitted: Any) -> str:
+        self.submitted = submitted
+        return "job"
+
+    def stop_job(self, job_id: str) -> None:
+        self.loop.call_soon_threadsafe(self.stopped.set)
+
+    def get_job_info(self, job_id: str) -> Any:
+        return self.job
+
+    async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
+        self.loop = asyncio.get_running_loop()
+        for chunk in self.chunks:
+            yield chunk
+        if self.hangs:
+            os.kill(os.getpid(), signal.SIGINT)
+            await self.stopped.wait()
+            yield "finishing\n"
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def jobs(server: Server) -> Jobs:
+    found = Jobs.__new__(Jobs)
+    found._client = server
+    return found
+
+
+class TestJobs:
+    def test_one_run_has_one_job_at_a_time(self, server: Server, jobs: Jobs) -> None:
+        def job(run: str, status: JobStatus) -> Any:
+            return SimpleNamespace(metadata={"rlvr_run": run}, status=status, submission_id="j1")
+
+        server.jobs = [
+            SimpleNamespace(metadata=None, status=JobStatus.RUNNING, submission_id="other"),
+            job("second", JobStatus.RUNNING),
+            job("first", JobStatus.FAILED),
+        ]
+        assert jobs.submit(["rlvr", "generate", "a b"], "first") == "job"
+        assert server.submitted["entrypoint"] == "rlvr generate 'a b'"
+        assert server.submitted["metadata"] == {"rlvr_run": "first"}
+        server.jobs.append(job("first", JobStatus.PENDING))
+        with pytest.raises(InputError, match="under way in job j1"):
+            jobs.submit(["rlvr"], "first")
+
+    def test_a_server_that_fails_says_what_to_do(self, server: Server, jobs: Jobs) -> None:
+        server.failure = RuntimeError("Request failed with status code 500: No available agent")
+        with pytest.raises(ConfigError, match="--here"):
+            jobs.submit(["rlvr"], "first")
+        server.failure = OSError("connection refused\nand more")
+        with pytest.raises(Unavailable, match=r"not there: connection refused$"):
+            jobs.submit(["rlvr"], "first")
+
+    def test_lines_are_told_whole(self, jobs: Jobs) -> None:
+        told: list[str] = []
+        assert jobs.follow("job", told.append).code == 0
+        assert told == ["one", "two", "three"]
+
+    @pytest.mark.parametrize(
+        ("status", "code", "expected", "said"),
+        [
+            (JobStatus.SUCCEEDED, 0, 0, ""),
+            (JobStatus.STOPPED, None, 130, ""),
+            (JobStatus.FAILED, 2, 2, ""),
+            (JobStatus.FAILED, 127, 1, "no rlvr on its PATH"),
+            (JobStatus.FAILED, None, 1, "the node died"),
+        ],
+    )
+    def test_its_exit_code_is_the_job_s(
+        self,
+        server: Server,
+        jobs: Jobs,
+        status: JobStatus,
+        code: int | None,
+        expected: int,
+        said: str,
+    ) -> None:
+        server.job = SimpleNamespace(status=status, driver_exit_code=code, message="the node died")
+        ended = jobs.follow("job", lambda line: None)
+        assert ended.code == expected
+        assert said in ended.message and bool(said) == bool(ended.message)
+
+    def test_ctrl_c_has_it_finish_and_follows_on(self, server: Server, jobs: Jobs) -> None:
+        server.hangs = True
+        server.job.status = JobStatus.STOPPED
+        told: list[str] = []
+        assert jobs.follow("job", told.append).code == 130
+        assert told[-1].endswith("finishing")
+        assert any("again to leave it to that" in line for line in told)
+
+    def test_a_second_one_leaves_it_alone(
+        self, server: Server, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server.hangs = True
+
+        def stop(job_id: str) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+        monkeypatch.setattr(server, "stop_job", stop)
+        ended = jobs.follow("job", lambda line: None)
+        assert ended.code == 130 and "ray job logs -f job" in ended.message
+
+
+def test_a_token_is_used_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    submission.use_token()
+    assert "RAY_AUTH_MODE" not in os.environ
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("secret")
+    submission.use_token()
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    submission.use_token()
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"
