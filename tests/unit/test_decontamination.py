@@ -54,6 +54,10 @@ class TestHits:
     def test_another_question_stays(self, question: str) -> None:
         assert hit(held("How many bones does an adult human body have?"), question) is None
 
+    def test_three_of_four_words_in_common_are_not_enough(self) -> None:
+        held_out = held("What is the boiling point of water?")
+        assert hit(held_out, "What is the melting point of water?") is None
+
     @pytest.mark.parametrize("place", [0, 1, 2])
     def test_thirteen_words_in_the_prompt_or_in_either_answer(self, place: int) -> None:
         texts = ["What is counted?", "This.", "That."]

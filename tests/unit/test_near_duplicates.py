@@ -118,6 +118,18 @@ def test_a_row_that_went_takes_no_other_with_it(file: IO[bytes]) -> None:
     assert kept.admit("far", [["q"], far]) is None
 
 
+def test_of_several_like_rows_the_first_is_named(file: IO[bytes]) -> None:
+    base = [f"w{number}" for number in range(40)]
+    near = [*base[4:], "a", "b", "c", "d"]
+    far = [*near[4:], "e", "f", "g", "h"]
+    kept = NearDuplicates(0.8, file)
+    for name, answer in (("base", base), ("far", far)):
+        assert kept.admit(name, [["q"], answer]) is None
+    like = kept.admit("near", [["q"], near])
+    assert like is not None
+    assert like.name == "base"
+
+
 def test_among_many_rows_with_one_question(file: IO[bytes]) -> None:
     made = [[["q"], [f"{row}x{word}" for word in range(40)]] for row in range(4 * FEW)]
     kept = NearDuplicates(0.8, file)
