@@ -50,6 +50,7 @@ from rlvr_ray.settings import (
     Settings,
     Temperature,
 )
+from rlvr_ray.throttle import Limited
 
 MAX_BODY = 64 * 2**10
 MAX_REFERENCES = 20
@@ -94,6 +95,11 @@ class Parts:
     generator: Probed
     recorder: Counted
     engine: str  #: what runs the generator's model, and why
+
+    async def close(self) -> None:
+        """Let go of what this process holds: the client, where the generator is a server's."""
+        if isinstance(self.generator, Limited):
+            await self.generator.close()
 
 
 def _listed(given: Any) -> list[Any]:

@@ -238,6 +238,7 @@ async def _run(request: Request) -> int:
         finally:
             for task in beside:
                 task.cancel()
+            await parts.close()
     found = report()
     for line in [json.dumps(found)] if request.json else run_report.text(found):
         print(line)

@@ -64,8 +64,7 @@ async def _parts(settings: Settings, err: Console) -> AsyncIterator[tuple[Retrie
             _check_same(settings, running)
             yield parts.retriever, parts.generator
         finally:
-            if isinstance(parts.generator, Limited):  # the client of a server, in this process
-                await parts.generator.close()
+            await parts.close()
         return
     settings = engines.choose(settings).settings
     with ingestion.local_retriever(settings) as retriever:
