@@ -52,6 +52,7 @@ class Jobs:
         Raises ConfigError where there is none.
         """
         use_token()
+        self._address = address
         # It would tell of connections between the lines of the job.
         logging.getLogger("ray.dashboard.modules.job.sdk").addFilter(
             lambda record: record.levelno >= logging.WARNING
@@ -80,11 +81,15 @@ class Jobs:
                         f"the run {run!r} is under way in job {job.submission_id}: follow it with "
                         f"ray job logs -f {job.submission_id}, or end it with ray job stop"
                     )
+            # For the job's supervisor: how long it waits before it kills.
+            env = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
+            if self._address and ":/" not in self._address and self._address != "auto":
+                # Ray would have the job look for a cluster, and take any on the same machine.
+                env["RLVR_RAY_ADDRESS"] = self._address
             job_id: str = self._client.submit_job(
                 entrypoint=shlex.join(command),
                 metadata={RUN: run},
-                # For the job's supervisor: how long it waits before it kills.
-                runtime_env={"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}},
+                runtime_env={"env_vars": env},
             )
             return job_id
 

@@ -20,6 +20,7 @@ from rlvr_ray.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
+JOBS = ("rayjob.yaml", "rayjob-generate.yaml")
 SCHEMA = yaml.safe_load((ROOT / "tests/data/kuberay.schema.yaml").read_text("utf-8"))
 
 
@@ -88,7 +89,7 @@ def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
-@pytest.mark.parametrize("name", ["rayservice.yaml", "rayjob.yaml", "storage.yaml"])
+@pytest.mark.parametrize("name", ["rayservice.yaml", *JOBS, "storage.yaml"])
 def test_it_is_valid(name: str) -> None:
     for document in documents(name):
         assert problems(document) == []
@@ -105,7 +106,7 @@ def places(part: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(value, (*path, index))
 
 
-@pytest.mark.parametrize("name", ["rayservice.yaml", "rayjob.yaml", "storage.yaml"])
+@pytest.mark.parametrize("name", ["rayservice.yaml", *JOBS, "storage.yaml"])
 def test_a_typo_in_any_field_is_found(name: str) -> None:
     """Each field once misspelt, wherever it stands."""
     for document in documents(name):
@@ -203,14 +204,14 @@ def test_the_ledger_is_on_the_volume_of_the_head_node(
 
 
 def test_deleting_a_service_or_a_job_leaves_the_volumes() -> None:
-    for name in ("rayservice.yaml", "rayjob.yaml"):
+    for name in ("rayservice.yaml", *JOBS):
         assert {d["kind"] for d in documents(name)} <= {"RayService", "RayJob"}
 
 
 # Service and job.
 
 
-@pytest.mark.parametrize("name", ["rayservice.yaml", "rayjob.yaml"])
+@pytest.mark.parametrize("name", ["rayservice.yaml", *JOBS])
 def test_every_pod_can_read_its_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On any of them; variables that Kubernetes makes of Services would be unknown settings."""
     (document,) = documents(name)
@@ -239,18 +240,52 @@ def test_a_service_of_our_name_would_break_pods(monkeypatch: pytest.MonkeyPatch)
         load()
 
 
-def test_the_job_runs_a_command_that_there_is(job: dict[str, Any]) -> None:
-    program, *arguments = shlex.split(job["spec"]["entrypoint"])
+@pytest.mark.parametrize("name", JOBS)
+def test_the_job_runs_a_command_that_there_is(name: str) -> None:
+    """With files on its volumes."""
+    (job,) = documents(name)
+    options = parsed(job["spec"]["entrypoint"])
+    (pod,) = pods(job)
+    mounts = [m["mountPath"] for m in pod["containers"][0]["volumeMounts"]]
+    read = options["files"] if "files" in options else [options["data"], options["output"] / "x"]
+    for file in read:
+        assert str(Path(file).parent) in mounts
+
+
+def parsed(entrypoint: str) -> dict[str, Any]:
+    """The options of a command line of ours."""
+    program, *arguments = shlex.split(entrypoint)
     assert program == "rlvr"
     commands: Any = typer.main.get_command(cli.app)
     with commands.make_context(program, list(arguments)) as context:
         name, command, rest = commands.resolve_command(context, arguments)
-        with command.make_context(name, list(rest), parent=context) as parsed:
-            options = parsed.params
+        with command.make_context(name, list(rest), parent=context) as found:
+            options: dict[str, Any] = found.params
+    return options
+
+
+def test_bulk_generation_goes_on_with_the_service_s_data(
+    service: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same ledger, vector store, model and judge; as a driver, and again where it failed."""
+    (job,) = documents("rayjob-generate.yaml")
+    options = parsed(job["spec"]["entrypoint"])
+    assert options["here"] and options["resume"] and job["spec"]["backoffLimit"] > 0
     (pod,) = pods(job)
-    mounts = [m["mountPath"] for m in pod["containers"][0]["volumeMounts"]]
-    assert str(options["data"].parent) in mounts
-    assert str(options["output"]) in mounts
+    (container,) = pod["containers"]
+    for variable in container["env"]:
+        monkeypatch.setenv(variable["name"], variable["value"])
+    own = load()
+    assert own.data_dir == settings.data_dir
+    assert own.retrieval == settings.retrieval
+    assert own.verification.verifiers == settings.verification.verifiers
+    assert own.generator.engine == settings.generator.engine
+    assert limit(pod, "nvidia.com/gpu") == own.generator.gpus
+    head, *_ = pods(service)
+    claims = [v["persistentVolumeClaim"] for v in pod["volumes"] if "persistentVolumeClaim" in v]
+    assert claims == [v["persistentVolumeClaim"] for v in head["volumes"]]
+    kept = job["spec"]["ttlSecondsAfterFinished"]
+    assert kept > own.dataset.seal_seconds, "the last parts are sealed"
 
 
 def test_the_job_measures_the_judge_of_the_service(

@@ -131,7 +131,7 @@ def server() -> Server:
 @pytest.fixture
 def jobs(server: Server) -> Jobs:
     found = Jobs.__new__(Jobs)
-    found._client = server
+    found._client, found._address = server, None
     return found
 
 
@@ -151,6 +151,19 @@ class TestJobs:
         server.jobs.append(job("first", JobStatus.PENDING))
         with pytest.raises(InputError, match="under way in job j1"):
             jobs.submit(["rlvr"], "first")
+
+    @pytest.mark.parametrize(
+        ("address", "told"),
+        [("10.0.0.7:6379", True), ("http://10.0.0.7:8265", False), ("auto", False), (None, False)],
+    )
+    def test_a_job_joins_the_cluster_that_it_was_submitted_to(
+        self, server: Server, jobs: Jobs, address: str | None, told: bool
+    ) -> None:
+        jobs._address = address
+        jobs.submit(["rlvr"], "first")
+        env = server.submitted["runtime_env"]["env_vars"]
+        assert env.get("RLVR_RAY_ADDRESS") == (address if told else None)
+        assert int(env["RAY_JOB_STOP_WAIT_TIME_S"]) > 60, "Ray gives three seconds"
 
     def test_a_server_that_fails_says_what_to_do(self, server: Server, jobs: Jobs) -> None:
         server.failure = RuntimeError("Request failed with status code 500: No available agent")
