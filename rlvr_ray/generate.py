@@ -4,35 +4,23 @@ It is a job of the cluster, which this command submits and follows, or with ``--
 this process.
 """
 
-import asyncio
-import json
-import signal
-import sys
-from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from rlvr_ray.errors import ConfigError, InputError, RlvrError
+from rlvr_ray.errors import ConfigError, InputError
 from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load, parsed
 
 if TYPE_CHECKING:
-    from rlvr_ray.api import Parts
-    from rlvr_ray.bulk import Bulk, Plan
-    from rlvr_ray.core.questions import Question, Refused
-    from rlvr_ray.progress import Told
+    pass
 
-#: Seconds between two looks at how far a run is, and between two reports of one under way.
-TICK_S, SAVE_S = 0.5, 60.0
 #: Questions answered at once, unless that is said.
 AT_ONCE = 32
 _RUN = "A name of letters, digits and ._- ; part of every batch id."
 _RUN_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
-_PRICES = ("price_prompt", "price_cached", "price_completion")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +87,7 @@ def generate(
         float | None, typer.Option(min=0, help="Ask nothing more once that is spent.")
     ] = None,
     give_up_after: Annotated[
-        float | None, typer.Option(min=0, help="End when nothing moves for so many minutes.")
+        float | None, typer.Option(min=0.01, help="End when nothing moves for so many minutes.")
     ] = None,
     question_column: Annotated[str | None, typer.Option(help="Default: question.")] = None,
     id_column: Annotated[str | None, typer.Option(help="Default: id, if there is one.")] = None,
@@ -171,6 +159,7 @@ def _submit(request: Request, *, detach: bool) -> int:
     from rlvr_ray.submission import Jobs
 
     settings = load(**parsed(request.set))
+    _check_no_secret(settings, request.set)
     try:
         jobs = Jobs(settings.ray_address)
     except ConfigError:
@@ -191,214 +180,21 @@ def _submit(request: Request, *, detach: bool) -> int:
     return ended.code
 
 
-# As a driver.
+def _check_no_secret(settings: Settings, given: list[str]) -> None:
+    """Raise InputError where the job's command would hold a key: anybody there can read it."""
+    engines = (settings.generator, settings.judge)
+    secrets = [engine.api_key for engine in engines]
+    secrets += [settings.retrieval.api_key, settings.mirror.url, settings.api.key]
+    for secret in secrets:
+        if secret and any(secret.get_secret_value() in pair for pair in given):
+            raise InputError(
+                "--set with a key: all who reach the cluster can read a job's command; set it in "
+                "the environment of the cluster's nodes, such as RLVR_GENERATOR__API_KEY"
+            )
 
 
 def _here(request: Request) -> int:
     """Do it in this process."""
-    from rlvr_ray import submission
+    from rlvr_ray import bulk_driver
 
-    submission.use_token()
-    return asyncio.run(_dry_run(request) if request.dry_run else _run(request))
-
-
-async def _run(request: Request) -> int:
-    """To the end, or until told to stop: 0 done, 1 failed, 130 stopped before all was asked."""
-    from rlvr_ray import app, run_report
-    from rlvr_ray.bulk import Bulk
-    from rlvr_ray.pipeline import Pipeline
-    from rlvr_ray.progress import Bar, Told
-
-    own = load(**parsed(request.set))
-    settings, parts = await asyncio.to_thread(app.attach, own)
-    settings = _priced(settings, own)
-    plan = _plan(request, settings)
-    path = run_report.place(request.report, request.run, settings.data_dir)
-    pipeline = Pipeline(parts.retriever, parts.generator, parts.recorder, plan.max_tokens)
-    bulk = Bulk(pipeline, parts.recorder, plan, _trouble(parts))
-    started, error = datetime.now(UTC), None
-
-    def report() -> run_report.Report:
-        return run_report.build(bulk.tally, plan, settings, started, error)
-
-    console = Console(stderr=True, highlight=False)
-    _stop_on_signals(bulk)
-    with Bar(console) as bar:
-        told = Told(console, bar)
-        beside = [
-            asyncio.create_task(_count(request, told)),
-            asyncio.create_task(_tick(bulk, told, lambda: run_report.write(report(), path))),
-        ]
-        try:
-            await bulk.run(_questions(request))
-        except RlvrError as failure:
-            if not bulk.tally.read:  # it has not begun
-                raise
-            error = str(failure)
-        finally:
-            for task in beside:
-                task.cancel()
-            await parts.close()
-    found = report()
-    for line in [json.dumps(found)] if request.json else run_report.text(found):
-        print(line)
-    _write(found, path)
-    if advice := _ADVICE.get(bulk.tally.state):
-        print(f"to go on, {advice}", file=sys.stderr)
-    return {"stopped": 130, "failed": 1}.get(bulk.tally.state, 0)
-
-
-_ADVICE = {
-    "stopped": "give the same command with --resume",
-    "failed": "give the same command with --resume",
-    "max_pairs": "give the same command with --resume and a greater --max-pairs",
-    "max_cost": "give the same command with --resume and a greater --max-cost",
-}
-
-
-def _write(report: dict[str, Any], path: Path) -> None:
-    """The report's files. The run is done: what goes wrong with them is only told."""
-    from rlvr_ray import run_picture, run_report
-
-    picture = path.with_suffix(".png")
-    try:
-        run_report.write(report, path)
-        run_picture.draw(report, picture)
-        print(f"{path}\n{picture}", file=sys.stderr, flush=True)
-    except ConfigError as error:
-        print(f"rlvr: {error}", file=sys.stderr, flush=True)
-
-
-async def _dry_run(request: Request) -> int:
-    from rlvr_ray import app, dry_run, engines
-
-    own = load(**parsed(request.set))
-    parts, unknown = None, ""
-    try:
-        settings, parts = await asyncio.to_thread(lambda: app.attach(own, deploy=False))
-    except ConfigError as error:
-        settings, unknown = engines.choose(own).settings, str(error)
-    settings = _priced(settings, own)
-    plan = _plan(request, settings)
-    found = await dry_run.count(_questions(request), plan, parts.recorder if parts else None)
-    told = await dry_run.estimate(
-        found, plan, settings, parts.retriever if parts else None, settings.data_dir / "runs"
-    )
-    plain = dry_run.plain(found, told, plan)
-    lines = [json.dumps(plain)] if request.json else dry_run.text(plain, unknown)
-    for line in lines:
-        print(line)
-    return 0
-
-
-def _plan(request: Request, settings: Settings) -> "Plan":
-    """Raises InputError where a limit of cost has no prices to go by."""
-    from rlvr_ray import run_report
-    from rlvr_ray.bulk import Plan
-
-    try:
-        rates = run_report.rates(settings)
-    except InputError:
-        if request.max_cost is not None:
-            raise
-        rates = None
-    embedded = settings.generator.engine == "llamacpp"
-    at_once = settings.generator.slots if embedded else AT_ONCE
-    return Plan(
-        run=request.run,
-        num_candidates=request.candidates,
-        temperatures=settings.generator.temperatures,
-        top_k=request.top_k or settings.retrieval.top_k,
-        max_tokens=request.max_tokens or settings.generator.max_tokens,
-        at_once=request.at_once or at_once,
-        resume=request.resume,
-        limit=request.limit,
-        shuffle_seed=request.shuffle_seed,
-        max_pairs=request.max_pairs,
-        max_cost=request.max_cost,
-        rates=rates,
-        give_up_s=request.give_up_after and 60 * request.give_up_after,
-    )
-
-
-def _priced(running: Settings, own: Settings) -> Settings:
-    """The settings of what runs, with this process's prices where it has some."""
-
-    def prices(section: Any) -> dict[str, Any]:
-        given = {name: getattr(section, name) for name in _PRICES}
-        return {name: price for name, price in given.items() if price is not None}
-
-    return running.model_copy(
-        update={
-            "generator": running.generator.model_copy(update=prices(own.generator)),
-            "judge": running.judge.model_copy(update=prices(own.judge)),
-        }
-    )
-
-
-def _questions(request: Request) -> "Iterator[Question | Refused]":
-    from rlvr_ray.adapters.questions import read_questions
-
-    return read_questions(request.files, _columns(request))
-
-
-def _columns(request: Request) -> Any:
-    from rlvr_ray.core.questions import Columns
-
-    return Columns(
-        question=request.question_column or "question",
-        question_id=request.id_column,
-        reference=request.reference_column,
-    )
-
-
-def _trouble(parts: "Parts") -> Callable[[], Awaitable[str | None]]:
-    async def trouble() -> str | None:
-        error: str | None = (await parts.recorder.stats())["last_error"]
-        return error
-
-    return trouble
-
-
-async def _count(request: Request, told: "Told") -> None:
-    """Say how many questions there are, if that can be found out without taking them away."""
-    total = await asyncio.to_thread(_total, request)
-    if total is not None:
-        told.total = total if request.limit is None else min(total, request.limit)
-
-
-def _total(request: Request) -> int | None:
-    from rlvr_ray.adapters.questions import read_rows
-
-    local = [Path(file) for file in request.files if "://" not in file]
-    if any(path.exists() and not path.is_file() and not path.is_dir() for path in local):
-        return None  # a pipe gives what it has only once
-    return sum(1 for _ in read_rows(request.files, _columns(request), None))
-
-
-async def _tick(bulk: "Bulk", told: "Told", save: Callable[[], None]) -> None:
-    """Show how far the run is; now and then write its report, should this process be killed."""
-    loop = asyncio.get_running_loop()
-    next_save = loop.time() + SAVE_S
-    while True:
-        await asyncio.sleep(TICK_S)
-        told.show(bulk.tally)
-        if loop.time() >= next_save:
-            next_save = loop.time() + SAVE_S
-            try:
-                save()
-            except ConfigError as error:
-                print(f"rlvr: {error}", file=sys.stderr, flush=True)
-
-
-def _stop_on_signals(bulk: "Bulk") -> None:
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        print("finishing what is in flight; again to end at once", file=sys.stderr, flush=True)
-        bulk.stop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    return bulk_driver.here(request)

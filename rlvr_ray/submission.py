@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import shlex
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -67,6 +68,11 @@ class Jobs:
                 "the cluster wants a token: put it into RAY_AUTH_TOKEN or ~/.ray/auth_token"
             ) from None
         except Exception as error:  # of Ray, requests and others
+            if several := re.findall(r"multiple active Ray instances: \{(.*?)\}", str(error)):
+                raise ConfigError(
+                    f"several Ray clusters run here, at {several[0]}: name one with "
+                    "RLVR_RAY_ADDRESS=HOST:PORT"
+                ) from None
             raise ConfigError(
                 f"no Ray cluster to submit to: {_first_line(error)} (start one with rlvr serve, or "
                 "say where it is: RLVR_RAY_ADDRESS=HOST:6379 or http://HOST:8265)"

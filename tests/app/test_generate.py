@@ -13,7 +13,7 @@ import pytest
 from ray.dashboard.modules.job.common import JobStatus
 from typer.testing import CliRunner
 
-from rlvr_ray import generate, submission
+from rlvr_ray import bulk_driver, generate, submission
 from rlvr_ray.cli import app
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
 from rlvr_ray.settings import Settings
@@ -69,19 +69,31 @@ def test_a_run_has_a_name_that_can_be_a_file_s(run: str) -> None:
 def test_a_limit_of_cost_needs_prices(request_of: Any) -> None:
     request = request_of("q.jsonl", "--run", "first", "--max-cost", "5")
     with pytest.raises(InputError, match=r"set generator\.price_prompt"):
-        generate._plan(request, Settings())
+        bulk_driver.plan_of(request, Settings())
     own = Settings(generator={"price_prompt": 1, "price_completion": 2})  # type: ignore[arg-type]
-    plan = generate._plan(request, generate._priced(Settings(), own))
+    plan = bulk_driver.plan_of(request, bulk_driver.priced(Settings(), own))
     assert plan.rates is not None and plan.rates.judge.completion == 2
-    assert generate._plan(replace(request, max_cost=None), Settings()).rates is None
+    assert bulk_driver.plan_of(replace(request, max_cost=None), Settings()).rates is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["generator.api_key=sk-123", "judge={api_key: sk-123}", "mirror.url=amqp://me:pw@localhost/"],
+)
+def test_no_key_becomes_part_of_a_job(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "Jobs", None)
+    done = CliRunner().invoke(app, ["generate", "q.jsonl", "--run", "first", "--set", given])
+    assert done.exit_code == 2
+    assert "RLVR_GENERATOR__API_KEY" in done.output.replace("\n", " ")
+    assert "sk-123" not in done.output and "pw" not in done.output
 
 
 def test_pipes_are_not_counted(request_of: Any, tmp_path: Path) -> None:
     questions, pipe = tmp_path / "q.txt", tmp_path / "pipe"
     questions.write_text("What?\n\nWhy?\n")
     os.mkfifo(pipe)
-    assert generate._total(request_of(str(questions), "--run", "first")) == 2
-    assert generate._total(request_of(str(questions), str(pipe), "--run", "first")) is None
+    assert bulk_driver.total_of(request_of(str(questions), "--run", "first")) == 2
+    assert bulk_driver.total_of(request_of(str(questions), str(pipe), "--run", "first")) is None
 
 
 class Server:

@@ -116,10 +116,10 @@ def _own(*modules: str) -> tuple[str, ...]:
 SHELL = (
     "actors.py",
     "app.py",
+    "bulk_driver.py",
     "decontamination.py",
     "engines.py",
     "export.py",
-    "generate.py",
     "ingestion.py",
     "judging.py",
     "maintenance.py",
