@@ -221,13 +221,14 @@ class Known:
     Two are near duplicates where the Jaccard similarity of their words reaches ``NEAR``. To find
     them without comparing all, only the first few words of each, in one fixed order, are looked up:
     sets that are so alike have one of those in common (Chaudhuri et al., A Primitive Operator for
-    Similarity Joins in Data Cleaning, 2006). Longer words come first, since they are rarer.
+    Similarity Joins in Data Cleaning, 2006). Words that were met later come first: they are rarer.
     """
 
     def __init__(self) -> None:
         self._letters: set[str] = set()
-        self._sets: list[tuple[frozenset[str], frozenset[str]]] = []
-        self._where: dict[str, list[int]] = defaultdict(list)
+        self._sets: list[frozenset[str]] = []
+        self._met: dict[str, int] = {}  # when a word was first met
+        self._where: dict[tuple[str, frozenset[str]], list[int]] = defaultdict(list)
 
     def add(self, question: str) -> Reason | None:
         """Note a question; or say why not."""
@@ -235,21 +236,28 @@ class Known:
         if spelled in self._letters:
             return "duplicate"
         words, facts = _words(question)
-        prefix = _prefix(words)
-        near = {at for word in prefix for at in self._where.get(word, ())}
-        if any(self._is_near(words, facts, *self._sets[at]) for at in near):
+        places = [(word, facts) for word in self._prefix(words)]
+        near = {at for place in places for at in self._where.get(place, ())}
+        if any(_are_near(words, self._sets[at]) for at in near):
             return "near_duplicate"
         self._letters.add(spelled)
-        for word in prefix:
-            self._where[word].append(len(self._sets))
-        self._sets.append((words, facts))
+        for place in places:
+            self._where[place].append(len(self._sets))
+        self._sets.append(words)
         return None
 
-    @staticmethod
-    def _is_near(
-        words: frozenset[str], facts: frozenset[str], others: frozenset[str], known: frozenset[str]
-    ) -> bool:
-        return facts == known and len(words & others) >= NEAR * len(words | others)
+    def _prefix(self, words: frozenset[str]) -> list[str]:
+        ordered = sorted(
+            words, key=lambda word: self._met.setdefault(word, len(self._met)), reverse=True
+        )
+        # Integers: 0.8 * 5 must not become 4.000000000000001.
+        least = -(-len(words) * round(NEAR * 100) // 100)
+        return ordered[: len(words) - least + 1]
+
+
+def _are_near(words: frozenset[str], others: frozenset[str]) -> bool:
+    shorter, longer = sorted((len(words), len(others)))
+    return shorter >= NEAR * longer and len(words & others) >= NEAR * len(words | others)
 
 
 def _words(question: str) -> tuple[frozenset[str], frozenset[str]]:
@@ -267,10 +275,3 @@ def _words(question: str) -> tuple[frozenset[str], frozenset[str]]:
         if token.kind != "word"
     )
     return frozenset(token.key for token in tokens) | asking, facts
-
-
-def _prefix(words: frozenset[str]) -> list[str]:
-    ordered = sorted(words, key=lambda word: (-len(word), word))
-    # Integers: 0.8 * 5 must not become 4.000000000000001.
-    least = -(-len(words) * round(NEAR * 100) // 100)
-    return ordered[: len(words) - least + 1]
