@@ -236,6 +236,7 @@ def _trainer(
         gradient_checkpointing_kwargs={"use_reentrant": False},
         ddp_find_unused_parameters=False,
         logging_steps=1 / TOLD,
+        logging_first_step=True,
         logging_nan_inf_filter=False,
         eval_strategy="no",
         save_strategy="no",

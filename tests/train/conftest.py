@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import ray
 from typer.testing import CliRunner
 
 from rlvr_ray.cli import app
@@ -27,6 +28,7 @@ PLACES = ("Lisbon", "Oslo", "Quito", "Hanoi", "Accra", "Lima", "Riga", "Doha")
 CHOSEN, REJECTED = "a city of ships and lamps, as the passages say", "I would rather sing a song."
 #: Of the smallest export: every question has a passage of this length.
 LONG = 6_000
+OBJECTS = 256 * 2**20  #: bytes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -98,11 +100,11 @@ class Cluster:
     """A Ray cluster of this machine."""
 
     address: str
-    dashboard: str
 
     @property
     def env(self) -> dict[str, str]:
-        return os.environ | {"RLVR_RAY_ADDRESS": self.address}
+        """That of a submitted job: Ray says there where its cluster is."""
+        return os.environ | {"RAY_ADDRESS": self.address}
 
     def job(self, *arguments: object, code: int = 0) -> tuple[str, str]:
         """Run the job as a driver; return what it printed, and its complaints."""
@@ -121,16 +123,9 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """With CPUs for two workers beside the application."""
-    # Read when Ray is imported: a busy machine takes its time.
-    os.environ["RAY_DASHBOARD_STARTUP_TIMEOUT_S"] = "240"
-    import ray
-
-    here = ray.init(
-        address="local", num_cpus=3, include_dashboard=True, object_store_memory=256 * 2**20
-    )
+    ray.init(address="local", num_cpus=3, include_dashboard=False, object_store_memory=OBJECTS)
     try:
-        address = ray.get_runtime_context().gcs_address
-        yield Cluster(address, f"http://{here.dashboard_url}")
+        yield Cluster(ray.get_runtime_context().gcs_address)
     finally:
         with contextlib.suppress(Exception):
             ray.shutdown()

@@ -1,5 +1,6 @@
 """`jobs/train_dpo.py` on Ray Train: from an export to a checkpoint, a report and scores."""
 
+import importlib.util
 import json
 import math
 import signal
@@ -18,9 +19,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlvr_ray.adapters.trl import unpack_gguf
 from rlvr_ray.client import Client
+from rlvr_ray.errors import ConfigError, LedgerError, Unavailable
 from rlvr_ray.ports import Document
+from rlvr_ray.training import Application
 from tests.cluster.conftest import RLVR, System, free_port, serving
-from tests.train.conftest import CHOSEN, JOB, JOB_S, Cluster, Exports, Refused
+from tests.fakes import FakePanel, FakeRecorder, FakeRetriever
+from tests.train.conftest import CHOSEN, JOB, Cluster, Exports, Refused
+
+_spec = importlib.util.spec_from_file_location("train_dpo", JOB)
+assert _spec and _spec.loader
+job = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(job)
 
 STEPS = 6
 #: High, so that a few steps show.
@@ -135,24 +144,14 @@ def test_the_checkpoint_answers_otherwise(
     assert margin(merged) == pytest.approx(adapted, abs=0.05)
 
 
-def test_two_workers_train_all_weights_by_a_submitted_job(
+def test_two_workers_train_all_weights(
     cluster: Cluster, exports: Exports, tiny: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    arguments = [exports("--eval", "0.3"), "--model", tiny, "--out", out, "--full"]
-    arguments += ["--workers", "2", "--device-batch", "1", "--batch", "4", "--epochs", "2"]
-    submitted = subprocess.run(
-        [
-            *(str(Path(sys.executable).with_name("ray")), "job", "submit"),
-            *("--address", cluster.dashboard, "--", sys.executable, str(JOB)),
-            *map(str, [*arguments, "--answer-tokens", "8", *FAST]),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
+    cluster.job(
+        *(exports("--eval", "0.3"), "--model", tiny, "--out", out, "--full", "--workers", 2),
+        *("--device-batch", 1, "--batch", 4, "--epochs", 2, "--answer-tokens", 8, *FAST),
     )
-    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     report = json.loads((out / "report.json").read_text())
     training = report["training"]
     assert (training["workers"], training["pairs_per_step"], training["steps"]) == (2, 4, 4)
@@ -162,19 +161,35 @@ def test_two_workers_train_all_weights_by_a_submitted_job(
     AutoModelForCausalLM.from_pretrained(out / "checkpoint")
 
 
-def test_what_is_missing_is_said_before_anything_is_done(
+def test_what_is_missing_is_said(
     refused: Refused, exports: Exports, tiny: Path, tmp_path: Path
 ) -> None:
     folder, out = exports("--eval", "0.3"), tmp_path / "out"
     told = refused(folder, "--model", tiny, "--out", out, "--verify")
     assert "the application does not run on this cluster: rlvr serve" in told
-    told = refused(folder, "--model", tiny, "--out", out, "--workers", 9)
-    assert "9 workers need as many CPUs" in told
     (tmp_path / "no model").mkdir()
     (tmp_path / "no model" / "config.json").write_text("{}")
     told = refused(folder, "--model", tmp_path / "no model", "--out", out)
     assert "no model cannot be loaded: " in told, "though a worker finds out"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["no model"]
+
+
+def test_workers_that_find_no_room_are_not_waited_for(cluster: Cluster) -> None:
+    with pytest.raises(ConfigError, match="9 workers need as many CPUs, and of the cluster's 3"):
+        job._workers(9)
+
+
+def test_a_scoring_that_fails_costs_no_checkpoint(trained: Trained, tmp_path: Path) -> None:
+    class Away(FakePanel):
+        async def verify(self, claims: Any) -> Any:
+            raise LedgerError("it is gone")
+
+    gone = Application(panel=Away(), retriever=FakeRetriever(), recorder=FakeRecorder(), top_k=1)
+    with pytest.raises(Unavailable, match=r"trained, but .* not scored: it is gone .*--score-only"):
+        job._score(tmp_path, json.loads(json.dumps(trained.report)), gone)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["answers"]["not_scored"] == "it is gone"
+    assert report["eval"] == trained.report["eval"]
 
 
 def test_ctrl_c_ends_it_and_leaves_nothing(
@@ -208,7 +223,7 @@ def system(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=cluster.env | {"RLVR_RETRIEVAL__TOP_K": "1"},
+            env=cluster.env | {"RLVR_RAY_ADDRESS": "auto", "RLVR_RETRIEVAL__TOP_K": "1"},
         )
     url = f"http://127.0.0.1:{port}"
     with Client(url) as client, httpx.Client(base_url=url, timeout=120) as http:
@@ -276,28 +291,3 @@ def test_answers_can_be_scored_later(system: System, cluster: Cluster, trained: 
     assert {k: v for k, v in report.items() if k != "answers"} == {
         k: v for k, v in trained.report.items() if k != "answers"
     }
-
-
-def test_an_application_that_goes_away_costs_no_checkpoint(
-    system: System, cluster: Cluster, exports: Exports, tiny: Path, tmp_path: Path
-) -> None:
-    """It stops while the model is trained."""
-    out = tmp_path / "out"
-    arguments = [exports("--eval", "0.3"), "--model", tiny, "--out", out, "--verify"]
-    process = subprocess.Popen(
-        [sys.executable, str(JOB), *map(str, arguments), "--max-steps", "300"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=cluster.env | {"PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout
-    assert "step" in process.stdout.readline()
-    system.stop()
-    _, told = process.communicate(timeout=JOB_S)
-    assert process.returncode == 1, told
-    assert "trained, but the answers were not scored: " in told
-    assert "--score-only" in told
-    report = json.loads((out / "report.json").read_text())
-    assert report["answers"]["not_scored"]
-    assert (out / "checkpoint" / "adapter_config.json").is_file()
