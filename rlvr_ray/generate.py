@@ -167,7 +167,9 @@ def _submit(request: Request, *, detach: bool) -> int:
             return _here(request)
         raise
     err = Console(stderr=True, highlight=False)
-    job_id = jobs.submit(request.command(), request.run)
+    # To look does not count as the run's one job.
+    name = f"{request.run} (dry run)" if request.dry_run else request.run
+    job_id = jobs.submit(request.command(), name)
     if detach:
         print(job_id)
         err.print(f"ray job logs -f {job_id} follows it, ray job stop {job_id} ends it")

@@ -40,7 +40,7 @@ def line(tally: Tally, rate: float, total: int | None) -> str:
     done = tally.decided + tally.failures.total()
     share = f"[{min(100.0, 100 * done / max(total, 1)):5.1f}%] " if total is not None else ""
     parts = [
-        f"{tally.pairs:,} pairs of {tally.decided:,} decided",
+        f"{tally.pairs:,} pair{'' if tally.pairs == 1 else 's'} of {tally.decided:,} decided",
         f"{tally.undecided:,} being verified",
         f"{tally.failures.total():,} left out",
         f"{rate:.1f}/s",
