@@ -190,6 +190,7 @@ def _application() -> training.Application:
         retriever=parts.retriever,
         recorder=parts.recorder,
         top_k=settings.retrieval.top_k,
+        min_score_diff=settings.dpo.min_score_diff,
     )
 
 

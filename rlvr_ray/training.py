@@ -78,6 +78,7 @@ class Application:
     retriever: Retriever
     recorder: Recorder
     top_k: int
+    min_score_diff: float  #: what makes a difference between two scores; the pairs' own bound
 
 
 def check_installed() -> None:
@@ -286,15 +287,15 @@ async def score(report: dict[str, Any], application: Application) -> None:
         {**question, **dict(zip(SIDES, sides, strict=True))}
         for question, sides in zip(questions, scored, strict=True)
     ]
-    summarise(report, "")
+    summarise(report, "", application.min_score_diff)
 
 
-def summarise(report: dict[str, Any], not_scored: str) -> None:
+def summarise(report: dict[str, Any], not_scored: str, min_diff: float = 0.0) -> None:
     """Put what its questions show, all in all, into the report; ``not_scored`` says why not."""
     questions = report["answers"]["questions"]
     report["answers"] = {
         "source": report["answers"]["source"],
-        **core.compared(questions),
+        **core.compared(questions, min_diff),
         "not_scored": not_scored,
         "questions": questions,
     }
@@ -310,21 +311,21 @@ async def _scored(
         return [{"answer": answer, "not_scored": material} for answer in answers]
     contexts, references, retrieval_score = material
     # Both in one call: verifiers take what has a question and contexts in common as one batch.
-    claims = [
-        Claim(
-            answer_event_id=ids.derive("training", side, question["question"], answer),
+    # The same answer is asked about once: a judge need not say the same twice.
+    claims = {
+        answer: Claim(
+            answer_event_id=ids.derive("training", question["question"], answer),
             question=question["question"],
             answer=answer,
             contexts=contexts,
             references=references,
             retrieval_score=retrieval_score,
         )
-        for side, answer in zip(SIDES, answers, strict=True)
-    ]
-    results = await _patiently(lambda: application.panel.verify(claims))
-    return [
-        {"answer": answer, **_told(result)} for answer, result in zip(answers, results, strict=True)
-    ]
+        for answer in answers
+    }
+    results = await _patiently(lambda: application.panel.verify(list(claims.values())))
+    told = {answer: _told(result) for answer, result in zip(claims, results, strict=True)}
+    return [{"answer": answer, **told[answer]} for answer in answers]
 
 
 def _told(result: Any) -> dict[str, Any]:

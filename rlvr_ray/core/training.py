@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from rlvr_ray.core.prompts import ASK
+from rlvr_ray.core.records import DIGITS
 
 Messages = list[dict[str, str]]
 
@@ -86,9 +87,10 @@ def figures(metrics: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, f
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def compared(questions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def compared(questions: Sequence[Mapping[str, Any]], min_diff: float) -> dict[str, Any]:
     """Answers before and after, over all questions; scores over those that have both.
 
+    Scores that are less than ``min_diff`` apart count as equal: judges vary by some hundredths.
     ``chars`` is the mean length in characters: DPO tends to make answers longer.
     """
     scores = [
@@ -105,9 +107,11 @@ def compared(questions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
     if scores:
         found["score"] = {side: fmean(pair[at] for pair in scores) for at, side in enumerate(SIDES)}
-        found["better"] = sum(after > before for before, after in scores)
-        found["equal"] = sum(after == before for before, after in scores)
-        found["worse"] = sum(after < before for before, after in scores)
+        differences = [round(after - before, DIGITS) for before, after in scores]
+        found["min_diff"] = min_diff
+        found["better"] = sum(difference >= min_diff for difference in differences)
+        found["worse"] = sum(-difference >= min_diff for difference in differences)
+        found["equal"] = len(scores) - found["better"] - found["worse"]
     return found
 
 
@@ -141,8 +145,8 @@ def text(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"{answers['changed']:,} answers changed"
     if "score" in answers:
         yield (
-            f"{answers['scored']:,} with both scores: {answers['better']:,} better, "
-            f"{answers['equal']:,} equal, {answers['worse']:,} worse"
+            f"{answers['scored']:,} with both scores: {answers['better']:,} better and "
+            f"{answers['worse']:,} worse by at least {answers['min_diff']:g}"
         )
     if answers["not_scored"]:
         yield f"answers were not scored: {answers['not_scored']}"

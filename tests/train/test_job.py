@@ -184,7 +184,13 @@ def test_a_scoring_that_fails_costs_no_checkpoint(trained: Trained, tmp_path: Pa
         async def verify(self, claims: Any) -> Any:
             raise LedgerError("it is gone")
 
-    gone = Application(panel=Away(), retriever=FakeRetriever(), recorder=FakeRecorder(), top_k=1)
+    gone = Application(
+        panel=Away(),
+        retriever=FakeRetriever(),
+        recorder=FakeRecorder(),
+        top_k=1,
+        min_score_diff=0.05,
+    )
     with pytest.raises(Unavailable, match=r"trained, but .* not scored: it is gone .*--score-only"):
         job._score(tmp_path, json.loads(json.dumps(trained.report)), gone)
     report = json.loads((tmp_path / "report.json").read_text())

@@ -178,7 +178,11 @@ class World:
     @property
     def application(self) -> Application:
         return Application(
-            panel=self.panel, retriever=self.retriever, recorder=self.recorder, top_k=1
+            panel=self.panel,
+            retriever=self.retriever,
+            recorder=self.recorder,
+            top_k=1,
+            min_score_diff=0.05,
         )
 
     async def score(self, report: dict[str, Any]) -> None:
@@ -275,6 +279,28 @@ class TestScores:
         assert first["after"]["verifiers"] == ["grounded"]
         assert second["before"] == {"answer": "old 1", "not_scored": "judged badly"}
         assert second["after"]["score"] == 0.8
+
+    async def test_the_same_answer_twice_is_judged_once(self) -> None:
+        world = World()
+        report = report_of(held_out())
+        (asked,) = report["answers"]["questions"]
+        asked["after"] = dict(asked["before"])
+        await world.score(report)
+        assert [len(claims) for claims in world.panel.claims] == [1]
+        (asked,) = report["answers"]["questions"]
+        assert asked["before"] == asked["after"]
+        assert report["answers"]["changed"] == 0
+        assert report["answers"]["equal"] == 1
+
+    @pytest.mark.parametrize(
+        ("after", "counted"),
+        [(0.55, "better"), (0.549, "equal"), (0.5, "equal"), (0.451, "equal"), (0.45, "worse")],
+    )
+    async def test_what_makes_no_pair_makes_no_difference(self, after: float, counted: str) -> None:
+        report = report_of(held_out())
+        await World(FakePanel({"old 0": 0.5, "new 0": after})).score(report)
+        answers = report["answers"]
+        assert [name for name in ("better", "equal", "worse") if answers[name]] == [counted]
 
     async def claim(self, world: World, asked: HeldOut, style: str = "question") -> Claim:
         report = report_of(asked, style=style)
@@ -395,7 +421,7 @@ class TestReport:
         await World(FakePanel({"old 0": 0.25, "new 0": 0.75})).score(report)
         text = "\n".join(core.text(report))
         assert "0.2500      0.7500" in text
-        assert "1 with both scores: 1 better, 0 equal, 0 worse" in text
+        assert "1 with both scores: 1 better and 0 worse by at least 0.05" in text
         assert "not scored" not in text
 
     @pytest.mark.parametrize("content", [None, "{", "[]", '{"answers": {}}'])
