@@ -91,6 +91,7 @@ class Bulk:
         self._ahead = asyncio.Semaphore(plan.at_once * AHEAD)
         self._undecided: dict[UUID, bool] = {}  # whether it was known
         self._all_asked = False
+        self._dropped = False  # a question that had its turn when the run was told to stop
         self._stopping = asyncio.Event()
         self._started = self._moved = self._looked = time.monotonic()
 
@@ -117,7 +118,8 @@ class Bulk:
                 self._all_asked = True
                 await watching
                 patience.cancel()
-            tally.state = "stopped" if self._stopping.is_set() else ended
+            # Told to stop when there was nothing left to ask, it is none the less complete.
+            tally.state = "stopped" if self._dropped or tally.undecided else ended
         except* RlvrError as errors:
             tally.state = "failed"
             raise _first(errors) from None
@@ -209,6 +211,7 @@ class Bulk:
             self._moved = time.monotonic()
             self._ahead.release()
         except _StoppedError:
+            self._dropped = True
             self.tally.read -= 1  # as if it had not been its turn yet
             self._ahead.release()
         else:

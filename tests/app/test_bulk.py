@@ -226,6 +226,18 @@ async def test_stopping_does_not_wait_for_what_is_down(system: System) -> None:
     assert (tally.state, tally.asked, tally.read, tally.failures) == ("stopped", 0, 0, Counter())
 
 
+async def test_stopping_when_all_is_asked_finishes_it(system: System) -> None:
+    slow = True
+    system.recorder.outcome = lambda batch: None if slow else "pair"
+    running = system.bulk()
+    task = asyncio.create_task(running.run(some(5)))
+    await system.recorder.until(lambda: running.tally.undecided == 5)
+    running.stop()
+    slow = False
+    async with asyncio.timeout(10):
+        assert (await task).state == "finished"
+
+
 async def test_stopping_does_not_wait_for_verification_for_ever(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
