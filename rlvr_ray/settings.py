@@ -30,7 +30,7 @@ from pydantic_settings import (
 )
 
 from rlvr_ray.core import questions
-from rlvr_ray.core.pairing import PairingRule
+from rlvr_ray.core.pairing import PairingRule, Strategy
 from rlvr_ray.errors import ConfigError, ContextOverflow
 
 MAX_CANDIDATES = 8
@@ -245,6 +245,12 @@ class DpoSettings(Section):
     """Also refuse a chosen answer that was cut off or has under three words."""
     prompt: Literal["question", "rag"] = "question"
     """What a pair's prompt is: the bare question, or the full prompt with its contexts."""
+    strategy: Strategy = "best_worst"
+    """Whom the best answer is set against: the worst, a random lower one, or (`best_low`) the one
+    nearest to the batch's mean less two standard deviations."""
+    max_length_ratio: float | None = Field(default=None, ge=1, allow_inf_nan=False)
+    """Pairs whose longer answer has more than this many times the characters of the shorter are
+    refused; none means that length does not matter."""
 
     def rule(self) -> PairingRule:
         return PairingRule(
@@ -252,6 +258,8 @@ class DpoSettings(Section):
             min_chosen_score=self.min_chosen_score,
             quality_filter=self.quality_filter,
             prompt=self.prompt,
+            strategy=self.strategy,
+            max_length_ratio=self.max_length_ratio,
         )
 
 

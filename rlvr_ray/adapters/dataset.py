@@ -105,6 +105,8 @@ _DPO = pa.schema(
                         "min_chosen_score": pa.float64(),
                         "quality_filter": pa.bool_(),
                         "prompt": pa.string(),
+                        "strategy": pa.string(),
+                        "max_length_ratio": pa.float64(),
                     }
                 ),
                 "contexts": _CONTEXTS,

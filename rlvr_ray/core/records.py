@@ -260,6 +260,7 @@ class Reason(StrEnum):
     MARGIN_TOO_SMALL = "margin_too_small"
     CHOSEN_TOO_LOW = "chosen_too_low"
     QUALITY_FILTER = "quality_filter"  #: the filter is on and the best answer did not pass it
+    LENGTH_RATIO = "length_ratio"  #: one answer is too much longer than the other
     SINGLE_ANSWER = "single_answer"  #: the batch never was to make a pair
 
 
@@ -277,7 +278,7 @@ class Outcome:
     rejected: int | None
     chosen_score: float | None
     rejected_score: float | None
-    rule: Mapping[str, float | bool | str]  #: the PairingRule in force
+    rule: Mapping[str, float | bool | str | None]  #: the PairingRule in force
     decided_at: datetime
     detail: str = field(default="")  #: one sentence for people
 

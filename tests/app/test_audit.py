@@ -75,6 +75,17 @@ def test_without_a_ledger_it_says_so(tmp_path: Path) -> None:
         maintenance.rebuild(load(data_dir=tmp_path))
 
 
+def test_a_rule_on_record_may_know_fewer_settings(store: Settings) -> None:
+    """Those of an earlier version; what it lacks has its default."""
+    with apsw.Connection(str(store.data_dir / "ledger.db")) as db:
+        db.execute(
+            "UPDATE outcome SET record = "
+            "json_remove(record, '$.rule.strategy', '$.rule.max_length_ratio')"
+        )
+    assert maintenance.rebuild(store)
+    assert maintenance.verify_store(store) == []
+
+
 LEDGER_DAMAGE = {
     "an outcome that does not follow": (
         "UPDATE outcome SET record = json_set(record, '$.chosen_score', 0.95) WHERE seq = 1",

@@ -87,6 +87,8 @@ rules = st.builds(
     min_score_diff=st.floats(0, 1, exclude_min=True),
     min_chosen_score=scores,
     quality_filter=st.booleans(),
+    strategy=st.sampled_from(["best_worst", "best_random", "best_low"]),
+    max_length_ratio=st.none() | st.sampled_from([1.0, 1.5, 4.0]),
     prompt=st.sampled_from(["question", "rag"]),
 )
 

@@ -82,6 +82,8 @@ def test_a_rule_keeps_the_types_of_its_values() -> None:
         "min_chosen_score": float,
         "quality_filter": bool,
         "prompt": str,
+        "strategy": str,
+        "max_length_ratio": type(None),
     }
 
 

@@ -182,9 +182,10 @@ OWN_ALONE = ("verification.completed", ("assessments",))
 
 
 def optional(kind: str, path: Path) -> bool:
-    """A passage's metadata, and what is not asked of verifications from outside."""
+    """A passage's metadata, what is not asked of verifications from outside, what came later."""
     metadata = path[-4:-3] == ("contexts",)
-    return metadata or path[-1] == "engine" or (kind, path) == OWN_ALONE
+    later = path[-2:-1] == ("rule",) and path[-1] in ("strategy", "max_length_ratio")
+    return metadata or later or path[-1] == "engine" or (kind, path) == OWN_ALONE
 
 
 @pytest.mark.parametrize("kind", TYPES)

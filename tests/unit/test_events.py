@@ -203,6 +203,8 @@ def test_pair_skipped_with_the_figures() -> None:
             "min_chosen_score": 0.6,
             "quality_filter": False,
             "prompt": "question",
+            "strategy": "best_worst",
+            "max_length_ratio": None,
         },
     }
 

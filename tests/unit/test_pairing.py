@@ -70,7 +70,15 @@ def judged(draw: Any) -> tuple[Batch, dict[UUID, Result]]:
 
 
 some_rules = st.sampled_from(
-    [RULE, LOOSE, replace(RULE, quality_filter=True), replace(RULE, prompt="rag")]
+    [
+        RULE,
+        LOOSE,
+        replace(RULE, quality_filter=True),
+        replace(RULE, prompt="rag"),
+        replace(RULE, strategy="best_random"),
+        replace(RULE, strategy="best_low", max_length_ratio=2.0),
+        replace(LOOSE, max_length_ratio=1.0),
+    ]
 )
 
 
@@ -121,12 +129,21 @@ def test_a_pair_is_of_different_answers_with_a_margin_and_no_pair_has_a_reason(
 
 
 def test_an_outcome_keeps_the_whole_rule() -> None:
-    rule = PairingRule(min_score_diff=0.2, min_chosen_score=0.3, quality_filter=True, prompt="rag")
+    rule = PairingRule(
+        min_score_diff=0.2,
+        min_chosen_score=0.3,
+        quality_filter=True,
+        prompt="rag",
+        strategy="best_low",
+        max_length_ratio=20,
+    )
     expected = {
         "min_score_diff": 0.2,
         "min_chosen_score": 0.3,
         "quality_filter": True,
         "prompt": "rag",
+        "strategy": "best_low",
+        "max_length_ratio": 20,
     }
     for outcome in (
         decided(0.9, 0.5, rule=rule, answers=["a b c", "d"]),
@@ -463,3 +480,85 @@ def test_the_detail_of_a_near_miss_does_not_deny_itself(best: float, worst: floa
     """``margin 0.050 < 0.05`` would say that the rule is wrong."""
     left, right = decided(best, worst).detail.split(" < ")
     assert float(left.split()[-1]) < float(right)
+
+
+# Whom the best answer is set against.
+
+
+@settings(max_examples=150)
+@given(judged(), rules)
+def test_no_strategy_lets_through_what_a_gate_refuses(
+    case: tuple[Batch, Mapping[UUID, Result]], rule: PairingRule
+) -> None:
+    recorded, found = case
+    outcome = decide(recorded, found, rule, DECIDED)
+    if outcome.reason is not None:
+        return
+    assert outcome.chosen is not None and outcome.rejected is not None
+    assert outcome.score_diff is not None and outcome.chosen_score is not None
+    chosen, rejected = (recorded.candidates[i].answer for i in (outcome.chosen, outcome.rejected))
+    assert outcome.score_diff >= rule.min_score_diff
+    assert outcome.chosen_score >= rule.min_chosen_score
+    assert chosen.split() != rejected.split()
+    if rule.max_length_ratio is not None:
+        short, long = sorted((len(chosen.strip()), len(rejected.strip())))
+        assert long <= rule.max_length_ratio * short
+
+
+@given(judged(), rules)
+def test_a_strategy_changes_neither_the_chosen_one_nor_whether_there_is_a_pair_of_worst(
+    case: tuple[Batch, Mapping[UUID, Result]], rule: PairingRule
+) -> None:
+    worst = decide(*case, replace(rule, strategy="best_worst"), DECIDED)
+    other = decide(*case, rule, DECIDED)
+    assert other.chosen == worst.chosen
+    if worst.reason is None:
+        assert other.reason is None, other.detail
+
+
+def rejected(strategy: Any, *scores: float, number: int = 0, **changes: Any) -> int | None:
+    rule = replace(RULE, strategy=strategy)
+    outcome = decided(*scores, rule=rule, batch_id=ids.derive("a batch", number), **changes)
+    assert outcome.reason is None, outcome.detail
+    return outcome.rejected
+
+
+def test_a_random_one_is_any_that_is_lower_by_the_margin_and_always_the_same() -> None:
+    scores = (0.9, 0.88, 0.7, 0.5, 0.3)
+    drawn = [rejected("best_random", *scores, number=number) for number in range(60)]
+    assert set(drawn) == {2, 3, 4}, "1 is too near"
+    assert drawn == [rejected("best_random", *scores, number=number) for number in range(60)]
+
+
+def test_a_low_one_is_nearest_to_two_deviations_below_the_mean() -> None:
+    # Mean 0.65, deviation 0.21: 0.23 is looked for, and one of sixteen lies far below.
+    scores = (0.9, *(0.7,) * 13, 0.22, 0.0)
+    assert rejected("best_low", *scores) == 14
+    assert rejected("best_worst", *scores) == 15
+    assert rejected("best_low", 0.9, 0.6, 0.3) == 2, "of few it is the worst"
+
+
+def test_lengths_may_differ_by_the_ratio_and_no_more() -> None:
+    rule = replace(RULE, max_length_ratio=4.0)
+    answers = ["x" * 40, " " + "y" * 10]
+    assert decided(0.9, 0.3, answers=answers, rule=rule).reason is None
+    longer = decided(0.9, 0.3, answers=["x" * 41, "y" * 10], rule=rule)
+    assert longer.reason is Reason.LENGTH_RATIO
+    assert longer.detail == "41 and 10 characters: the ratio is above 4"
+    shorter = decided(0.9, 0.3, answers=["y" * 10, "x" * 41], rule=rule)
+    assert shorter.reason is Reason.LENGTH_RATIO, "the rejected one may be the longer one"
+    assert decided(0.9, 0.3, answers=["x" * 41, "y" * 10]).reason is None, "it is off"
+
+
+def test_a_strategy_passes_over_what_is_too_long() -> None:
+    rule = replace(RULE, strategy="best_random", max_length_ratio=2.0)
+    for number in range(20):
+        outcome = decided(
+            0.9,
+            0.5,
+            0.3,
+            answers=["four words are here", "as many are there", "no"],
+            rule=rule,
+            batch_id=ids.derive("a batch", number),
+        )
+        assert pair(outcome) == (0, 1)

@@ -149,6 +149,8 @@ def test_a_pairs_keys_and_their_order() -> None:
         "min_chosen_score",
         "quality_filter",
         "prompt",
+        "strategy",
+        "max_length_ratio",
     ]
     assert [list(c) for c in row["metadata"]["contexts"]] == [CONTEXT, CONTEXT]
 
@@ -181,6 +183,8 @@ def test_a_pair_tells_best_from_worst_and_explains_itself() -> None:
             "min_chosen_score": 0.6,
             "quality_filter": False,
             "prompt": "question",
+            "strategy": "best_worst",
+            "max_length_ratio": None,
         },
         "contexts": [
             {"content": c.content, "score": c.score, "metadata": dict(c.metadata)}
