@@ -22,7 +22,7 @@ from rich.live import Live
 
 from rlvr_ray import __version__, generate, planning, views
 from rlvr_ray.client import Client
-from rlvr_ray.core.export import Format, PromptStyle
+from rlvr_ray.core.export import Format, Pairs, PromptStyle
 from rlvr_ray.core.question_making import MAX_PER_CHUNK
 from rlvr_ray.errors import ConfigError, InputError, RlvrError, Unavailable
 from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load, parsed
@@ -325,6 +325,9 @@ def export(
     prompt: Annotated[
         PromptStyle, typer.Option(help="The question, or the chat with its passages.")
     ] = "question",
+    pairs: Annotated[
+        Pairs, typer.Option(help="As decided, or formed anew: dpo.* settings and this strategy.")
+    ] = "decided",
     eval_: Annotated[float, typer.Option("--eval", help="Share of rows held out; 0: none.")] = 0.1,
     max_tokens: Annotated[
         int | None, typer.Option(help="Leave out what a trainer with this limit would cut.")
@@ -374,6 +377,7 @@ def export(
         format=format_,
         out=folder,
         prompt=prompt,
+        pairs=pairs,
         eval_share=eval_,
         max_tokens=max_tokens,
         tokenizer=tokenizer,

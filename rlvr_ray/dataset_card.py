@@ -21,10 +21,18 @@ REASONS = {
     "too_long": "longer than the token limit",
     "held_out": "gives away a held-out question",
     "near_duplicate": "says nearly the same as an earlier row",
+    "incomplete": "some answers of its batch are missing",
     "unscored": "its verification failed",
     "cut_off": "the answer ended at the generator's token limit",
     "score_too_low": "its score is below the threshold",
     "not_the_best": "another answer to the question is better",
+    "identical_answers": "a question whose best and worst answer are the same",
+    "tie": "a question whose best and worst answer score the same",
+    "margin_too_small": "a question whose answers score nearly the same",
+    "chosen_too_low": "a question whose best answer scores too low",
+    "quality_filter": "a question whose best answer is cut off or very short",
+    "length_ratio": "a question whose answers differ too much in length",
+    "single_answer": "a question that was asked for one answer",
 }
 #: The hub's size categories: rows below which each applies.
 SIZES = {
@@ -69,6 +77,8 @@ def card(
 
 def _body(report: Mapping[str, Any], version: str, license_: str | None) -> Iterator[str]:
     kind = "Preference pairs" if _of_pairs(report) else "Verified answers"
+    if report["format"] == "no-pair":
+        kind = "Answers that made no pair"
     asked = "the question" if report["prompt"] == "question" else "the chat with its passages"
     yield f"# {kind} from rlvr_ray\n"
     yield f"{kind} made by rlvr_ray {version} from the rows of `{report['dataset']}`, in the"
@@ -120,7 +130,10 @@ _ANSWERS = {
 
 
 def _left_out(report: Mapping[str, Any]) -> Iterator[str]:
-    yield f"Of {report['read']:,} rows, {sum(report['left_out'].values()):,} are not here."
+    if report["pairs"] in ("decided", None) and report["format"] != "no-pair":
+        yield f"Of {report['read']:,} rows, {sum(report['left_out'].values()):,} are not here."
+    else:
+        yield f"{report['read']:,} answers were read, those of a question together."
     if report["left_out"]:
         yield ""
         yield from _table(
@@ -205,7 +218,7 @@ def biases(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_pairs(report: Mapping[str, Any]) -> bool:
-    return bool(report["dataset"] == "dpo_data")
+    return report["pairs"] is not None
 
 
 def _figure(value: Any) -> str:

@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from rlvr_ray import __version__, decontamination
 from rlvr_ray.core import export as formats
 from rlvr_ray.core import strict_json
-from rlvr_ray.core.export import Answer, Format, Groups, Pair, PromptStyle
+from rlvr_ray.core.export import Answer, Format, Groups, NoPair, Pair, Pairs, PromptStyle
 from rlvr_ray.core.overlap import words
 from rlvr_ray.core.prompts import PROMPT_VERSION
 from rlvr_ray.core.rows import Row
@@ -56,6 +56,7 @@ class Request:
     format: Format
     out: Path  #: a new or an empty folder
     prompt: PromptStyle = "question"
+    pairs: Pairs = "decided"
     eval_share: float = 0.1
     max_tokens: int | None = None
     tokenizer: Path | None = None  #: the trained model's tokenizer.json
@@ -67,6 +68,8 @@ class Request:
     languages: tuple[str, ...] = ()  #: codes, for the card
 
     def __post_init__(self) -> None:
+        if self.pairs != "decided" and self.format not in formats.PAIR_FORMATS:
+            raise InputError(f"--pairs says which pairs, and {self.format} has none")
         if not 0 <= self.eval_share < 1:
             raise InputError(f"--eval must be from 0 and below 1, not {self.eval_share}")
         if (self.max_tokens is None) != (self.tokenizer is None):
@@ -93,7 +96,8 @@ class Request:
     @property
     def dataset(self) -> str:
         """Whose rows it takes."""
-        return "dpo_data" if self.format in formats.PAIR_FORMATS else "training_data"
+        decided = self.format in formats.PAIR_FORMATS and self.pairs == "decided"
+        return "dpo_data" if decided else "training_data"
 
 
 def run(settings: Settings, request: Request) -> dict[str, Any]:
@@ -131,7 +135,7 @@ def _write(
         if request.near_duplicates is not None:
             texts = stack.enter_context(TemporaryFile(dir=folder))
             kept = NearDuplicates(request.near_duplicates, texts)
-        for value in _chosen(_values(settings.data_dir, request.dataset, tally), min_score, tally):
+        for value in _chosen(settings, request, tally):
             prompt = value.prompt(request.prompt)
             tokens = formats.tokens(prompt, value.answers, count) if count else 0
             if not all(text.strip() for text in value.answers):
@@ -153,6 +157,7 @@ def _write(
     report = {
         "format": request.format,
         "dataset": request.dataset,
+        "pairs": request.pairs if request.format in formats.PAIR_FORMATS else None,
         "prompt": request.prompt,
         "prompt_version": PROMPT_VERSION,
         "files": files,
@@ -192,7 +197,7 @@ def _write(
 
 
 def _overlaps(
-    value: Pair | Answer,
+    value: Pair | Answer | NoPair,
     prompt: formats.Messages,
     held_out: HeldOut | None,
     kept: NearDuplicates | None,
@@ -287,24 +292,47 @@ def _of_lines(file: Path, stream: BinaryIO, tally: Tally) -> Iterator[tuple[str,
             tally.bad(f"{file}:{number}", f"not JSON: {error}")
 
 
-def _chosen(
-    values: Iterable[Pair | Answer], min_score: float | None, tally: Tally
-) -> Iterator[Pair | Answer]:
-    """Pairs as they are; of answers all with a score or, above a score, each batch's best."""
+def _chosen(settings: Settings, request: Request, tally: Tally) -> Iterator[Pair | Answer | NoPair]:
+    """What is to be rows: of the rows that are read as they are, or of each batch's answers."""
+    values = _values(settings.data_dir, request.dataset, tally)
+    if request.dataset == "dpo_data":
+        yield from values
+        return
     for _, batch in itertools.groupby(values, key=lambda value: value.batch_id):
-        answers: list[Answer] = []
-        for value in batch:
-            if isinstance(value, Answer) and min_score is not None:
-                answers.append(value)
-            elif isinstance(value, Answer) and value.score is None:
+        answers = [value for value in batch if isinstance(value, Answer)]
+        try:
+            yield from _of_batch(answers, settings, request, tally)
+        except ValueError as error:
+            tally.leave("incomplete", str(error))
+
+
+def _of_batch(
+    answers: Sequence[Answer], settings: Settings, request: Request, tally: Tally
+) -> Iterator[Pair | Answer | NoPair]:
+    if request.format == "rewards":
+        for value in answers:
+            if value.score is None:
                 tally.left_out["unscored"] += 1
             else:
                 yield value
-        if answers and min_score is not None:
-            one, reasons = formats.best(answers, min_score)
-            tally.left_out.update(reasons)
-            if one is not None:
-                yield one
+    elif request.format == "sft":
+        one, reasons = formats.best(answers, settings.dpo.min_chosen_score)
+        tally.left_out.update(reasons)
+        if one is not None:
+            yield one
+    elif request.format == "no-pair":
+        if answers[0].outcome != "pair":
+            batch = formats.no_pair(answers)
+            if isinstance(batch, NoPair):
+                yield batch
+            else:
+                tally.left_out[batch] += 1
+    else:
+        pairs = formats.pairs(answers, request.pairs, settings.dpo.rule())
+        if isinstance(pairs, list):
+            yield from pairs
+        else:
+            tally.left_out[pairs] += 1
 
 
 def _deal(spool: Path, in_eval: Iterable[bool], folder: Path, parquet: bool) -> dict[str, str]:

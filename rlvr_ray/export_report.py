@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rlvr_ray.core.export import Answer, Judged, Pair
+from rlvr_ray.core.export import Answer, Judged, NoPair, Pair
 from rlvr_ray.dataset_card import REASONS
 
 #: Unreadable rows that are named; the rest is counted.
@@ -52,7 +52,7 @@ class Tally:
         if len(examples) < EXAMPLES:
             examples.append(example)
 
-    def took(self, value: Pair | Answer, tokens: int) -> None:
+    def took(self, value: Pair | Answer | NoPair, tokens: int) -> None:
         """Count a row that is exported; ``tokens`` is 0 where none were counted."""
         self.models.update(value.models)
         self.judges.update(value.judges)

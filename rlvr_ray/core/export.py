@@ -7,17 +7,21 @@ with one. What goes out has no nulls and no empty lists, so that a reader needs 
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
+from uuid import UUID
 
+from rlvr_ray.core.pairing import PairingRule, all_pairs, objection, paired, ranked
 from rlvr_ray.core.prompts import rag_messages
-from rlvr_ray.core.records import Context, clean_text
+from rlvr_ray.core.records import DIGITS, Context, Reason, clean_text
 from rlvr_ray.core.rows import Row
 
 Format = Literal[
-    "trl", "llamafactory", "axolotl", "openrlhf", "nemo-rl", "ms-swift", "sft", "rewards"
+    "trl", "llamafactory", "axolotl", "openrlhf", "nemo-rl", "ms-swift", "sft", "rewards", "no-pair"
 ]
+#: Which pairs a batch gives: the one that was decided, or those of the rule in force now.
+Pairs = Literal["decided", "best_worst", "best_random", "best_low", "all"]
 PromptStyle = Literal["question", "rag-messages"]
 Messages = list[dict[str, str]]
 
@@ -68,13 +72,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair(Source):
-    """A row of ``dpo_data``."""
+    """A row of ``dpo_data``, or two answers of a batch that make a pair."""
 
     chosen: str
     rejected: str
     chosen_score: float
     margin: float
     rule: tuple[tuple[str, str], ...]  #: thresholds by name
+    indices: tuple[int, int] | None = None  #: of the answers, where it was not decided then
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -92,11 +97,32 @@ class Answer(Source):
     score: float | None
     temperature: float
     finish_reason: str
+    num_candidates: int  #: answers of its batch
+    outcome: str  #: ``pair``, or why its batch made none
 
     @property
     def answers(self) -> tuple[str, ...]:
         """The one text."""
         return (self.answer,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoPair(Source):
+    """A batch whose answers are all scored and made no pair; the best one comes first."""
+
+    answers: tuple[str, ...]
+    scores: tuple[float, ...]
+    reason: str
+
+    @property
+    def score(self) -> float:
+        """Of the best answer."""
+        return self.scores[0]
+
+    @property
+    def answer(self) -> str:
+        """The best one."""
+        return self.answers[0]
 
 
 def pair(row: Any) -> Pair:
@@ -134,6 +160,8 @@ def answer(row: Any) -> Answer:
         score=_number(verification, "score") if scored else None,
         temperature=_number(metadata, "temperature"),
         finish_reason=_text(metadata, "finish_reason"),
+        num_candidates=int(_number(metadata, "num_candidates")),
+        outcome=_text(metadata, "outcome"),
     )
 
 
@@ -235,6 +263,15 @@ def _rewards(prompt: Messages, answer: Answer) -> Row:
     }
 
 
+def _no_pair(prompt: Messages, batch: NoPair) -> Row:
+    return {
+        "prompt": prompt,
+        "completions": [[_said(text)] for text in batch.answers],
+        "scores": list(batch.scores),
+        "reason": batch.reason,
+    }
+
+
 #: By name: what makes a row of a pair's parts, and of an answer's.
 PAIR_FORMATS: dict[Format, Callable[[Messages, Pair], Row]] = {
     "trl": _conversational,
@@ -247,10 +284,12 @@ PAIR_FORMATS: dict[Format, Callable[[Messages, Pair], Row]] = {
 ANSWER_FORMATS: dict[Format, Callable[[Messages, Answer], Row]] = {"sft": _sft, "rewards": _rewards}
 
 
-def convert(name: Format, prompt: Messages, value: Pair | Answer) -> Row:
+def convert(name: Format, prompt: Messages, value: Pair | Answer | NoPair) -> Row:
     """A row of that format, with the id of the batch that it comes from."""
     if isinstance(value, Pair):
         row = PAIR_FORMATS[name](prompt, value)
+    elif isinstance(value, NoPair):
+        row = _no_pair(prompt, value)
     else:
         row = ANSWER_FORMATS[name](prompt, value)
     return {**row, "batch_id": value.batch_id}
@@ -299,6 +338,79 @@ def best(answers: Sequence[Answer], min_score: float) -> tuple[Answer | None, Co
     if len(fit) > 1:
         reasons["not_the_best"] += len(fit) - 1
     return min(fit, key=lambda entry: entry[:2])[2], reasons
+
+
+def pairs(answers: Sequence[Answer], which: Pairs, rule: PairingRule) -> list[Pair] | Reason:
+    """The pairs that a batch's answers give by a rule, or why they give none.
+
+    Raises ValueError where some of its answers are not there.
+    """
+    scored = _scored(answers)
+    if isinstance(scored, Reason):
+        return scored
+    if which == "all":
+        found = all_pairs(scored, rule)
+    else:
+        rule = replace(rule, strategy=which) if which != "decided" else rule
+        found = [paired(UUID(answers[0].batch_id), scored, rule)]
+    reason, _ = objection(*(found or [paired(UUID(answers[0].batch_id), scored, rule)])[0], rule)
+    if reason is not None:
+        return reason
+    named = {**asdict(rule), "strategy": which}
+    return [
+        Pair(
+            **_both(one, other),
+            chosen=one.answer,
+            rejected=other.answer,
+            chosen_score=score,
+            margin=round(score - other_score, DIGITS),
+            rule=tuple(sorted((name, str(value)) for name, value in named.items())),
+            indices=(one.index, other.index),
+        )
+        for (score, one), (other_score, other) in found
+    ]
+
+
+def no_pair(answers: Sequence[Answer]) -> NoPair | Reason:
+    """A batch that made no pair though all its answers have scores; else why it is none.
+
+    Raises ValueError where some of its answers are not there.
+    """
+    scored = _scored(answers)
+    if isinstance(scored, Reason):
+        return scored
+    best = ranked(scored)
+    return NoPair(
+        **_both(*answers),
+        answers=tuple(value.answer for _, value in best),
+        scores=tuple(score for score, _ in best),
+        reason=answers[0].outcome,
+    )
+
+
+def _scored(answers: Sequence[Answer]) -> list[tuple[float, Answer]] | Reason:
+    first = answers[0]
+    if len(answers) != first.num_candidates:
+        raise ValueError(
+            f"{len(answers)} of {first.num_candidates} answers of batch {first.batch_id} are there"
+        )
+    if first.outcome == Reason.SINGLE_ANSWER:
+        return Reason.SINGLE_ANSWER
+    scored = [(value.score, value) for value in answers if value.score is not None]
+    return scored if len(scored) == len(answers) else Reason.UNSCORED
+
+
+def _both(*answers: Answer) -> dict[str, Any]:
+    """What a row has of the batch that its answers are of."""
+    first = answers[0]
+    return {
+        "batch_id": first.batch_id,
+        "question": first.question,
+        "contexts": first.contexts,
+        "prompt_version": first.prompt_version,
+        "models": tuple(dict.fromkeys(name for value in answers for name in value.models)),
+        "judges": tuple(dict.fromkeys(judge for value in answers for judge in value.judges)),
+    }
 
 
 def tokens(prompt: Messages, answers: Iterable[str], count: Callable[[str], int]) -> int:

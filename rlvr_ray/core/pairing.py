@@ -7,8 +7,9 @@ restarts cannot change what it says.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import combinations
 from statistics import fmean, pstdev
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
 from rlvr_ray.core import ids
@@ -25,9 +26,30 @@ from rlvr_ray.core.records import (
 from rlvr_ray.core.scoring import score
 
 Result = Verification | FailedVerification
-#: Whom the best answer is set against; see ``_rejected``.
+#: Whom the best answer is set against; see ``paired``.
 Strategy = Literal["best_worst", "best_random", "best_low"]
-Scored = tuple[float, Candidate]
+
+
+class Answered(Protocol):
+    """What the rule looks at of an answer."""
+
+    @property
+    def index(self) -> int:
+        """Its place in the batch."""
+        ...
+
+    @property
+    def answer(self) -> str:
+        """Its text."""
+        ...
+
+    @property
+    def finish_reason(self) -> str:
+        """``stop``, or ``length`` where the token limit cut it."""
+        ...
+
+
+A = TypeVar("A", bound=Answered)
 
 #: A chosen answer of fewer words teaches a model little; only the quality filter asks.
 MIN_CHOSEN_WORDS = 3
@@ -52,7 +74,7 @@ def decide(
 
     Raises KeyError while a result is missing.
     """
-    scored: list[Scored] = []
+    scored: list[tuple[float, Candidate]] = []
     failed: list[str] = []
     for candidate in batch.candidates:
         result = results[candidate.event_id]
@@ -75,21 +97,26 @@ def decide(
     if failed:
         return Outcome(**verdict, reason=Reason.UNSCORED, detail="; ".join(failed))
 
-    # Equal scores rank by index, so that the order in which results came cannot matter.
-    scored.sort(key=lambda pair: (-pair[0], pair[1].index))
-    (best_score, best), (worst_score, worst) = scored[0], _rejected(batch, scored, rule)
+    best, other = paired(batch.batch_id, scored, rule)
     verdict |= {
-        "chosen": best.index,
-        "rejected": worst.index,
-        "chosen_score": best_score,
-        "rejected_score": worst_score,
+        "chosen": best[1].index,
+        "rejected": other[1].index,
+        "chosen_score": best[0],
+        "rejected_score": other[0],
     }
-    reason, detail = _objection(best, best_score, worst, worst_score, rule)
+    reason, detail = objection(best, other, rule)
     return Outcome(**verdict, reason=reason, detail=detail)
 
 
-def _rejected(batch: Batch, scored: Sequence[Scored], rule: PairingRule) -> Scored:
-    """The answer that the first of the ranked ones is set against.
+def ranked(scored: Sequence[tuple[float, A]]) -> list[tuple[float, A]]:
+    """The best first. Equal scores rank by index: the order in which results came is no matter."""
+    return sorted(scored, key=lambda pair: (-pair[0], pair[1].index))
+
+
+def paired(
+    batch_id: UUID, scored: Sequence[tuple[float, A]], rule: PairingRule
+) -> tuple[tuple[float, A], tuple[float, A]]:
+    """The best answer and the one that it is set against, whether they make a pair or not.
 
     ``best_worst``: the last one. The others choose among those that may make a pair with the best,
     and take the last one where none may. ``best_random``: any of them, by a seed that follows from
@@ -97,6 +124,7 @@ def _rejected(batch: Batch, scored: Sequence[Scored], rule: PairingRule) -> Scor
     standard deviations (Xiao et al., 2025, arXiv 2502.16825); it differs from the last one where
     there are many candidates.
     """
+    scored = ranked(scored)
     best = scored[0]
     fit = [
         other
@@ -104,31 +132,47 @@ def _rejected(batch: Batch, scored: Sequence[Scored], rule: PairingRule) -> Scor
         if rule.strategy != "best_worst" and _unfit(best, other, rule) is None
     ]
     if not fit:
-        return scored[-1]
+        return best, scored[-1]
     if rule.strategy == "best_random":
-        return fit[ids.seed(batch.batch_id, len(scored)) % len(fit)]
+        return best, fit[ids.seed(batch_id, len(scored)) % len(fit)]
     scores = [value for value, _ in scored]
     low = fmean(scores) - 2 * pstdev(scores)
-    return min(fit, key=lambda other: (round(abs(other[0] - low), DIGITS), other[0]))
+    return best, min(fit, key=lambda other: (round(abs(other[0] - low), DIGITS), other[0]))
 
 
-def _objection(
-    best: Candidate, best_score: float, worst: Candidate, worst_score: float, rule: PairingRule
+def all_pairs(
+    scored: Sequence[tuple[float, A]], rule: PairingRule
+) -> list[tuple[tuple[float, A], tuple[float, A]]]:
+    """Every two answers that make a pair by themselves, as RS-DPO forms them (Khaki et al., 2024,
+    arXiv 2402.10038): the better one first, in the order of rank."""
+    return [
+        (one, other)
+        for one, other in combinations(ranked(scored), 2)
+        if objection(one, other, rule)[0] is None
+    ]
+
+
+def objection(
+    best: tuple[float, A], other: tuple[float, A], rule: PairingRule
 ) -> tuple[Reason | None, str]:
-    unfit = _unfit((best_score, best), (worst_score, worst), rule)
+    """Why two answers make no pair, or None; and the figures that decide."""
+    (best_score, chosen), (other_score, _) = best, other
+    unfit = _unfit(best, other, rule)
     if unfit is not None and unfit[0] is not Reason.LENGTH_RATIO:
         return unfit
     if best_score < rule.min_chosen_score:
         return Reason.CHOSEN_TOO_LOW, f"best score {best_score:g} < {rule.min_chosen_score}"
-    if rule.quality_filter and best.finish_reason != "stop":
+    if rule.quality_filter and chosen.finish_reason != "stop":
         return Reason.QUALITY_FILTER, "the best answer was cut by the token limit"
-    if rule.quality_filter and len(best.answer.split()) < MIN_CHOSEN_WORDS:
+    if rule.quality_filter and len(chosen.answer.split()) < MIN_CHOSEN_WORDS:
         return Reason.QUALITY_FILTER, f"the best answer has fewer than {MIN_CHOSEN_WORDS} words"
-    diff = round(best_score - worst_score, DIGITS)
+    diff = round(best_score - other_score, DIGITS)
     return unfit or (None, f"margin {diff:g}, best score {best_score:g}")
 
 
-def _unfit(best: Scored, other: Scored, rule: PairingRule) -> tuple[Reason, str] | None:
+def _unfit(
+    best: tuple[float, A], other: tuple[float, A], rule: PairingRule
+) -> tuple[Reason, str] | None:
     """Why two answers make no pair, whatever each of them is worth."""
     (best_score, chosen), (other_score, rejected) = best, other
     diff = round(best_score - other_score, DIGITS)

@@ -4,14 +4,19 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from rlvr_ray import export as exporting
-from rlvr_ray.core.export import ANSWER_FORMATS, MESSAGE_TOKENS, TEMPLATE_TOKENS, Format
+from rlvr_ray.core.export import (
+    ANSWER_FORMATS,
+    MESSAGE_TOKENS,
+    PAIR_FORMATS,
+    TEMPLATE_TOKENS,
+    Format,
+)
 from rlvr_ray.errors import Unavailable
 from rlvr_ray.settings import load
 from tests.builders import context
@@ -54,8 +59,61 @@ def data(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "data"))
 
 
+def triples(folder: Path) -> set[tuple[str, str, str]]:
+    """Batch, chosen and rejected answer of each row."""
+    return {
+        (row["batch_id"], row["chosen"][0]["content"], row["rejected"][0]["content"])
+        for file in split_files(folder).values()
+        for row in rows(file)
+    }
+
+
+class TestPairs:
+    def test_formed_anew_by_the_same_rule_they_are_the_decided_ones(
+        self, made: Path, tmp_path: Path
+    ) -> None:
+        export(made, tmp_path / "then")
+        report = export(made, tmp_path / "anew", "--pairs", "best_worst")
+        assert triples(tmp_path / "anew") == triples(tmp_path / "then")
+        assert report["left_out"] == {"unscored": 2, "margin_too_small": 1, "single_answer": 1}
+        assert "those of a question together" in (tmp_path / "anew" / "README.md").read_text()
+
+    def test_all_of_them_and_thresholds_of_now(self, made: Path, tmp_path: Path) -> None:
+        export(made, tmp_path / "one", "--pairs", "best_low")
+        export(made, tmp_path / "all", "--pairs", "all", "--near-duplicates", 1)
+        assert triples(tmp_path / "all") > triples(tmp_path / "one")
+        strict = "dpo.min_score_diff=0.7"
+        report = export(made, tmp_path / "strict", "--pairs", "all", "--set", strict, "--eval", 0)
+        assert triples(tmp_path / "strict") < triples(tmp_path / "all")
+        assert report["splits"]["train"]["margin"][0] >= 0.7
+        assert report["rules"][0]["rule"]["strategy"] == "all"
+
+    def test_what_made_no_pair(self, made: Path, tmp_path: Path) -> None:
+        report = export(made, tmp_path / "out", format_="no-pair")
+        (row,) = rows(tmp_path / "out" / "train.jsonl")
+        assert row["batch_id"] == str(MIXED[1].batch.batch_id)
+        assert (row["reason"], row["scores"]) == ("margin_too_small", [0.9, 0.89])
+        assert report["left_out"] == {"unscored": 2, "single_answer": 1}
+        card = (tmp_path / "out" / "README.md").read_text()
+        assert card.count("Answers that made no pair") == 2
+
+    def test_an_answer_that_is_missing_takes_its_batch_with_it(
+        self, data: Path, tmp_path: Path
+    ) -> None:
+        lines = (data / TRAINING).read_bytes().splitlines(keepends=True)
+        (data / TRAINING).write_bytes(b"".join(lines[1:]))
+        report = export(data, tmp_path / "out", "--pairs", "all")
+        assert report["left_out"]["incomplete"] == 1
+        assert not {triple[0] for triple in triples(tmp_path / "out")} & {
+            str(MIXED[0].batch.batch_id)
+        }
+
+    def test_answers_have_no_pairs(self, made: Path, tmp_path: Path) -> None:
+        refused(rlvr(made, tmp_path / "out", "--pairs", "all", format_="sft"), "--pairs", "sft")
+
+
 class TestFolder:
-    @pytest.mark.parametrize("name", get_args(Format))
+    @pytest.mark.parametrize("name", [*PAIR_FORMATS, *ANSWER_FORMATS])
     def test_both_kinds_hold_the_same_rows_in_files_that_the_card_names(
         self, made: Path, tmp_path: Path, name: Format
     ) -> None:

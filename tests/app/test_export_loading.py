@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from rlvr_ray.core.export import Format
+from rlvr_ray.core.export import ANSWER_FORMATS, PAIR_FORMATS, Format
 from tests.builders import context
 from tests.exports import export, refused, rlvr, rows, split_files
 from tests.folders import MIXED, Folder, decided
@@ -46,7 +46,7 @@ def loaded(folder: Path, cache: Path) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
-@pytest.mark.parametrize("name", get_args(Format))
+@pytest.mark.parametrize("name", [*PAIR_FORMATS, *ANSWER_FORMATS])
 def test_splits_and_rows_are_those_that_were_written(
     made: Path, tmp_path: Path, name: Format, kind: str
 ) -> None:

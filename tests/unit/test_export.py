@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any, get_args
 
 import jsonschema
@@ -14,13 +15,15 @@ from hypothesis import strategies as st
 
 from rlvr_ray.core import export
 from rlvr_ray.core.export import Answer, Format, Groups, Pair, PromptStyle
+from rlvr_ray.core.pairing import PairingRule
 from rlvr_ray.core.prompts import rag_messages
-from rlvr_ray.core.records import Context
+from rlvr_ray.core.records import Context, Kind, Reason
 from rlvr_ray.dataset_card import REASONS, card
 from tests.builders import context
 from tests.folders import MIXED, decided, expected
 from tests.unit.strategies import texts
 
+FORMATS = (*export.PAIR_FORMATS, *export.ANSWER_FORMATS)
 STYLES: tuple[PromptStyle, ...] = get_args(PromptStyle)
 ROWS = expected(MIXED)
 PAIRS = [export.pair(row) for row in ROWS["dpo_data"]]
@@ -89,12 +92,70 @@ def schema(name: Format, style: PromptStyle) -> dict[str, Any]:
     return _object(**wanted[name], batch_id={"type": "string", "format": "uuid"})
 
 
+def batch_of(*scores: float | str, **changes: Any) -> list[Answer]:
+    """The answers of a batch that got these scores, a text being why there is none."""
+    return [
+        export.answer(row) for row in expected([decided(7, scores, **changes)])["training_data"]
+    ]
+
+
+class TestPairsFormedAnew:
+    def test_they_have_what_the_decided_one_has(self) -> None:
+        state = decided(7, (0.5, 0.9, 0.7))
+        rows = expected([state])
+        (anew,) = export.pairs(batch_of(0.5, 0.9, 0.7), "best_worst", PairingRule())
+        (then,) = map(export.pair, rows["dpo_data"])
+        assert anew.indices == (1, 0)
+        assert replace(anew, indices=None) == then
+
+    def test_all_of_a_batch(self) -> None:
+        found = export.pairs(batch_of(0.9, 0.5, 0.7), "all", PairingRule(min_score_diff=0.2))
+        assert isinstance(found, list)
+        assert [pair.indices for pair in found] == [(0, 2), (0, 1), (2, 1)]
+        assert [pair.margin for pair in found] == [0.2, 0.4, 0.2]
+        assert {dict(pair.rule)["strategy"] for pair in found} == {"all"}
+
+    @pytest.mark.parametrize("which", ["best_worst", "best_random", "best_low", "all"])
+    def test_a_batch_without_a_pair_says_why(self, which: Any) -> None:
+        for scores, reason in (
+            ((0.9, "silent", 0.1), Reason.UNSCORED),
+            ((0.9, 0.89), Reason.MARGIN_TOO_SMALL),
+            ((0.5, 0.1), Reason.CHOSEN_TOO_LOW),
+            ((0.5, 0.5), Reason.TIE),
+        ):
+            assert export.pairs(batch_of(*scores), which, PairingRule()) is reason
+        single = batch_of(0.9, kind=Kind.SINGLE)
+        assert export.pairs(single, which, PairingRule()) is Reason.SINGLE_ANSWER
+
+    def test_a_batch_whose_answers_are_not_all_there_gives_none(self) -> None:
+        with pytest.raises(ValueError, match="2 of 3 answers"):
+            export.pairs(batch_of(0.9, 0.5, 0.1)[1:], "all", PairingRule())
+        with pytest.raises(ValueError, match="2 of 3 answers"):
+            export.no_pair(batch_of(0.9, 0.5, 0.1)[:2])
+
+    def test_a_batch_without_a_pair_is_kept_with_its_reason_and_all_scores(self) -> None:
+        value = export.no_pair(batch_of(0.5, 0.52, 0.51))
+        assert isinstance(value, export.NoPair)
+        row = export.convert("no-pair", value.prompt("question"), value)
+        said = [answer.answer for answer in batch_of(0.5, 0.52, 0.51)]
+        assert row == {
+            "prompt": [{"role": "user", "content": value.question}],
+            "completions": [
+                [{"role": "assistant", "content": text}] for text in (said[1], said[2], said[0])
+            ],
+            "scores": [0.52, 0.51, 0.5],
+            "reason": "margin_too_small",
+            "batch_id": value.batch_id,
+        }
+        assert export.no_pair(batch_of(0.9, "silent")) is Reason.UNSCORED
+
+
 class TestFormats:
     def test_every_format_is_of_pairs_or_of_answers(self) -> None:
-        assert [*export.PAIR_FORMATS, *export.ANSWER_FORMATS] == [*get_args(Format)]
+        assert [*FORMATS, "no-pair"] == [*get_args(Format)]
 
     @pytest.mark.parametrize("style", STYLES)
-    @pytest.mark.parametrize("name", get_args(Format))
+    @pytest.mark.parametrize("name", FORMATS)
     def test_rows_are_as_the_trainer_documents_them(self, name: Format, style: PromptStyle) -> None:
         check = jsonschema.Draft202012Validator(schema(name, style))
         values: Sequence[Pair | Answer] = PAIRS if name in export.PAIR_FORMATS else SCORED
@@ -417,6 +478,7 @@ REPORT: dict[str, Any] = {
     "decontaminate": [],
     "format": "trl",
     "dataset": "dpo_data",
+    "pairs": "decided",
     "prompt": "question",
     "prompt_version": "rag-1",
     "files": {"train": "train.jsonl", "eval": "eval.jsonl"},

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlvr_ray.core import ids
-from rlvr_ray.core.pairing import PairingRule, Result, decide
+from rlvr_ray.core.pairing import PairingRule, Result, all_pairs, decide, objection
 from rlvr_ray.core.records import Batch, Kind, Outcome, Reason, Verification
 from tests.builders import DECIDED, assessment, batch, failed, plain_assessment, verification
 from tests.unit.strategies import MILLION, millionths, rules
@@ -123,9 +123,10 @@ def test_a_pair_is_of_different_answers_with_a_margin_and_no_pair_has_a_reason(
         scores = [r.assessments[0].score for r in known if isinstance(r, Verification)]
         assert len(scores) == len(known), "a failed candidate means no figures"
         assert outcome.chosen_score == max(scores)
-        assert outcome.rejected_score == min(scores)
         assert outcome.chosen == scores.index(max(scores))
-        assert outcome.rejected == len(scores) - 1 - scores[::-1].index(min(scores))
+        if rule.strategy == "best_worst":
+            assert outcome.rejected_score == min(scores)
+            assert outcome.rejected == len(scores) - 1 - scores[::-1].index(min(scores))
 
 
 def test_an_outcome_keeps_the_whole_rule() -> None:
@@ -562,3 +563,31 @@ def test_a_strategy_passes_over_what_is_too_long() -> None:
             batch_id=ids.derive("a batch", number),
         )
         assert pair(outcome) == (0, 1)
+
+
+@given(judged(), rules)
+def test_all_pairs_are_those_that_pass_by_themselves(
+    case: tuple[Batch, Mapping[UUID, Result]], rule: PairingRule
+) -> None:
+    recorded, found = case
+    scored = [
+        (result.assessments[0].score, candidate)
+        for candidate in recorded.candidates
+        if isinstance(result := found[candidate.event_id], Verification)
+    ]
+    pairs = all_pairs(scored, rule)
+    assert pairs == all_pairs(scored[::-1], rule)
+    assert all(objection(*each, rule)[0] is None and each[0][0] > each[1][0] for each in pairs)
+    assert len({(one.index, other.index) for (_, one), (_, other) in pairs}) == len(pairs)
+    outcome = decide(recorded, found, rule, DECIDED)
+    if outcome.reason is None:
+        assert (outcome.chosen, outcome.rejected) in [
+            (a.index, b.index) for (_, a), (_, b) in pairs
+        ]
+
+
+def test_all_pairs_over_the_margin_and_the_floor() -> None:
+    recorded = batch(["a", "b", "c", "d"])
+    scored = list(zip((0.9, 0.7, 0.68, 0.2), recorded.candidates, strict=True))
+    pairs = [(a.index, b.index) for (_, a), (_, b) in all_pairs(scored, RULE)]
+    assert pairs == [(0, 1), (0, 2), (0, 3), (1, 3), (2, 3)], "1 and 2 are too near"
