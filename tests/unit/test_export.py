@@ -103,7 +103,9 @@ class TestPairsFormedAnew:
     def test_they_have_what_the_decided_one_has(self) -> None:
         state = decided(7, (0.5, 0.9, 0.7))
         rows = expected([state])
-        (anew,) = export.pairs(batch_of(0.5, 0.9, 0.7), "best_worst", PairingRule())
+        found = export.pairs(batch_of(0.5, 0.9, 0.7), "best_worst", PairingRule())
+        assert isinstance(found, list)
+        (anew,) = found
         (then,) = map(export.pair, rows["dpo_data"])
         assert anew.indices == (1, 0)
         assert replace(anew, indices=None) == then
