@@ -20,7 +20,8 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from rlvr_ray import __version__, generate, planning, views
+from rlvr_ray import __version__, planning, views
+from rlvr_ray.bulk import command as generate
 from rlvr_ray.client import Client
 from rlvr_ray.core.export import Format, Pairs, PromptStyle
 from rlvr_ray.core.question_making import MAX_PER_CHUNK
@@ -367,8 +368,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the pairs or answers as a folder that a trainer reads, with a dataset card."""
-    from rlvr_ray import export as exporting
-    from rlvr_ray import export_report
+    from rlvr_ray.export import folder as exporting
+    from rlvr_ray.export import report as export_report
 
     if public and push_ is None:
         raise InputError("--public says who may read what is pushed; add --push REPO")
@@ -408,7 +409,7 @@ def push(
     public: Annotated[bool, typer.Option("--public", help="For everybody.")] = False,
 ) -> None:
     """Upload an exported folder to the model hub, as a private dataset."""
-    from rlvr_ray import export as exporting
+    from rlvr_ray.export import folder as exporting
 
     out.print(exporting.push(folder, repo, public=public), markup=False, soft_wrap=True)
 
@@ -436,8 +437,8 @@ def questions(
     as_json: Json = False,
 ) -> None:
     """Make questions from the ingested documents, as a file for `rlvr generate`."""
-    from rlvr_ray import questions_command
-    from rlvr_ray.question_making import Plan
+    from rlvr_ray.question_making import command as questions_command
+    from rlvr_ray.question_making.maker import Plan
 
     settings = _settings(data_dir, None, set_)
     plan = Plan(limit=limit, per_chunk=per_chunk, answers=references, seed=seed, at_once=at_once)

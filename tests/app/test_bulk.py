@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from rlvr_ray import bulk
-from rlvr_ray.bulk import AHEAD, ATTEMPTS, Bulk, Plan
+from rlvr_ray.bulk import run as bulk
+from rlvr_ray.bulk.run import AHEAD, ATTEMPTS, Bulk, Plan
+from rlvr_ray.bulk.tally import Rates, Tally
 from rlvr_ray.core.prices import Prices
 from rlvr_ray.core.questions import Question, Refused
 from rlvr_ray.core.records import Usage
@@ -23,7 +24,6 @@ from rlvr_ray.errors import (
     Unavailable,
 )
 from rlvr_ray.pipeline import Pipeline
-from rlvr_ray.tally import Rates, Tally
 from tests.builders import context
 from tests.fakes import FakeGenerator, FakeRecorder, FakeRetriever
 

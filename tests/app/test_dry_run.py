@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 
-from rlvr_ray import dry_run, engines, run_report
-from rlvr_ray.bulk import Bulk, Plan
+from rlvr_ray import engines
+from rlvr_ray.bulk import dry_run
+from rlvr_ray.bulk import report as run_report
+from rlvr_ray.bulk.run import Bulk, Plan
+from rlvr_ray.bulk.tally import Tally
 from rlvr_ray.core.questions import Question, Refused
 from rlvr_ray.core.records import Usage
 from rlvr_ray.errors import NoDocuments
 from rlvr_ray.pipeline import Pipeline
 from rlvr_ray.ports import Ending
 from rlvr_ray.settings import Settings
-from rlvr_ray.tally import Tally
 from tests.builders import context
 from tests.fakes import FakeGenerator, FakeRecorder, FakeRetriever
 

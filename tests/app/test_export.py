@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from rlvr_ray import export as exporting
 from rlvr_ray.core.export import (
     ANSWER_FORMATS,
     MESSAGE_TOKENS,
@@ -18,6 +17,7 @@ from rlvr_ray.core.export import (
     Format,
 )
 from rlvr_ray.errors import Unavailable
+from rlvr_ray.export import folder as exporting
 from rlvr_ray.settings import load
 from tests.builders import context
 from tests.exports import contents, export, refused, rlvr, rows, split_files

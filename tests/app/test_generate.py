@@ -13,11 +13,13 @@ import pytest
 from ray.dashboard.modules.job.common import JobStatus
 from typer.testing import CliRunner
 
-from rlvr_ray import bulk_driver, generate, submission
+from rlvr_ray.bulk import command as generate
+from rlvr_ray.bulk import driver as bulk_driver
+from rlvr_ray.bulk import submission
+from rlvr_ray.bulk.submission import Jobs
 from rlvr_ray.cli import app
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
 from rlvr_ray.settings import Settings
-from rlvr_ray.submission import Jobs
 
 
 @pytest.fixture

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from rlvr_ray import question_making
 from rlvr_ray.adapters.questions import read_questions
 from rlvr_ray.core.question_making import PROMPT_VERSION
 from rlvr_ray.core.questions import Columns, Question
 from rlvr_ray.core.records import Context
 from rlvr_ray.errors import ContextOverflow, InputError, NoDocuments, TimedOut, Unavailable
 from rlvr_ray.ports import Prompt
-from rlvr_ray.question_files import QuestionFiles
-from rlvr_ray.question_making import ATTEMPTS, Plan, QuestionMaker, Tally
+from rlvr_ray.question_making import maker as question_making
+from rlvr_ray.question_making.files import QuestionFiles
+from rlvr_ray.question_making.maker import ATTEMPTS, Plan, QuestionMaker, Tally
 from tests.builders import context
 from tests.fakes import FakeGenerator, FakeRetriever
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rlvr_ray import engines, ingestion, questions_command
+from rlvr_ray import engines, ingestion
 from rlvr_ray.cli import app
 from rlvr_ray.errors import ConfigError
 from rlvr_ray.ports import Document, Prompt
-from rlvr_ray.question_making import Tally
-from rlvr_ray.questions_command import text
+from rlvr_ray.question_making import command as questions_command
+from rlvr_ray.question_making.command import text
+from rlvr_ray.question_making.maker import Tally
 from rlvr_ray.settings import load
 from tests.fakes import FakeGenerator
 

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rlvr_ray import engines, progress, run_picture, run_report
-from rlvr_ray.bulk import Plan
+from rlvr_ray import engines
+from rlvr_ray.bulk import picture as run_picture
+from rlvr_ray.bulk import progress
+from rlvr_ray.bulk import report as run_report
+from rlvr_ray.bulk.run import Plan
+from rlvr_ray.bulk.tally import Rates, Tally
 from rlvr_ray.core.records import Usage
 from rlvr_ray.errors import ConfigError, InputError
 from rlvr_ray.ports import Ending
 from rlvr_ray.settings import Settings
-from rlvr_ray.tally import Rates, Tally
 
 STARTED = datetime(2026, 3, 14, tzinfo=UTC)
 PRICED = {"price_prompt": 1.0, "price_cached": 0.1, "price_completion": 4.0}

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rlvr_ray import decontamination
 from rlvr_ray.core.overlap import words
 from rlvr_ray.core.questions import Question
-from rlvr_ray.decontamination import HeldOut, Hit
 from rlvr_ray.errors import InputError
-from rlvr_ray.near_duplicates import Lookalikes
+from rlvr_ray.export import decontamination
+from rlvr_ray.export.decontamination import HeldOut, Hit
+from rlvr_ray.export.near_duplicates import Lookalikes
 
 THIRTEEN = "one two three four five six seven eight nine ten eleven twelve thirteen"
 

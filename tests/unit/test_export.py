@@ -18,7 +18,7 @@ from rlvr_ray.core.export import Answer, Format, Groups, Pair, PromptStyle
 from rlvr_ray.core.pairing import PairingRule
 from rlvr_ray.core.prompts import rag_messages
 from rlvr_ray.core.records import Context, Kind, Reason
-from rlvr_ray.dataset_card import REASONS, card
+from rlvr_ray.export.card import REASONS, card
 from tests.builders import context
 from tests.folders import MIXED, decided, expected
 from tests.unit.strategies import texts

@@ -116,10 +116,10 @@ def _own(*modules: str) -> tuple[str, ...]:
 SHELL = (
     "actors.py",
     "app.py",
-    "bulk_driver.py",
-    "decontamination.py",
+    "bulk/driver.py",
+    "export/decontamination.py",
     "engines.py",
-    "export.py",
+    "export/folder.py",
     "ingestion.py",
     "judging.py",
     "maintenance.py",
@@ -199,9 +199,9 @@ WALLS = [
         ),
     ),
     Wall(
-        "only actors.py, app.py, submission.py and jobs/ import Ray",
+        "only actors.py, app.py, bulk/submission.py and jobs/ import Ray",
         lambda file: (
-            not _one_of("actors.py", "app.py", "submission.py")(file) and not _below("jobs/")(file)
+            not _one_of("actors.py", "app.py", "bulk/submission.py")(file) and not _below("jobs/")(file)
         ),
         lambda found: found.top == "ray",
     ),

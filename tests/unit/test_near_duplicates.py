@@ -8,7 +8,15 @@ from typing import IO
 import pytest
 
 from rlvr_ray.core.overlap import jaccard, shingles, words
-from rlvr_ray.near_duplicates import FEW, HASHES, MISS, Like, Lookalikes, NearDuplicates, bands
+from rlvr_ray.export.near_duplicates import (
+    FEW,
+    HASHES,
+    MISS,
+    Like,
+    Lookalikes,
+    NearDuplicates,
+    bands,
+)
 
 Row = tuple[str, list[list[str]]]
 

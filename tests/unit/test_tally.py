@@ -2,10 +2,10 @@
 
 import pytest
 
+from rlvr_ray.bulk.tally import BARS, EXAMPLES, STRETCHES, Course, Rates, Tally
 from rlvr_ray.core.prices import Prices
 from rlvr_ray.core.records import NO_TOKENS, Usage
 from rlvr_ray.ports import Ending
-from rlvr_ray.tally import BARS, EXAMPLES, STRETCHES, Course, Rates, Tally
 
 SPENT = Usage(prompt_tokens=1_000_000, completion_tokens=100_000, cached_tokens=400_000)
 

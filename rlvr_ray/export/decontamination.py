@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rlvr_ray.core.overlap import NGRAM, jaccard, ngrams, shingles, words
 from rlvr_ray.core.questions import Columns, Question, Refused
 from rlvr_ray.errors import InputError
-from rlvr_ray.near_duplicates import Lookalikes
+from rlvr_ray.export.near_duplicates import Lookalikes
 
 #: Share of their single words, in any order, from which two questions count as the same one.
 SIMILARITY = 0.8

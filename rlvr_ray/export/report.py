@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlvr_ray.core.export import Answer, Judged, NoPair, Pair
-from rlvr_ray.dataset_card import REASONS
+from rlvr_ray.export.card import REASONS
 
 #: Unreadable rows that are named; the rest is counted.
 NAMED = 20

@@ -155,8 +155,8 @@ def generate(
 
 def _submit(request: Request, *, detach: bool) -> int:
     """Have the cluster do it, and tell what it says; its exit code."""
-    from rlvr_ray.progress import Bar
-    from rlvr_ray.submission import Jobs
+    from rlvr_ray.bulk.progress import Bar
+    from rlvr_ray.bulk.submission import Jobs
 
     settings = load(**parsed(request.set))
     _check_no_secret(settings, request.set)
@@ -197,6 +197,6 @@ def _check_no_secret(settings: Settings, given: list[str]) -> None:
 
 def _here(request: Request) -> int:
     """Do it in this process."""
-    from rlvr_ray import bulk_driver
+    from rlvr_ray.bulk import driver as bulk_driver
 
     return bulk_driver.here(request)

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from rlvr_ray.bulk.command import AT_ONCE, Request
 from rlvr_ray.errors import ConfigError, InputError, RlvrError
-from rlvr_ray.generate import AT_ONCE, Request
 from rlvr_ray.settings import Settings, load, parsed
 
 if TYPE_CHECKING:
     from rlvr_ray.api import Parts
-    from rlvr_ray.bulk import Bulk, Plan
+    from rlvr_ray.bulk.progress import Told
+    from rlvr_ray.bulk.run import Bulk, Plan
     from rlvr_ray.core.questions import Question, Refused
-    from rlvr_ray.progress import Told
 
 #: Seconds between two looks at how far a run is, and between two reports of one under way.
 TICK_S, SAVE_S = 0.5, 60.0
@@ -35,7 +35,7 @@ _ADVICE = {
 
 def here(request: Request) -> int:
     """Ask all, or say what it would take; returns the exit code."""
-    from rlvr_ray import submission
+    from rlvr_ray.bulk import submission
 
     submission.use_token()
     return asyncio.run(_dry_run(request) if request.dry_run else _run(request))
@@ -43,10 +43,11 @@ def here(request: Request) -> int:
 
 async def _run(request: Request) -> int:
     """To the end, or until told to stop: 0 done, 1 failed, 130 stopped before all was asked."""
-    from rlvr_ray import app, run_report
-    from rlvr_ray.bulk import Bulk
+    from rlvr_ray import app
+    from rlvr_ray.bulk import report as run_report
+    from rlvr_ray.bulk.progress import Bar, Told
+    from rlvr_ray.bulk.run import Bulk
     from rlvr_ray.pipeline import Pipeline
-    from rlvr_ray.progress import Bar, Told
 
     own = load(**parsed(request.set))
     settings, parts = await asyncio.to_thread(app.attach, own)
@@ -89,7 +90,8 @@ async def _run(request: Request) -> int:
 
 def _write(report: dict[str, Any], path: Path) -> None:
     """The report's files. The run is done: what goes wrong with them is only told."""
-    from rlvr_ray import run_picture, run_report
+    from rlvr_ray.bulk import picture as run_picture
+    from rlvr_ray.bulk import report as run_report
 
     picture = path.with_suffix(".png")
     try:
@@ -101,7 +103,8 @@ def _write(report: dict[str, Any], path: Path) -> None:
 
 
 async def _dry_run(request: Request) -> int:
-    from rlvr_ray import app, dry_run, engines
+    from rlvr_ray import app, engines
+    from rlvr_ray.bulk import dry_run
 
     own = load(**parsed(request.set))
     parts, unknown = None, ""
@@ -124,8 +127,8 @@ async def _dry_run(request: Request) -> int:
 
 def plan_of(request: Request, settings: Settings) -> "Plan":
     """Raises InputError where a limit of cost has no prices to go by."""
-    from rlvr_ray import run_report
-    from rlvr_ray.bulk import Plan
+    from rlvr_ray.bulk import report as run_report
+    from rlvr_ray.bulk.run import Plan
 
     try:
         rates = run_report.rates(settings)

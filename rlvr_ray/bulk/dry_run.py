@@ -12,8 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rlvr_ray import engines, run_report
-from rlvr_ray.bulk import CHUNK, Plan, selected
+from rlvr_ray import engines
+from rlvr_ray.bulk import report as run_report
+from rlvr_ray.bulk.run import CHUNK, Plan, selected
+from rlvr_ray.bulk.tally import EXAMPLES
 from rlvr_ray.core import capacity
 from rlvr_ray.core.capacity import Cluster, Workload
 from rlvr_ray.core.prompts import rag_messages
@@ -22,7 +24,6 @@ from rlvr_ray.core.records import NO_TOKENS, Usage
 from rlvr_ray.errors import NoDocuments
 from rlvr_ray.ports import Query, Recorder, Retriever
 from rlvr_ray.settings import Settings
-from rlvr_ray.tally import EXAMPLES
 
 #: Questions whose prompts are put together, to see how long they are.
 SAMPLE = 16

@@ -20,18 +20,19 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlvr_ray import __version__, decontamination
+from rlvr_ray import __version__
 from rlvr_ray.core import export as formats
 from rlvr_ray.core import strict_json
 from rlvr_ray.core.export import Answer, Format, Groups, NoPair, Pair, Pairs, PromptStyle
 from rlvr_ray.core.overlap import words
 from rlvr_ray.core.prompts import PROMPT_VERSION
 from rlvr_ray.core.rows import Row
-from rlvr_ray.dataset_card import REASONS, card
-from rlvr_ray.decontamination import HeldOut
 from rlvr_ray.errors import InputError, RlvrError, Unavailable
-from rlvr_ray.export_report import Tally, figures, nothing, ranked
-from rlvr_ray.near_duplicates import NearDuplicates
+from rlvr_ray.export import decontamination
+from rlvr_ray.export.card import REASONS, card
+from rlvr_ray.export.decontamination import HeldOut
+from rlvr_ray.export.near_duplicates import NearDuplicates
+from rlvr_ray.export.report import Tally, figures, nothing, ranked
 from rlvr_ray.settings import Settings
 
 #: What a folder may hold.

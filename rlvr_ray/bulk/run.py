@@ -16,12 +16,12 @@ from itertools import islice
 from typing import TypeVar
 from uuid import UUID
 
+from rlvr_ray.bulk.tally import Rates, Tally
 from rlvr_ray.core.questions import Question, Refused, chosen
 from rlvr_ray.core.records import Kind
 from rlvr_ray.errors import InputError, Overloaded, RlvrError, TimedOut, Unavailable
 from rlvr_ray.pipeline import Ask, Pipeline
 from rlvr_ray.ports import Ending, Recorder
-from rlvr_ray.tally import Rates, Tally
 from rlvr_ray.tasks import gather
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from rlvr_ray.core import ids, question_making
 from rlvr_ray.core.question_gates import Draft, Known, Reason, objection
 from rlvr_ray.errors import InputError, NoDocuments, Overloaded, TimedOut, Unavailable
 from rlvr_ray.ports import Chunk, Completion, Generator, Passage, Prompt, Retriever, Sample
-from rlvr_ray.question_files import QuestionFiles
+from rlvr_ray.question_making.files import QuestionFiles
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from rlvr_ray.run_report import duration
-from rlvr_ray.tally import Tally
+from rlvr_ray.bulk.report import duration
+from rlvr_ray.bulk.tally import Tally
 
 #: Seconds over which a rate is taken.
 WINDOW_S = 60.0

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_ray import __version__, engines
-from rlvr_ray.bulk import Plan
+from rlvr_ray.bulk.run import Plan
+from rlvr_ray.bulk.tally import BARS, Rates, Tally
 from rlvr_ray.core.prices import Prices
 from rlvr_ray.core.records import Usage
 from rlvr_ray.errors import ConfigError, InputError
 from rlvr_ray.settings import EngineSettings, Settings
-from rlvr_ray.tally import BARS, Rates, Tally
 
 Report = dict[str, Any]
 

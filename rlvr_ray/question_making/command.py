@@ -13,8 +13,8 @@ from rlvr_ray import engines, ingestion
 from rlvr_ray.client import Client
 from rlvr_ray.errors import ConfigError
 from rlvr_ray.ports import Generator, Retriever
-from rlvr_ray.question_files import LEFT_OUT, QuestionFiles
-from rlvr_ray.question_making import Plan, QuestionMaker, Tally
+from rlvr_ray.question_making.files import LEFT_OUT, QuestionFiles
+from rlvr_ray.question_making.maker import Plan, QuestionMaker, Tally
 from rlvr_ray.settings import Settings
 from rlvr_ray.throttle import Limited
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from rlvr_ray.core.overlap import NGRAM, SHINGLE
-from rlvr_ray.decontamination import SIMILARITY
+from rlvr_ray.export.decontamination import SIMILARITY
 
 #: Why a row is not in the export.
 REASONS = {

@@ -1,0 +1,1 @@
+"""Many questions: the run, the command that starts it, and what it tells and reports."""
