@@ -201,7 +201,8 @@ WALLS = [
     Wall(
         "only actors.py, app.py, bulk/submission.py and jobs/ import Ray",
         lambda file: (
-            not _one_of("actors.py", "app.py", "bulk/submission.py")(file) and not _below("jobs/")(file)
+            not _one_of("actors.py", "app.py", "bulk/submission.py")(file)
+            and not _below("jobs/")(file)
         ),
         lambda found: found.top == "ray",
     ),
