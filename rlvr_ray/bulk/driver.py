@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from rlvr_ray.bulk.command import AT_ONCE, Request
+from rlvr_ray.bulk.request import AT_ONCE, Request
 from rlvr_ray.errors import ConfigError, InputError, RlvrError
 from rlvr_ray.settings import Settings, load, parsed
 
