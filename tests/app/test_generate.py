@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from rlvr_ray.bulk import command as generate
 from rlvr_ray.bulk import driver as bulk_driver
 from rlvr_ray.bulk import submission
+from rlvr_ray.bulk.request import Request
 from rlvr_ray.bulk.submission import Jobs
 from rlvr_ray.cli import app
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
@@ -26,10 +27,10 @@ from rlvr_ray.settings import Settings
 def request_of(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a command line up to the request that it makes, and returns that."""
 
-    def parse(*arguments: str) -> generate.Request:
-        found: list[generate.Request] = []
+    def parse(*arguments: str) -> Request:
+        found: list[Request] = []
 
-        def keep(request: generate.Request, **_: Any) -> int:
+        def keep(request: Request, **_: Any) -> int:
             found.append(request)
             return 0
 
