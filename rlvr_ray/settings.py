@@ -248,9 +248,16 @@ class DpoSettings(Section):
     strategy: Strategy = "best_worst"
     """Whom the best answer is set against: the worst, a random lower one, or (`best_low`) the one
     nearest to the batch's mean less two standard deviations."""
-    max_length_ratio: float | None = Field(default=None, ge=1, allow_inf_nan=False)
+    max_length_ratio: float = Field(default=0, ge=0, allow_inf_nan=False)
     """Pairs whose longer answer has more than this many times the characters of the shorter are
-    refused; none means that length does not matter."""
+    refused; 0 means that length does not matter."""
+
+    @field_validator("max_length_ratio")
+    @classmethod
+    def _longer_to_shorter(cls, ratio: float) -> float:
+        if 0 < ratio < 1:
+            raise ValueError("the longer answer to the shorter: 1 or more; 0 for any")
+        return ratio
 
     def rule(self) -> PairingRule:
         return PairingRule(

@@ -64,7 +64,7 @@ class PairingRule:
     quality_filter: bool = False
     prompt: Literal["question", "rag"] = "question"
     strategy: Strategy = "best_worst"
-    max_length_ratio: float | None = None  #: of the longer answer to the shorter; None: any
+    max_length_ratio: float = 0.0  #: of the longer answer to the shorter; 0: any
 
 
 def decide(
@@ -144,12 +144,23 @@ def all_pairs(
     scored: Sequence[tuple[float, A]], rule: PairingRule
 ) -> list[tuple[tuple[float, A], tuple[float, A]]]:
     """Every two answers that make a pair by themselves, as RS-DPO forms them (Khaki et al., 2024,
-    arXiv 2402.10038): the better one first, in the order of rank."""
-    return [
-        (one, other)
-        for one, other in combinations(ranked(scored), 2)
-        if objection(one, other, rule)[0] is None
-    ]
+    arXiv 2402.10038): the better one first, in the order of rank.
+
+    Two texts make one pair at most, that of the largest margin: a text that stands there twice
+    would double it and, where a judge gave it two scores, contradict it.
+    """
+    found: dict[frozenset[str], tuple[tuple[float, A], tuple[float, A]]] = {}
+    for one, other in combinations(ranked(scored), 2):
+        if objection(one, other, rule)[0] is None:
+            texts = frozenset(" ".join(answer.answer.split()) for _, answer in (one, other))
+            known = found.get(texts)
+            if known is None or _margin(one, other) > _margin(*known):
+                found[texts] = one, other
+    return list(found.values())
+
+
+def _margin(one: tuple[float, A], other: tuple[float, A]) -> float:
+    return round(one[0] - other[0], DIGITS)
 
 
 def objection(
@@ -183,7 +194,7 @@ def _unfit(
     if diff < rule.min_score_diff:
         return Reason.MARGIN_TOO_SMALL, f"margin {diff:g} < {rule.min_score_diff}"
     lengths = sorted(len(candidate.answer.strip()) for candidate in (chosen, rejected))
-    if rule.max_length_ratio is not None and lengths[1] > rule.max_length_ratio * lengths[0]:
+    if rule.max_length_ratio and lengths[1] > rule.max_length_ratio * lengths[0]:
         return (
             Reason.LENGTH_RATIO,
             f"{lengths[1]:,} and {lengths[0]:,} characters: the ratio is above "

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from rlvr_ray.core.pairing import Result
+from rlvr_ray.core.pairing import PairingRule, Result
 from rlvr_ray.core.prompts import rag_prompt
 from rlvr_ray.core.records import Assessment, Batch, Candidate, Context, Outcome, Verification
 from rlvr_ray.core.scoring import confidence, score
@@ -48,7 +48,8 @@ def dpo(batch: Batch, outcome: Outcome, results: Mapping[UUID, Result]) -> Row:
             "num_candidates": len(batch.candidates),
             "chosen_provenance": _provenance(chosen, results[chosen.event_id]),
             "rejected_provenance": _provenance(rejected, results[rejected.event_id]),
-            "rule": dict(outcome.rule),
+            # All of it: what an earlier version did not know has its default.
+            "rule": asdict(PairingRule(**dict(outcome.rule))),  # type: ignore[arg-type]
             "contexts": [context(c) for c in batch.contexts],
         },
     }

@@ -36,7 +36,7 @@ from tests.fakes import PATIENCE
 from tests.folders import MIXED, ODD, Folder, decide_in, decided, expected, same_files
 
 ROOT = Path(__file__).parents[2]
-SCHEMAS = {version: ROOT / f"tests/data/ledger_v{version}.sql" for version in (1, 2)}
+SCHEMAS = {version: ROOT / f"tests/data/ledger_v{version}.sql" for version in (1, 2, 3)}
 #: Who gave the verdicts, as a record said it, and whose assessment that is today.
 METHODS = {"grounded": "grounded", "ragas": "ragas", "their-judge": "external"}
 DOCUMENT = Ingested(
@@ -159,13 +159,22 @@ def old_row(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def write_files(folder: Path) -> None:
+def row_3(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a file before there were strategies of pairing."""
+    rule = row["metadata"].get("rule", {})
+    for name in ("strategy", "max_length_ratio"):
+        rule.pop(name, None)
+    return row
+
+
+def write_files(folder: Path, version: int) -> None:
     """Put rows of that time in the place of today's."""
+    then_row = row_3 if version == 3 else lambda row: old_row(row_3(row))
     for file in folder.glob("*_data/*.jsonl"):
-        rows = [old_row(json.loads(line)) for line in file.read_bytes().splitlines()]
+        rows = [then_row(json.loads(line)) for line in file.read_bytes().splitlines()]
         file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     for file in folder.glob("*_data/parquet/*.parquet"):
-        rows = [old_row(row) for row in pq.read_table(file).to_pylist()]
+        rows = [then_row(row) for row in pq.read_table(file).to_pylist()]
         pq.write_table(pa.Table.from_pylist(rows), file)
 
 
@@ -179,7 +188,7 @@ def digest_of(folder: Path, path: str) -> str:
 
 def write_ledger(folder: Path, version: int) -> None:
     """Have the folder's ledger as that version would have it, and its files."""
-    write_files(folder)
+    write_files(folder, version)
     path = folder / "ledger.db"
     today = path.rename(folder / "today.db")
     reader = apsw.Connection(str(today))
@@ -202,7 +211,7 @@ def write_ledger(folder: Path, version: int) -> None:
     db.execute("ATTACH ? AS today", (str(today),))
     with db:
         db.execute(SCHEMAS[version].read_text("utf-8"))
-        db.execute(FILL_1 if version == 1 else FILL_2)
+        db.execute({1: FILL_1, 2: FILL_2, 3: FILL_3}[version])
         db.pragma("user_version", version)
     db.close()
     today.unlink()
@@ -243,6 +252,7 @@ INSERT INTO part
 DELETE FROM mark;
 INSERT INTO mark SELECT * FROM today.mark;
 """
+FILL_3 = FILL_2.replace("old_batch(record)", "record").replace("old_result(record)", "record")
 
 
 def dump(folder: Path) -> dict[str, Any]:
@@ -295,7 +305,7 @@ def known(folder: Folder, version: int) -> dict[str, Any]:
 
 def test_it_holds_what_it_held(folder: Folder, known: dict[str, Any]) -> None:
     ledger = Ledger(folder.path)
-    assert ledger._db.pragma("user_version") == schema.VERSION == 3
+    assert ledger._db.pragma("user_version") == schema.VERSION == 4
     assert content(ledger) == known
     for name in ("mirrored", "pruned", "swept"):
         assert ledger.mark(name) == 0
@@ -405,7 +415,7 @@ def jsonl(folder: Folder) -> dict[str, bytes]:
 
 
 def test_files_are_written_again_and_grow_on(
-    folder: Folder, known: dict[str, Any], tmp_path: Path
+    folder: Folder, known: dict[str, Any], version: int, tmp_path: Path
 ) -> None:
     before = folder.files()
     assert len(before) > 4
@@ -423,7 +433,8 @@ def test_files_are_written_again_and_grow_on(
         projector.seal_all()
     after = folder.files()
     assert before.keys() <= after.keys(), "parts cover what they covered"
-    assert all(after[path] != data for path, data in before.items())
+    changed = "dpo_data" if version == 3 else ""  # and answers are grown, or as they were
+    assert all(after[path] != data for path, data in before.items() if changed in path)
     assert problems(folder) == []
 
     calm = Folder(tmp_path / "undisturbed", folder.settings)
@@ -540,15 +551,15 @@ def test_one_that_fails_at_its_end_leaves_all_as_it_was(
 ) -> None:
     before = dump(folder.path)
     assert before["version"] == version
-    last = schema.MIGRATIONS[2]
-    assert not isinstance(last, str)
+    last = schema.MIGRATIONS[3]
+    assert isinstance(last, str)
 
     def failing(db: apsw.Connection) -> None:
-        last(db)
+        db.execute(last)
         db.execute("SELECT * FROM missing")
 
     with monkeypatch.context() as patch:
-        patch.setitem(schema.MIGRATIONS, 2, failing)
+        patch.setitem(schema.MIGRATIONS, 3, failing)
         with pytest.raises(LedgerError, match="no such table"):
             Ledger(folder.path)
     assert dump(folder.path) == before
@@ -561,14 +572,14 @@ def test_rows_that_refer_to_none_leave_all_as_it_was(
     folder: Folder, known: dict[str, Any], version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dump(folder.path)
-    last = schema.MIGRATIONS[2]
-    assert not isinstance(last, str)
+    last = schema.MIGRATIONS[3]
+    assert isinstance(last, str)
 
     def damaging(db: apsw.Connection) -> None:
-        last(db)
+        db.execute(last)
         db.execute("INSERT INTO verification VALUES (4711, 0, 0, '{}')")
 
-    monkeypatch.setitem(schema.MIGRATIONS, 2, damaging)
+    monkeypatch.setitem(schema.MIGRATIONS, 3, damaging)
     with pytest.raises(LedgerError, match=rf"\(schema {version}\) is damaged: 1 rows"):
         Ledger(folder.path)
     assert dump(folder.path) == before

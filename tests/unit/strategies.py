@@ -88,7 +88,7 @@ rules = st.builds(
     min_chosen_score=scores,
     quality_filter=st.booleans(),
     strategy=st.sampled_from(["best_worst", "best_random", "best_low"]),
-    max_length_ratio=st.none() | st.sampled_from([1.0, 1.5, 4.0]),
+    max_length_ratio=st.sampled_from([0.0, 1.0, 1.5, 4.0]),
     prompt=st.sampled_from(["question", "rag"]),
 )
 

@@ -83,7 +83,7 @@ def test_a_rule_keeps_the_types_of_its_values() -> None:
         "quality_filter": bool,
         "prompt": str,
         "strategy": str,
-        "max_length_ratio": type(None),
+        "max_length_ratio": float,
     }
 
 

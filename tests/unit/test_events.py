@@ -204,7 +204,7 @@ def test_pair_skipped_with_the_figures() -> None:
             "quality_filter": False,
             "prompt": "question",
             "strategy": "best_worst",
-            "max_length_ratio": None,
+            "max_length_ratio": 0.0,
         },
     }
 

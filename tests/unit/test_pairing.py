@@ -501,7 +501,7 @@ def test_no_strategy_lets_through_what_a_gate_refuses(
     assert outcome.score_diff >= rule.min_score_diff
     assert outcome.chosen_score >= rule.min_chosen_score
     assert chosen.split() != rejected.split()
-    if rule.max_length_ratio is not None:
+    if rule.max_length_ratio:
         short, long = sorted((len(chosen.strip()), len(rejected.strip())))
         assert long <= rule.max_length_ratio * short
 
@@ -579,11 +579,12 @@ def test_all_pairs_are_those_that_pass_by_themselves(
     assert pairs == all_pairs(scored[::-1], rule)
     assert all(objection(*each, rule)[0] is None and each[0][0] > each[1][0] for each in pairs)
     assert len({(one.index, other.index) for (_, one), (_, other) in pairs}) == len(pairs)
-    outcome = decide(recorded, found, rule, DECIDED)
+    outcome = decide(recorded, found, replace(rule, strategy="best_worst"), DECIDED)
     if outcome.reason is None:
-        assert (outcome.chosen, outcome.rejected) in [
-            (a.index, b.index) for (_, a), (_, b) in pairs
-        ]
+        assert outcome.chosen is not None and outcome.rejected is not None
+        decided_on = [recorded.candidates[i] for i in (outcome.chosen, outcome.rejected)]
+        texts = [[c.answer.split() for _, c in each] for each in pairs]
+        assert [c.answer.split() for c in decided_on] in texts
 
 
 def test_all_pairs_over_the_margin_and_the_floor() -> None:
@@ -591,3 +592,21 @@ def test_all_pairs_over_the_margin_and_the_floor() -> None:
     scored = list(zip((0.9, 0.7, 0.68, 0.2), recorded.candidates, strict=True))
     pairs = [(a.index, b.index) for (_, a), (_, b) in all_pairs(scored, RULE)]
     assert pairs == [(0, 1), (0, 2), (0, 3), (1, 3), (2, 3)], "1 and 2 are too near"
+
+
+@pytest.mark.parametrize(
+    ("scores", "answers", "expected"),
+    [
+        ((0.9, 0.9, 0.4), ("same", "same ", "other"), [(0, 2)]),
+        ((0.9, 0.7, 0.4), ("same", "other", "same"), [(1, 2)]),  # not "same" above "other" as well
+        ((0.9, 0.4, 0.4), ("one", "same", "same"), [(0, 1)]),
+        ((0.95, 0.8, 0.65), ("a", "b", "c"), [(0, 1), (0, 2), (1, 2)]),
+    ],
+)
+def test_two_texts_make_one_pair_at_most(
+    scores: Sequence[float], answers: Sequence[str], expected: list[tuple[int, int]]
+) -> None:
+    scored = list(zip(scores, batch(answers).candidates, strict=True))
+    for some in (scored, scored[::-1]):
+        found = [(one.index, other.index) for (_, one), (_, other) in all_pairs(some, RULE)]
+        assert found == expected

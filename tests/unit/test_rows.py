@@ -184,7 +184,7 @@ def test_a_pair_tells_best_from_worst_and_explains_itself() -> None:
             "quality_filter": False,
             "prompt": "question",
             "strategy": "best_worst",
-            "max_length_ratio": None,
+            "max_length_ratio": 0.0,
         },
         "contexts": [
             {"content": c.content, "score": c.score, "metadata": dict(c.metadata)}

@@ -10,7 +10,7 @@ import apsw
 from rlvr_ray.errors import LedgerError
 
 #: In ``PRAGMA user_version``; one more than the number of migrations.
-VERSION = 3
+VERSION = 4
 
 #: Sequence numbers grow in the order of commits. Tables refer to a batch by its number, not by its
 #: random id, so that rows of one time lie together and the cost of a write does not grow.
@@ -180,7 +180,11 @@ def _with_assessment(path: str, batch: int, candidate: int, text: str) -> str:
 
 
 #: Version → what makes it the next one: statements, or what is done with the connection.
-MIGRATIONS: dict[int, str | Callable[[apsw.Connection], None]] = {1: _FROM_1, 2: _from_2}
+MIGRATIONS: dict[int, str | Callable[[apsw.Connection], None]] = {
+    1: _FROM_1,
+    2: _from_2,
+    3: _WRITE_FILES_AGAIN,  # a pair's rule has more settings
+}
 
 
 def prepare(db: apsw.Connection, path: str) -> None:
