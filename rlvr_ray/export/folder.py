@@ -23,10 +23,11 @@ import pyarrow.parquet as pq
 from rlvr_ray import __version__
 from rlvr_ray.core import export as formats
 from rlvr_ray.core import strict_json
-from rlvr_ray.core.export import Answer, Format, Groups, NoPair, Pair, Pairs, PromptStyle
+from rlvr_ray.core.export import Answer, Format, NoPair, Pair, Pairs, PromptStyle
 from rlvr_ray.core.overlap import words
 from rlvr_ray.core.prompts import PROMPT_VERSION
 from rlvr_ray.core.rows import Row
+from rlvr_ray.core.splitting import Groups
 from rlvr_ray.errors import InputError, RlvrError, Unavailable
 from rlvr_ray.export import decontamination
 from rlvr_ray.export.card import REASONS, card

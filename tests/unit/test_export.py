@@ -14,10 +14,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rlvr_ray.core import export
-from rlvr_ray.core.export import Answer, Format, Groups, Pair, PromptStyle
+from rlvr_ray.core.export import Answer, Format, Pair, PromptStyle
 from rlvr_ray.core.pairing import PairingRule
 from rlvr_ray.core.prompts import rag_messages
 from rlvr_ray.core.records import Context, Kind, Reason
+from rlvr_ray.core.splitting import Groups, Split
 from rlvr_ray.export.card import REASONS, card
 from tests.builders import context
 from tests.folders import MIXED, decided, expected
@@ -405,7 +406,7 @@ keyed = st.lists(
 shares = st.sampled_from([0.0, 0.05, 0.1, 0.5, 0.99]) | st.floats(0, 1, exclude_max=True)
 
 
-def split(rows: Sequence[Sequence[str]], share: float) -> export.Split:
+def split(rows: Sequence[Sequence[str]], share: float) -> Split:
     groups = Groups()
     for keys in rows:
         groups.add(keys)
@@ -469,7 +470,7 @@ class TestSplit:
         assert [n for n, in_eval in enumerate(found.in_eval) if in_eval] == PINNED
 
     def test_nothing_at_all(self) -> None:
-        assert split([], 0.1) == export.Split(in_eval=(), groups=0, largest=0)
+        assert split([], 0.1) == Split(in_eval=(), groups=0, largest=0)
 
 
 #: Changing these would move rows from train to eval in exports that people have.
