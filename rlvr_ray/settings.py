@@ -248,7 +248,7 @@ class DpoSettings(Section):
     strategy: Strategy = "best_worst"
     """Whom the best answer is set against: the worst, a random lower one, or (`best_low`) the one
     nearest to the batch's mean less two standard deviations."""
-    max_length_ratio: float = Field(default=0, ge=0, allow_inf_nan=False)
+    max_length_ratio: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Pairs whose longer answer has more than this many times the characters of the shorter are
     refused; 0 means that length does not matter."""
 
