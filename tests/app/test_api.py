@@ -602,6 +602,8 @@ class TestBatches:
                 "min_chosen_score": 0.6,
                 "quality_filter": False,
                 "prompt": "question",
+                "strategy": "best_worst",
+                "max_length_ratio": 0.0,
             },
             "decided_at": "2026-03-14T09:27:01Z",
             "detail": state.outcome.detail,
