@@ -40,9 +40,9 @@ def write_tiny_model(folder: Path) -> Path:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    root = Path(__file__).parents[2]
-    pages = [file.read_text() for file in sorted((root / "docs").glob("*.md"))]
-    tokenizer.train_from_iterator([*pages, "\n".join(VERDICTS * 500)], trainer)
+    # A text that nobody edits: what the model writes depends on it.
+    text = (Path(__file__).parents[2] / "LICENSE").read_text()
+    tokenizer.train_from_iterator([text, "\n".join(VERDICTS * 500)], trainer)
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=BEGIN, eos_token=TURN, chat_template=TEMPLATE
     )
