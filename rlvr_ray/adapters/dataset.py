@@ -13,11 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSelector, FileSystem, LocalFileSystem, SubTreeFileSystem
 
+from rlvr_ray.core import strict_json
 from rlvr_ray.core.rows import Row
 from rlvr_ray.errors import ConfigError, LedgerError, Unavailable
-
-#: Line ends to some readers (``str.splitlines``), though not to JSON.
-_LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 _CONTEXTS = pa.list_(
     pa.struct(
@@ -324,10 +322,9 @@ def _table(dataset: str, rows: Sequence[Row]) -> pa.Table:
 
 
 def _line(row: Row) -> bytes:
-    text = json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for end, escape in _LINE_ENDS.items():
-        text = text.replace(end, escape)
-    return text.encode() + b"\n"
+    return strict_json.line(
+        json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    )
 
 
 def _fsync(path: Path) -> None:

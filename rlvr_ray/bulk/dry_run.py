@@ -244,11 +244,7 @@ def plain(found: Found, told: Estimate, plan: Plan) -> dict[str, Any]:
         "refused": dict(found.refused),
         "examples": found.examples,
         "tokens": {
-            name: {
-                "prompt": usage.prompt_tokens,
-                "cached": usage.cached_tokens,
-                "completion": usage.completion_tokens,
-            }
+            name: run_report.usage(usage)
             for name, usage in (("answers", answers), ("judging", judging))
         },
         "tokens_basis": told.basis,

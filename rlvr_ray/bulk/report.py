@@ -103,8 +103,8 @@ def build(
         "repeats": tally.repeats,
         "last_wait": tally.reason or None,
         "tokens": {
-            "answers": _usage(tally.answers),
-            "judging": _usage(tally.judging),
+            "answers": usage(tally.answers),
+            "judging": usage(tally.judging),
             "per_pair": _per_pair(tokens.prompt_tokens + tokens.completion_tokens, tally.pairs),
         },
         "cost": _cost(tally, plan.rates),
@@ -123,11 +123,12 @@ def build(
     }
 
 
-def _usage(usage: Usage) -> dict[str, int]:
+def usage(value: Usage) -> dict[str, int]:
+    """For JSON."""
     return {
-        "prompt": usage.prompt_tokens,
-        "cached": usage.cached_tokens,
-        "completion": usage.completion_tokens,
+        "prompt": value.prompt_tokens,
+        "cached": value.cached_tokens,
+        "completion": value.completion_tokens,
     }
 
 

@@ -7,7 +7,6 @@ waited for; what is wrong with one question is counted, and the others go on.
 
 import asyncio
 import contextlib
-import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from rlvr_ray.bulk.tally import Rates, Tally
 from rlvr_ray.core.questions import Question, Refused, chosen
 from rlvr_ray.core.records import Kind
 from rlvr_ray.errors import InputError, Overloaded, RlvrError, TimedOut, Unavailable
+from rlvr_ray.patience import persist
 from rlvr_ray.pipeline import Ask, Pipeline
 from rlvr_ray.ports import Ending, Recorder
 from rlvr_ray.tasks import gather
@@ -290,19 +290,9 @@ class Bulk:
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until it works; raises what will not change by waiting, and _StoppedError."""
-        pause, late = POLL_S, 0
-        while True:
-            try:
-                return await attempt()
-            except TimedOut as error:
-                late += 1
-                if late == ATTEMPTS:
-                    raise
-                reason = str(error)
-            except (Overloaded, Unavailable) as error:
-                reason = str(error)
-            await self._pause(pause * random.uniform(0.5, 1), reason)  # noqa: S311 not a secret
-            pause = min(2 * pause, PAUSE_S)
+        return await persist(
+            attempt, self._pause, first_s=POLL_S, longest_s=PAUSE_S, attempts=ATTEMPTS
+        )
 
     async def _pause(self, seconds: float, reason: str) -> None:
         self.tally.repeats += 1

@@ -1,7 +1,17 @@
-"""JSON from outside, where Python's parser takes what is none."""
+"""JSON from outside, where Python's parser takes what is none, and JSON as a line of a file."""
 
 import json
 from typing import Any
+
+#: Line ends to some readers (``str.splitlines``), though not to JSON.
+_LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+def line(text: str) -> bytes:
+    """A JSON text as one line for every reader, its end included."""
+    for end, escape in _LINE_ENDS.items():
+        text = text.replace(end, escape)
+    return text.encode() + b"\n"
 
 
 def loads(text: str) -> Any:

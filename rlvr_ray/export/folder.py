@@ -47,8 +47,6 @@ ROW_GROUP = 1000
 #: Below this, rows that say different things are near-duplicates too.
 LEAST_ALIKE = 0.5
 _LANGUAGE = re.compile("[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
-#: Line ends to some readers (``str.splitlines``), though not to JSON.
-_LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,8 +369,7 @@ def _to_parquet(file: Path, lines: Iterable[bytes]) -> None:
 
 
 def _line(row: Row) -> bytes:
-    text = json.dumps(row, ensure_ascii=False, allow_nan=False)
-    return text.translate(_LINE_ENDS).encode() + b"\n"
+    return strict_json.line(json.dumps(row, ensure_ascii=False, allow_nan=False))
 
 
 def push(folder: Path, repo: str, *, public: bool = False) -> str:

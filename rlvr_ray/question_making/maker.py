@@ -6,7 +6,6 @@ passage is done once a line of it stands in one of the two files.
 """
 
 import asyncio
-import random
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -16,7 +15,8 @@ from uuid import UUID
 
 from rlvr_ray.core import ids, question_making
 from rlvr_ray.core.question_gates import Draft, Known, Reason, objection
-from rlvr_ray.errors import InputError, NoDocuments, Overloaded, TimedOut, Unavailable
+from rlvr_ray.errors import InputError, NoDocuments, TimedOut
+from rlvr_ray.patience import persist
 from rlvr_ray.ports import Chunk, Completion, Generator, Passage, Prompt, Retriever, Sample
 from rlvr_ray.question_making.files import QuestionFiles
 
@@ -247,24 +247,17 @@ class QuestionMaker:
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until it works; raises what will not change by waiting."""
-        pause, late = PAUSE_S, 0
-        while True:
-            try:
-                result = await attempt()
-            except TimedOut as error:
-                late += 1
-                if late == ATTEMPTS:
-                    raise
-                self.tally.waiting = str(error)
-            except (Overloaded, Unavailable) as error:
-                self.tally.waiting = str(error)
-            else:
-                self.tally.waiting = None
-                return result
-            self.tally.repeats += 1
-            self._tell(self.tally)
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 not a secret
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+        result = await persist(
+            attempt, self._pause, first_s=PAUSE_S, longest_s=LONGEST_PAUSE_S, attempts=ATTEMPTS
+        )
+        self.tally.waiting = None
+        return result
+
+    async def _pause(self, seconds: float, reason: str) -> None:
+        self.tally.waiting = reason
+        self.tally.repeats += 1
+        self._tell(self.tally)
+        await asyncio.sleep(seconds)
 
 
 def _place(passage: Passage) -> dict[str, Any]:

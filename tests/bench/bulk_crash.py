@@ -8,7 +8,6 @@ cluster at once; each in a run of its own. Answers are counted by the server tha
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,15 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import psutil
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from rlvr_ray import demo
-from rlvr_ray.client import Client
 from tests.bench.stand_in import StandIn, write_questions
-from tests.cluster.conftest import RLVR, System, free_port, serving
+from tests.cluster.conftest import System, serve
 
 ROOT = Path(__file__).parents[2]
 #: Candidates of a question.
@@ -149,19 +146,7 @@ VICTIMS: dict[str, Callable[[System, "subprocess.Popen[bytes]"], None]] = {
 def _system(folder: Path, server: StandIn) -> Iterator[System]:
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(server.settings()))
-    port = free_port()
-    log = folder / "serve.log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [*RLVR, "serve", "--data-dir", str(folder / "data"), "--port", str(port)],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=os.environ | {"RLVR_CONFIG": str(config)},
-        )
-    url = f"http://127.0.0.1:{port}"
-    with Client(url) as client, httpx.Client(base_url=url) as http:
-        yield from serving(System(url, folder / "data", process, log, client, http, None))
+    yield from serve(folder, {"RLVR_CONFIG": str(config)})
 
 
 if __name__ == "__main__":

@@ -157,6 +157,13 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[System]:
     folder = tmp_path_factory.mktemp("system")
+    yield from serve(folder, {"RLVR_MIRROR__URL": broker.url}, broker.url)
+
+
+def serve(
+    folder: Path, settings: dict[str, str], mirror_url: str | None = None
+) -> Iterator[System]:
+    """`rlvr serve` over data in the folder, with these settings in its environment."""
     port = free_port()
     log = folder / "serve.log"
     with log.open("wb") as stream:
@@ -165,11 +172,11 @@ def system(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=os.environ | {"RLVR_MIRROR__URL": broker.url},
+            env=os.environ | settings,
         )
     url = f"http://127.0.0.1:{port}"
     with Client(url) as client, httpx.Client(base_url=url, timeout=120) as http:
-        yield from serving(System(url, folder / "data", process, log, client, http, broker.url))
+        yield from serving(System(url, folder / "data", process, log, client, http, mirror_url))
 
 
 def serving(running: System) -> Iterator[System]:

@@ -1,8 +1,6 @@
 """From a question to a row on Ray Serve, with vLLM generating and judging."""
 
 import json
-import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +10,9 @@ import httpx
 import psutil
 import pytest
 
-from rlvr_ray.client import Client
 from rlvr_ray.demo import documents
 from rlvr_ray.errors import RlvrError
-from tests.cluster.conftest import RLVR, System, free_port, serving
+from tests.cluster.conftest import System, serve
 
 RECOVERY_S = 180
 METRICS = "prom_metrics_service_discovery.json"  #: where Ray says who exports them
@@ -32,18 +29,7 @@ def system(tmp_path_factory: pytest.TempPathFactory, options: dict[str, Any]) ->
     }
     config = folder / "settings.yaml"
     config.write_text(json.dumps(settings))
-    log, port = folder / "serve.log", free_port()
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [*RLVR, "serve", "--data-dir", str(folder / "data"), "--port", str(port)],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=os.environ | {"RLVR_CONFIG": str(config)},
-        )
-    url = f"http://127.0.0.1:{port}"
-    with Client(url) as client, httpx.Client(base_url=url, timeout=120) as http:
-        yield from serving(System(url, folder / "data", process, log, client, http, ""))
+    yield from serve(folder, {"RLVR_CONFIG": str(config)})
 
 
 @pytest.fixture(scope="module")
