@@ -9,7 +9,6 @@ import functools
 import json
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,16 +16,16 @@ from pathlib import Path
 from typing import Annotated, ParamSpec
 
 import typer
-from rich.console import Console
-from rich.live import Live
 
 from rlvr_ray import __version__, planning, views
 from rlvr_ray.bulk import command as generate
 from rlvr_ray.client import Client
+from rlvr_ray.client import command as client_commands
 from rlvr_ray.core.export import Format, Pairs, PromptStyle
 from rlvr_ray.core.question_making import MAX_PER_CHUNK
 from rlvr_ray.errors import ConfigError, InputError, RlvrError, Unavailable
-from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load, parsed
+from rlvr_ray.settings import Settings, load, parsed
+from rlvr_ray.terminal import Json, err, out
 
 P = ParamSpec("P")
 
@@ -37,8 +36,6 @@ app = typer.Typer(
 )
 events = typer.Typer(help="The events on the broker.", no_args_is_help=True)
 app.add_typer(events, name="events")
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
 DataDir = Annotated[Path | None, typer.Option(help="Ledger, datasets, vector store.")]
 Port = Annotated[int | None, typer.Option(help="TCP port.")]
@@ -46,8 +43,6 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. generator.max_tokens=64."),
 ]
-Url = Annotated[str | None, typer.Option(help="A running server; default: from the settings.")]
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 def _exit_codes(command: Callable[P, None]) -> Callable[P, None]:
@@ -74,12 +69,6 @@ def _settings(data_dir: Path | None, port: int | None, pairs: list[str] | None) 
     if port is not None:
         arguments.setdefault("api", {})["port"] = port
     return load(**arguments)
-
-
-def _client(url: str | None) -> Client:
-    api = load().api
-    key = api.key.get_secret_value() if api.key else None
-    return Client(url or f"http://{api.host}:{api.port}", key)
 
 
 @contextlib.contextmanager
@@ -155,87 +144,9 @@ def demo(
     demonstration.show_next(settings, out)
 
 
-@app.command()
-@_exit_codes
-def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Files, or folders with .md and .txt files.")],
-    url: Url = None,
-    as_json: Json = False,
-) -> None:
-    """Store documents to ask about: in the running server, else straight in the local store."""
-    from rlvr_ray import ingestion
-
-    documents = ingestion.read(paths)
-    client = _client(url)
-    if url is None and not client.is_up():
-        settings = load()
-        where = settings.retrieval.url or settings.data_dir / "qdrant"
-        err.print(f"No server is running: writing to {where} directly.")
-        store = ingestion.local_store(settings)
-    else:
-        store = client.ingest
-    stored = []
-    with err.status("Embedding …") as status:
-        for number, document in enumerate(documents, 1):
-            status.update(f"Embedding {document.source} ({number} of {len(documents)}) …")
-            stored += store([document])
-    if as_json:
-        sys.stdout.write(json.dumps(stored, default=str) + "\n")
-    else:
-        out.print(views.ingested(stored))
-
-
-@app.command()
-@_exit_codes
-def ask(
-    question: str,
-    num_candidates: Annotated[
-        int, typer.Option("--num-candidates", "-n", min=2, max=MAX_CANDIDATES)
-    ] = 3,
-    top_k: Annotated[int | None, typer.Option(min=1, max=MAX_TOP_K)] = None,
-    seed: Annotated[int | None, typer.Option(help="For repeatable answers.")] = None,
-    reference: Annotated[
-        list[str] | None, typer.Option(help="A right answer, to verify against; may be repeated.")
-    ] = None,
-    url: Url = None,
-    as_json: Json = False,
-) -> None:
-    """Ask a running server, wait for the verification, show what became of it."""
-    client = _client(url)
-    with err.status("Generating …") as status:
-        batch = client.ask(
-            question,
-            num_candidates=num_candidates,
-            top_k=top_k,
-            seed=seed,
-            reference=reference or None,
-        )
-        status.update("Verifying …")
-        decided = client.wait(batch["batch_id"])
-    if as_json:
-        sys.stdout.write(json.dumps(decided) + "\n")
-    else:
-        out.print(views.batch(decided))
-
-
-@app.command()
-@_exit_codes
-def status(
-    watch: Annotated[bool, typer.Option(help="Keep looking, until Ctrl-C.")] = False,
-    url: Url = None,
-    as_json: Json = False,
-) -> None:
-    """Batches by state, the latest outcomes, the files."""
-    client = _client(url)
-    if as_json:
-        sys.stdout.write(json.dumps(client.stats()) + "\n")
-    elif not watch:
-        out.print(views.stats(client.stats()))
-    else:
-        with Live(views.stats(client.stats()), console=out, auto_refresh=False) as live:
-            while True:
-                time.sleep(1)
-                live.update(views.stats(client.stats()), refresh=True)
+app.command()(_exit_codes(client_commands.ingest))
+app.command()(_exit_codes(client_commands.ask))
+app.command()(_exit_codes(client_commands.status))
 
 
 @app.command()
