@@ -19,6 +19,7 @@ from rlvr_ray import __version__, engines, judging
 from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.core.records import Batch, Context, Verification
 from rlvr_ray.errors import InputError, JudgeError, Overloaded, RlvrError, Unavailable
+from rlvr_ray.live import BURST_S, Heard, Told
 from rlvr_ray.ports import (
     BatchState,
     Chunk,
@@ -28,13 +29,15 @@ from rlvr_ray.ports import (
     Ending,
     Generator,
     Ingested,
+    Judged,
     Passage,
     Piece,
     Prompt,
     Query,
+    Stored,
 )
 from rlvr_ray.settings import EngineSettings, Settings
-from rlvr_ray.tasks import Together, smooth
+from rlvr_ray.tasks import Together, bursts, smooth
 from rlvr_ray.throttle import Limited
 
 NAMESPACE = "rlvr_ray"  #: given always: the default differs by how Serve was started
@@ -58,10 +61,11 @@ class EngineReplica:
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
         return await self._engine.generate(prompts)
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
-        async with contextlib.aclosing(self._engine.stream(prompt)) as pieces:
-            async for piece in pieces:
-                yield piece
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[Piece]]:
+        pieces = bursts(self._engine.stream(prompt), BURST_S)
+        async with contextlib.aclosing(pieces):
+            async for burst in pieces:
+                yield burst
 
     async def check_health(self) -> str:
         """Serve asks now and then, and replaces a replica that does not answer well."""
@@ -89,6 +93,12 @@ class RetrieverReplica:
     async def count(self) -> int:
         return await self._store.count()
 
+    async def documents(self) -> list[Stored]:
+        return await self._store.documents()
+
+    async def delete(self, document_id: UUID) -> bool:
+        return await self._store.delete(document_id)
+
     async def chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
         return await self._store.chunks(first, limit)
 
@@ -112,6 +122,11 @@ class VerifierReplica:
 
     async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
         return await self._panel.verify(claims)
+
+    async def stream(self, claims: Sequence[Claim]) -> AsyncGenerator[tuple[UUID, Judged]]:
+        async with contextlib.aclosing(self._panel.stream(claims)) as results:
+            async for result in results:
+                yield result
 
 
 class AggregatorActor:
@@ -168,6 +183,13 @@ class AggregatorActor:
     async def stats(self) -> dict[str, Any]:
         await self._started
         return await self._aggregator.stats()
+
+    async def tell(self, batch_id: UUID, teller: str, events: Sequence[Told], opens: bool) -> Heard:
+        return self._aggregator.live.tell(batch_id, teller, events, opens=opens)
+
+    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[Told]:
+        await self._started
+        return await self._aggregator.live.watch(batch_id, last_id, wait_s)
 
     async def close(self) -> None:
         """Bring the files up to date, seal them, release the folder."""
@@ -239,8 +261,9 @@ class RemoteGenerator:
         with _boundary(self._name):
             pieces: Any = self._handle.options(stream=True).stream.remote(prompt)
             try:
-                async for piece in pieces:
-                    yield piece
+                async for burst in pieces:
+                    for piece in burst:
+                        yield piece
             finally:
                 pieces.cancel()
 
@@ -273,6 +296,15 @@ class RemoteRetriever:
         with _boundary("the retriever"):
             return int(await self._handle.count.remote())
 
+    async def documents(self) -> list[Stored]:
+        with _boundary("the retriever"):
+            result: list[Stored] = await self._handle.documents.remote()
+            return result
+
+    async def delete(self, document_id: UUID) -> bool:
+        with _boundary("the retriever"):
+            return bool(await self._handle.delete.remote(document_id))
+
     async def chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
         with _boundary("the retriever"):
             result: tuple[list[Chunk], UUID | None]
@@ -292,13 +324,25 @@ class RemotePanel:
         self._handle: DeploymentHandle[Any] | None = None
 
     async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
+        with _boundary("the verifier"):
+            result: list[Verification | JudgeError] = await self._verifier().verify.remote(claims)
+            return result
+
+    async def stream(self, claims: Sequence[Claim]) -> AsyncGenerator[tuple[UUID, Judged]]:
+        with _boundary("the verifier"):
+            results: Any = self._verifier().options(stream=True).stream.remote(claims)
+            try:
+                async for result in results:
+                    yield result
+            finally:
+                results.cancel()
+
+    def _verifier(self) -> DeploymentHandle[Any]:
         from ray import serve
 
-        with _boundary("the verifier"):
-            if self._handle is None:
-                self._handle = serve.get_deployment_handle("Verifier", app_name=APP)
-            result: list[Verification | JudgeError] = await self._handle.verify.remote(claims)
-            return result
+        if self._handle is None:
+            self._handle = serve.get_deployment_handle("Verifier", app_name=APP)
+        return self._handle
 
 
 class RemoteRecorder:
@@ -334,6 +378,16 @@ class RemoteRecorder:
         with _boundary("the aggregator"):
             found: Mapping[UUID, Ending | None] = await self._handle.outcomes.remote(batch_ids)
             return found
+
+    async def tell(self, batch_id: UUID, teller: str, events: Sequence[Told], opens: bool) -> Heard:
+        with _boundary("the aggregator"):
+            reply: Heard = await self._handle.tell.remote(batch_id, teller, events, opens)
+            return reply
+
+    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[Told]:
+        with _boundary("the aggregator"):
+            told: list[Told] = await self._handle.watch.remote(batch_id, last_id, wait_s)
+            return told
 
     async def stats(self) -> dict[str, Any]:
         with _boundary("the aggregator"):

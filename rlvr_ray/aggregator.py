@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import methodcaller
@@ -20,8 +21,18 @@ from rlvr_ray.core.pairing import Result, decide
 from rlvr_ray.core.records import Batch, FailedVerification
 from rlvr_ray.errors import JudgeError, Overloaded, RlvrError, TimedOut, Unavailable
 from rlvr_ray.external import External
+from rlvr_ray.live import Live
 from rlvr_ray.mirror import Mirror
-from rlvr_ray.ports import BatchState, Claim, Ending, Inbox, Ingested, Panel, Publisher
+from rlvr_ray.ports import (
+    BatchState,
+    Claim,
+    Ending,
+    Inbox,
+    Ingested,
+    Judged,
+    Publisher,
+    StreamingPanel,
+)
 from rlvr_ray.projection import Projector
 from rlvr_ray.settings import Settings
 from rlvr_ray.tasks import OneThread, cancelled_by_caller, supervise
@@ -54,7 +65,7 @@ class Aggregator:
         self,
         ledger: "Ledger",
         dataset: "Dataset",
-        panel: Panel,
+        panel: StreamingPanel,
         settings: Settings,
         publisher: Publisher | None = None,
         inbox: Inbox | None = None,
@@ -82,6 +93,7 @@ class Aggregator:
         self._prune_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self.last_error: str | None = None
+        self.live = Live(self.find)
 
     async def start(self) -> None:
         """Mend the files and go on with what is unfinished."""
@@ -107,8 +119,13 @@ class Aggregator:
                 self._decide,
                 self._settings.verification.external_timeout_s,
             )
+
+            async def accept(body: Mapping[str, Any]) -> None:
+                await external.accept(body)
+                await self.live.refresh(UUID(body["batch_id"]))
+
             loops["verify"] = external.run
-            loops["inbox"] = partial(self._inbox.run, external.accept)
+            loops["inbox"] = partial(self._inbox.run, accept)
         self._tasks = [
             asyncio.create_task(supervise(name, loop, self._note)) for name, loop in loops.items()
         ]
@@ -145,6 +162,8 @@ class Aggregator:
         recorded: list[Batch] = await self._commits.commit(
             methodcaller("record", batches), self._wake
         )
+        for batch in recorded:
+            await self.live.refresh(batch.batch_id)
         return recorded
 
     async def ingested(self, documents: Sequence[Ingested]) -> None:
@@ -203,22 +222,23 @@ class Aggregator:
         claims = [
             claim for claim in claims_of(state.batch) if claim.answer_event_id not in state.results
         ]
-        results = {**await self._scored(claims), **state.results}
+        results = {**await self._scored(state, claims), **state.results}
         await self._decide(state.batch, results)
 
     async def _decide(self, batch: Batch, results: Mapping[UUID, Result]) -> None:
         outcome = decide(batch, results, self._settings.dpo.rule(), datetime.now(UTC))
         await self._persist(methodcaller("decide", batch, results, outcome))
+        await self.live.refresh(batch.batch_id)
         log.info("batch %s: %s (%s)", batch.batch_id, outcome.reason or "pair", outcome.detail)
 
-    async def _scored(self, claims: Sequence[Claim]) -> dict[UUID, Result]:
+    async def _scored(self, state: BatchState, claims: Sequence[Claim]) -> dict[UUID, Result]:
         """A result for each claim. A part that is down is waited for; a judge that hangs is not."""
         settings = self._settings.verification
         backoff, failures, reason = 0.5, 0, ""
         while True:
             try:
                 async with asyncio.timeout(settings.timeout_s):
-                    results = await self._panel.verify(claims)
+                    results = await self._judged(state, claims)
                 self._note("verify", None)
                 return {
                     claim.answer_event_id: _failed(claim, str(result), failures + 1)
@@ -244,6 +264,24 @@ class Aggregator:
                 return {c.answer_event_id: _failed(c, reason, failures) for c in claims}
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, MAX_BACKOFF)
+
+    async def _judged(self, state: BatchState, claims: Sequence[Claim]) -> Sequence[Judged]:
+        """What the panel says; who watches the batch is told each result as it comes."""
+        if not self.live.is_watched(state.batch.batch_id):
+            return await self._panel.verify(claims)
+        judged: dict[UUID, Judged] = {}
+        shown = dict(state.results)
+        by_id = {claim.answer_event_id: claim for claim in claims}
+        async with contextlib.aclosing(self._panel.stream(claims)) as results:
+            async for event_id, result in results:
+                judged[event_id] = result
+                shown[event_id] = (
+                    _failed(by_id[event_id], str(result), 1)
+                    if isinstance(result, JudgeError)
+                    else result
+                )
+                self.live.state(replace(state, results=dict(shown)))
+        return [judged[claim.answer_event_id] for claim in claims]
 
     async def _persist(self, operation: "Operation") -> None:
         """Commit, waiting for room on the disk if need be."""

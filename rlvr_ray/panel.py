@@ -6,8 +6,9 @@ contradict each other, nobody is believed.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from operator import itemgetter
@@ -17,9 +18,9 @@ from uuid import UUID
 from rlvr_ray.core import abstention, guard, screening, statements
 from rlvr_ray.core.records import DIGITS, Assessment, Judge, Verification
 from rlvr_ray.errors import JudgeError
-from rlvr_ray.ports import Claim, ContextJudge, Embedder, Verifier, cosines
+from rlvr_ray.ports import Claim, ContextJudge, Embedder, Judged, Verifier, cosines
 from rlvr_ray.settings import VerificationSettings
-from rlvr_ray.tasks import gather
+from rlvr_ray.tasks import gather, told_by
 
 #: What gives an assessment of its own, without a verifier; also the version of its rules.
 SCREENING, ABSTENTION = "screening", "abstention"
@@ -41,6 +42,19 @@ class Member:
     verifier: Verifier
 
 
+@dataclass(slots=True)
+class _Sorted:
+    """Claims that are decided already, those for the verifiers, and those that abstain.
+
+    ``left_out`` counts the sentences that judges do not get to see of a claim's contexts.
+    """
+
+    ended: dict[UUID, Judged] = field(default_factory=dict)
+    fit: list[Claim] = field(default_factory=list)
+    abstaining: list[Claim] = field(default_factory=list)
+    left_out: dict[UUID, int] = field(default_factory=dict)
+
+
 class WeightedPanel:
     """A Panel."""
 
@@ -59,25 +73,46 @@ class WeightedPanel:
 
     async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
         """See ``ports.Panel``. Claims with the same question and contexts belong together."""
-        results: dict[UUID, Verification | JudgeError] = {}
-        fit: list[Claim] = []
-        abstaining: list[Claim] = []
-        left_out: dict[UUID, int] = {}
+        sorted_ = self._sorted(claims)
+        results = dict(sorted_.ended)
+        results |= await self._judged(sorted_.fit, sorted_.left_out)
+        results |= await self._abstentions(sorted_, results)
+        return [results[claim.answer_event_id] for claim in claims]
+
+    async def stream(self, claims: Sequence[Claim]) -> AsyncGenerator[tuple[UUID, Judged]]:
+        """See ``ports.Panel``. Every claim is judged by itself, as it would be among the others."""
+        sorted_ = self._sorted(claims)
+        results = dict(sorted_.ended)
+        for ended in sorted_.ended.items():
+            yield ended
+
+        async def judge(tell: Callable[[dict[UUID, Judged]], None]) -> None:
+            async def one(claim: Claim) -> None:
+                tell(await self._judged([claim], sorted_.left_out))
+
+            await gather(*(one(claim) for claim in sorted_.fit))
+
+        async with contextlib.aclosing(told_by(judge)) as judged:
+            async for found in judged:
+                results |= found
+                for each in found.items():
+                    yield each
+        for abstention_ in (await self._abstentions(sorted_, results)).items():
+            yield abstention_
+
+    # Before the verifiers.
+
+    def _sorted(self, claims: Sequence[Claim]) -> "_Sorted":
+        """Claims by what is to be done with them."""
+        found = _Sorted()
         for claim in claims:
             screened = self._screen(claim)
             if not isinstance(screened, tuple):
-                results[claim.answer_event_id] = screened
+                found.ended[claim.answer_event_id] = screened
                 continue
-            claim, left_out[claim.answer_event_id] = screened
-            if self._abstains(claim):
-                abstaining.append(claim)
-            else:
-                fit.append(claim)
-        results |= await self._judged(fit, left_out)
-        results |= await self._abstentions(abstaining, fit, results, left_out)
-        return [results[claim.answer_event_id] for claim in claims]
-
-    # Before the verifiers.
+            claim, found.left_out[claim.answer_event_id] = screened
+            (found.abstaining if self._abstains(claim) else found.fit).append(claim)
+        return found
 
     def _abstains(self, claim: Claim) -> bool:
         """Whether the contexts decide about it, not the verifiers."""
@@ -181,28 +216,24 @@ class WeightedPanel:
     # Abstentions.
 
     async def _abstentions(
-        self,
-        abstaining: Sequence[Claim],
-        others: Sequence[Claim],
-        results: Mapping[UUID, Verification | JudgeError],
-        left_out: Mapping[UUID, int],
-    ) -> dict[UUID, Verification | JudgeError]:
+        self, claims: "_Sorted", results: Mapping[UUID, Judged]
+    ) -> dict[UUID, Judged]:
         """Decide answers that say that the contexts do not say; the judge is asked once a batch."""
         by_material: dict[tuple[str, tuple[str, ...]], list[Claim]] = {}
-        for claim in abstaining:
+        for claim in claims.abstaining:
             by_material.setdefault((claim.question, claim.contexts), []).append(claim)
         views = await gather(*(self._view(*material) for material in by_material))
-        decided: dict[UUID, Verification | JudgeError] = {}
+        decided: dict[UUID, Judged] = {}
         for (material, group), view in zip(by_material.items(), views, strict=True):
             scores = [
                 found
-                for claim in others
+                for claim in claims.fit
                 if (claim.question, claim.contexts) == material
                 and isinstance(result := results[claim.answer_event_id], Verification)
                 and (found := _standing(result)) is not None
             ]
             for claim in group:
-                whole = not left_out[claim.answer_event_id]
+                whole = not claims.left_out[claim.answer_event_id]
                 decided[claim.answer_event_id] = self._abstention(claim, view, scores, whole)
         return decided
 

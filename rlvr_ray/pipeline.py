@@ -1,6 +1,7 @@
 """A question becomes a recorded batch: search once, generate the candidates, commit."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle, islice
@@ -11,7 +12,15 @@ from rlvr_ray.core import ids
 from rlvr_ray.core.prompts import PROMPT_VERSION, rag_messages
 from rlvr_ray.core.records import Batch, Candidate, Context, Kind
 from rlvr_ray.errors import InputError, NoDocuments, Unavailable
-from rlvr_ray.ports import Completion, Generator, Prompt, Query, Recorder, Retriever, Sample
+from rlvr_ray.ports import (
+    Completion,
+    Prompt,
+    Query,
+    Recorder,
+    Retriever,
+    Sample,
+    StreamingGenerator,
+)
 from rlvr_ray.tasks import gather
 
 
@@ -31,11 +40,27 @@ class Ask:
     references: tuple[str, ...] = ()  #: right answers, any of them
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A question with what was found for it: all that is left is to answer it."""
+
+    ask: Ask
+    contexts: tuple[Context, ...]
+
+
+#: Told the index of a candidate and the text that its answer grew by.
+Grew = Callable[[int, str], None]
+
+
 class Pipeline:
     """The ask, over ports. Nothing is recorded unless every candidate came."""
 
     def __init__(
-        self, retriever: Retriever, generator: Generator, recorder: Recorder, max_tokens: int
+        self,
+        retriever: Retriever,
+        generator: StreamingGenerator,
+        recorder: Recorder,
+        max_tokens: int,
     ) -> None:
         self._retriever = retriever
         self._generator = generator
@@ -48,6 +73,11 @@ class Pipeline:
         Raises InputError where the same id was used for another question, NoDocuments where
         nothing is ingested, ContextOverflow, Unavailable, Overloaded.
         """
+        prepared = await self.prepare(ask)
+        return prepared if isinstance(prepared, Batch) else await self.answer(prepared)
+
+    async def prepare(self, ask: Ask) -> Prepared | Batch:
+        """The first half of ``ask``: what was found, or the batch that is recorded already."""
         if ask.repeated and (known := await self._recorder.find(ask.batch_id)):
             return _same_ask(known.batch, ask)
         query = Query(text=ask.question, top_k=ask.top_k)
@@ -56,18 +86,36 @@ class Pipeline:
         (contexts,) = found[1]
         if not contexts:
             raise NoDocuments("no documents are ingested yet; add some with: rlvr ingest PATH")
+        return Prepared(ask=ask, contexts=tuple(contexts))
+
+    async def answer(self, prepared: Prepared, grew: Grew | None = None) -> Batch:
+        """The second half of ``ask``; ``grew`` is told the answers while they are written."""
+        ask, contexts = prepared.ask, prepared.contexts
         samples = _samples(ask)
         prompt = Prompt(
             messages=rag_messages(ask.question, contexts),
             samples=samples,
             max_tokens=self._max_tokens,
         )
-        (completions,) = await self._generator.generate([prompt])
-        if isinstance(completions, InputError):
-            raise completions
+        completions = await self._completions(prompt, grew)
         batch = _batch(ask, contexts, samples, completions)
         (recorded,) = await self._recorder.record([batch])
         return _same_ask(recorded, ask)
+
+    async def _completions(self, prompt: Prompt, grew: Grew | None) -> list[Completion]:
+        if grew is None:
+            (completions,) = await self._generator.generate([prompt])
+            if isinstance(completions, InputError):
+                raise completions
+            return completions
+        ended: dict[int, Completion] = {}
+        async with contextlib.aclosing(self._generator.stream(prompt)) as pieces:
+            async for piece in pieces:
+                if piece.text:
+                    grew(piece.sample, piece.text)
+                if piece.completion is not None:
+                    ended[piece.sample] = piece.completion
+        return [ended[sample] for sample in range(len(prompt.samples))]
 
 
 def _samples(ask: Ask) -> tuple[Sample, ...]:

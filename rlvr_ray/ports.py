@@ -83,6 +83,15 @@ class Ingested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A document in the store."""
+
+    document_id: UUID
+    source: str
+    num_chunks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """Where a passage is: its own id, and its document's."""
 
@@ -112,6 +121,14 @@ class Retriever(Protocol):
 
     async def count(self) -> int:
         """How many passages are stored."""
+        ...
+
+    async def documents(self) -> list[Stored]:
+        """All documents that have passages in the store, by source."""
+        ...
+
+    async def delete(self, document_id: UUID) -> bool:
+        """Remove a document's passages; False where there are none of it."""
         ...
 
     async def chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
@@ -180,13 +197,8 @@ class Generator(Protocol):
         ...
 
 
-class Engine(Generator, Protocol):
-    """A language model that this process holds, or the client of a server's."""
-
-    @property
-    def model(self) -> str:
-        """The model's name, as completions tell it."""
-        ...
+class StreamingGenerator(Generator, Protocol):
+    """A language model whose answers can be read while they are written."""
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
         """The samples while they are written, mixed; each ends with a piece that has it whole.
@@ -194,6 +206,15 @@ class Engine(Generator, Protocol):
         Whoever leaves the loop closes the iterator (``contextlib.aclosing``): that stops the
         engine's work, as cancelling does. Raises InputError as well as what ``generate`` raises.
         """
+        ...
+
+
+class Engine(StreamingGenerator, Protocol):
+    """A language model that this process holds, or the client of a server's."""
+
+    @property
+    def model(self) -> str:
+        """The model's name, as completions tell it."""
         ...
 
     async def check(self) -> str:
@@ -251,11 +272,25 @@ class ContextJudge(Protocol):
         ...
 
 
+Judged = Verification | JudgeError
+
+
 class Panel(Protocol):
     """All verifiers together, as the aggregator sees them."""
 
     async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
         """One result for each claim, in order. Raises TimedOut, Unavailable, Overloaded."""
+        ...
+
+
+class StreamingPanel(Panel, Protocol):
+    """A Panel whose results can be read as they come."""
+
+    def stream(self, claims: Sequence[Claim]) -> AsyncGenerator[tuple[UUID, Judged]]:
+        """The same as they come, each with its answer's event id: for batches that are watched.
+
+        Whoever leaves the loop closes the iterator (``contextlib.aclosing``).
+        """
         ...
 
 

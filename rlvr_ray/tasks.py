@@ -1,6 +1,7 @@
 """Structured concurrency in a few functions."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import sys
@@ -53,6 +54,39 @@ async def told_by(tell_all: Callable[[Callable[[T], None]], Awaitable[None]]) ->
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def bursts(items: AsyncGenerator[T], pause_s: float) -> AsyncGenerator[list[T]]:
+    """What an iterator gives, the first at once, then whatever came in each ``pause_s`` seconds.
+
+    A hop between processes for each token would cost more than to write it.
+    """
+
+    async def read(tell: Callable[[T], None]) -> None:
+        async with contextlib.aclosing(items):
+            async for item in items:
+                tell(item)
+
+    told: asyncio.Queue[T] = asyncio.Queue()
+    reading = asyncio.create_task(read(told.put_nowait))
+    try:
+        while True:
+            first = asyncio.create_task(told.get())
+            await asyncio.wait([first, reading], return_when=asyncio.FIRST_COMPLETED)
+            burst = [first.result()] if first.done() else []
+            first.cancel()
+            while not told.empty():
+                burst.append(told.get_nowait())
+            if burst:
+                yield burst
+            elif reading.done():
+                break
+            if not reading.done():
+                await asyncio.wait([reading], timeout=pause_s)
+        await reading
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
 
 
 def cancelled_by_caller() -> bool:

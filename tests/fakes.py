@@ -7,7 +7,8 @@ faults or latency is tested with the real parts.
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,6 +25,7 @@ from rlvr_ray.core.records import (
     Verification,
 )
 from rlvr_ray.errors import InputError, JudgeError
+from rlvr_ray.live import Heard, Live, Told
 from rlvr_ray.ports import (
     BatchState,
     Chunk,
@@ -33,10 +35,12 @@ from rlvr_ray.ports import (
     Ending,
     Ingested,
     Passage,
+    Piece,
     Posted,
     Prompt,
     Query,
     Sample,
+    Stored,
 )
 from tests.builders import candidate, context, verification
 
@@ -132,6 +136,7 @@ class FakeGenerator(Faulty):
         self.script = script
         self.prompts: list[Prompt] = []
         self.down: Exception | None = None  #: what ``check`` raises
+        self.piece_s = 0.0
 
     @property
     def samples(self) -> list[Sample]:
@@ -142,6 +147,24 @@ class FakeGenerator(Faulty):
         self.prompts += prompts
         async with self._call():
             return [self._answer(prompt) for prompt in prompts]
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
+        """Word by word, the samples in turn; ``piece_s`` seconds between two pieces."""
+        self.prompts.append(prompt)
+        async with self._call():
+            answers = self._answer(prompt)
+        if isinstance(answers, InputError):
+            raise answers
+        words = [answer.text.split(" ") for answer in answers]
+        for place in range(max(map(len, words))):
+            for sample, of_sample in enumerate(words):
+                if place < len(of_sample):
+                    last = place == len(of_sample) - 1
+                    text = of_sample[place] if last else f"{of_sample[place]} "
+                    await asyncio.sleep(self.piece_s)
+                    yield Piece(
+                        sample=sample, text=text, completion=answers[sample] if last else None
+                    )
 
     async def check(self) -> str:
         if self.down is not None:
@@ -196,6 +219,13 @@ class FakePanel(Faulty):
         async with self._call():
             return [self._result(claim) for claim in claims]
 
+    async def stream(self, claims: Sequence[Claim]) -> AsyncGenerator[tuple[UUID, Verdict]]:
+        self.claims.append(claims)
+        for claim in claims:
+            async with self._call():
+                result = self._result(claim)
+            yield claim.answer_event_id, result
+
     def _scored(self, claim: Claim) -> Verdict:
         score = self._scores.get(claim.answer, 0.8)
         return JudgeError(score) if isinstance(score, str) else verified(claim, score, score)
@@ -213,7 +243,7 @@ class FakeRetriever(Faulty):
         super().__init__()
         self.passages = [context()] if passages is None else list(passages)
         self.queries: list[Query] = []
-        self.documents: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
 
     async def search(self, queries: Sequence[Query]) -> list[list[Context]]:
         self.queries += queries
@@ -227,6 +257,23 @@ class FakeRetriever(Faulty):
     async def count(self) -> int:
         async with self._call():
             return len(self.passages)
+
+    async def documents(self) -> list[Stored]:
+        async with self._call():
+            counts = Counter(
+                (p.metadata["source"], p.metadata["document_id"]) for p in self.passages
+            )
+            return [
+                Stored(document_id=UUID(str(name)), source=str(source), num_chunks=count)
+                for (source, name), count in sorted(counts.items())
+            ]
+
+    async def delete(self, document_id: UUID) -> bool:
+        async with self._call():
+            left = [p for p in self.passages if p.metadata["document_id"] != str(document_id)]
+            found = len(left) < len(self.passages)
+            self.passages = left
+            return found
 
     async def chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
         async with self._call():
@@ -254,8 +301,8 @@ class FakeRetriever(Faulty):
         ]
 
     def _ingest(self, document: Document) -> Ingested:
-        changed = self.documents.get(document.source) != document.text
-        self.documents[document.source] = document.text
+        changed = self.texts.get(document.source) != document.text
+        self.texts[document.source] = document.text
         return Ingested(
             document_id=ids.derive("document", document.source),
             source=document.source,
@@ -275,15 +322,22 @@ class FakeRecorder(Faulty):
         self.outcome: Callable[[Batch], str | None] = lambda batch: "pair"
         self.documents: list[Ingested] = []
         self.full: Exception | None = None  #: what ``admit`` raises
+        self.live = Live(self._known)
 
     async def record(self, batches: Sequence[Batch]) -> list[Batch]:
         async with self._call():
-            return [
+            states = [
                 self.states.setdefault(
                     batch.batch_id, BatchState(batch=batch, results={}, outcome=None)
-                ).batch
+                )
                 for batch in batches
             ]
+        for state in states:
+            self.live.state(state)
+        return [state.batch for state in states]
+
+    async def _known(self, batch_id: UUID) -> BatchState | None:
+        return self.states.get(batch_id)
 
     async def find(self, batch_id: UUID) -> BatchState | None:
         async with self._call():
@@ -311,6 +365,12 @@ class FakeRecorder(Faulty):
 
     async def ingested(self, documents: Sequence[Ingested]) -> None:
         self.documents += documents
+
+    async def tell(self, batch_id: UUID, teller: str, events: Sequence[Told], opens: bool) -> Heard:
+        return self.live.tell(batch_id, teller, events, opens=opens)
+
+    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[Told]:
+        return await self.live.watch(batch_id, last_id, wait_s)
 
     async def stats(self) -> dict[str, Any]:
         async with self._call():

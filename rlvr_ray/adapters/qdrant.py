@@ -7,6 +7,7 @@ never open a folder that somebody else wrote.
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,13 +19,24 @@ from rlvr_ray.core import ids
 from rlvr_ray.core.documents import chunk_id, document_id
 from rlvr_ray.core.records import Context, clean_text
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
-from rlvr_ray.ports import Chunk, Document, Embedder, Ingested, Passage, Query, Vectors
+from rlvr_ray.ports import (
+    Chunk,
+    Document,
+    Embedder,
+    Ingested,
+    Passage,
+    Query,
+    Stored,
+    Vectors,
+)
 from rlvr_ray.settings import RetrievalSettings
 
 T = TypeVar("T")
 
 #: Points written in one call.
 UPSERT = 256
+#: Points read in one call when documents are listed.
+LISTED = 10_000
 
 
 class QdrantRetriever:
@@ -55,6 +67,14 @@ class QdrantRetriever:
     async def count(self) -> int:
         """See ``ports.Retriever``."""
         return await self._run(lambda: self._client.count(self._collection).count)
+
+    async def documents(self) -> list[Stored]:
+        """See ``ports.Retriever``. Looks at every passage's payload."""
+        return await self._run(self._documents)
+
+    async def delete(self, document_id: UUID) -> bool:
+        """See ``ports.Retriever``."""
+        return await self._run(partial(self._delete, document_id))
 
     async def chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
         """See ``ports.Retriever``."""
@@ -127,6 +147,35 @@ class QdrantRetriever:
             ]
             for reply in replies
         ]
+
+    def _documents(self) -> list[Stored]:
+        counts: Counter[tuple[str, str]] = Counter()
+        following: Any = None
+        while True:
+            records, following = self._client.scroll(
+                self._collection,
+                limit=LISTED,
+                offset=following,
+                with_payload=["metadata.document_id", "metadata.source"],
+            )
+            for record in records:
+                metadata = record.payload["metadata"]
+                counts[metadata["source"], metadata["document_id"]] += 1
+            if following is None:
+                break
+        return [
+            Stored(document_id=UUID(name), source=source, num_chunks=count)
+            for (source, name), count in sorted(counts.items())
+        ]
+
+    def _delete(self, document_id: UUID) -> bool:
+        from qdrant_client import models
+
+        of_document = models.Filter(must=[_of(document_id)])
+        if not self._client.count(self._collection, count_filter=of_document).count:
+            return False
+        self._client.delete(self._collection, models.FilterSelector(filter=of_document))
+        return True
 
     def _chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
         records, following = self._client.scroll(

@@ -11,8 +11,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from rlvr_ray import api as module
-from rlvr_ray.api import Parts, create_api
+from rlvr_ray.api import Parts, create_api, problems, system
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.errors import ContextOverflow, LedgerError, NotFound, Overloaded, Unavailable
@@ -386,11 +385,11 @@ class TestBodyLimit:
     async def test_uploads_have_a_limit_of_their_own(
         self, api: Api, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "MAX_UPLOAD", 200_000)
+        monkeypatch.setattr(problems, "MAX_UPLOAD", 200_000)
         large = {"files": ("a.md", b"x" * 150_000)}
         ok(await api.http.post("/documents", files=large))
         problem(await api.http.post("/documents", files={"files": ("a.md", b"x" * 250_000)}), 413)
-        assert list(api.retriever.documents.values()) == ["x" * 150_000]
+        assert list(api.retriever.texts.values()) == ["x" * 150_000]
 
 
 class TestOverload:
@@ -621,7 +620,7 @@ class TestBatches:
             "version",
             "engine",
         }
-        assert [set(s) for s in one["statements"]] == [{"text", "verdict", "reason"}]
+        assert [set(s) for s in one["statements"]] == [{"text", "verdict", "reason", "passage"}]
 
     async def test_a_batch_that_could_not_be_scored(self, api: Api) -> None:
         state = self.decided((0.9, "the judge is silent", 0.5))
@@ -672,7 +671,7 @@ class TestDocuments:
                 "changed",
             }
         assert [d["source"] for d in body["documents"]] == ["a.md", "B.TXT"]
-        assert api.retriever.documents == {"a.md": "# Ü\r\n", "B.TXT": "x"}
+        assert api.retriever.texts == {"a.md": "# Ü\r\n", "B.TXT": "x"}
 
     async def test_the_ledger_is_told(self, api: Api) -> None:
         """It decides by the content what is news, so it hears of all of them."""
@@ -714,7 +713,7 @@ class TestDocuments:
     async def test_what_is_no_text_is_refused(self, api: Api, name: str, data: bytes) -> None:
         detail = problem(await self.upload(api, ("fine.md", b"fine"), (name, data)), 422)["detail"]
         assert name in detail
-        assert api.retriever.documents == {}, "all files of an upload, or none"
+        assert api.retriever.texts == {}, "all files of an upload, or none"
 
     async def test_an_upload_without_files_is_refused(self, api: Api) -> None:
         problem(await api.http.post("/documents"), 422)
@@ -762,7 +761,7 @@ class TestProbes:
     async def test_a_part_that_hangs(
         self, api: Api, part: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "PROBE_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(system, "PROBE_TIMEOUT_S", 0.05)
         getattr(api, part).hang()
         reply = await asyncio.wait_for(api.http.get("/readyz"), 5)
         assert reply.status_code == 503

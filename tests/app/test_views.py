@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from rlvr_ray import views
-from rlvr_ray.api import _state
+from rlvr_ray.api.states import state as _state
 from tests.builders import assessment, plain_assessment
 from tests.folders import decided
 

@@ -126,6 +126,7 @@ SHELL = (
 )
 OUTER = _own("actors", "app", "api", "cli", "judging", "maintenance")
 MIDDLE = (
+    "live.py",
     "pipeline.py",
     "aggregator.py",
     "audit.py",

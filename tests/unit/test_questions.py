@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rlvr_ray.api import QuestionBody
+from rlvr_ray.api.asks import QuestionBody
 from rlvr_ray.core.questions import (
     MAX_ID_CHARS,
     MAX_QUESTION_CHARS,

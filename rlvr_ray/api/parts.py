@@ -1,0 +1,49 @@
+"""What the interface stands on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from rlvr_ray.live import Heard, Told
+from rlvr_ray.ports import Recorder, Retriever, StreamingGenerator
+from rlvr_ray.throttle import Limited
+
+
+class Probed(StreamingGenerator, Protocol):
+    """A Generator that can say whether it is there."""
+
+    async def check(self) -> str:
+        """The model's name."""
+        ...
+
+
+class Watched(Recorder, Protocol):
+    """A Recorder that can say what it holds, and where one can watch."""
+
+    async def stats(self) -> dict[str, Any]:
+        """Counts, files, the last error."""
+        ...
+
+    async def tell(self, batch_id: UUID, teller: str, events: Sequence[Told], opens: bool) -> Heard:
+        """See ``live.Live``."""
+        ...
+
+    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[Told]:
+        """See ``live.Live``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The running parts, as this process reaches them."""
+
+    retriever: Retriever
+    generator: Probed
+    recorder: Watched
+    engine: str  #: what runs the generator's model, and why
+
+    async def close(self) -> None:
+        """Let go of what this process holds: the client, where the generator is a server's."""
+        if isinstance(self.generator, Limited):
+            await self.generator.close()
