@@ -180,6 +180,7 @@ class Teller:
         self._answers: dict[int, str] = {}
         self._fresh: dict[int, str] = {}
         self._silent = False
+        self._behind = False  #: what was told may be lost: the next time, all is told again
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, contexts: Sequence[Context]) -> None:
@@ -215,16 +216,23 @@ class Teller:
             await asyncio.sleep(BURST_S)
 
     async def _send(self, events: Sequence[Told]) -> None:
-        with contextlib.suppress(RlvrError):
-            reply = await self._tell(self._batch_id, self._name, events, False)
-            if reply == "unknown":
-                await self._send_all()
-                if any(told.kind == "failed" for told in events):
-                    await self._tell(self._batch_id, self._name, events, False)
-            self._silent = reply == "other"
+        """Send these; where the hub lacks what came before, that first."""
+        try:
+            if not self._behind:
+                heard = await self._tell(self._batch_id, self._name, events, False)
+                self._silent = heard == "other"
+                if heard != "unknown":
+                    return
+            await self._send_all()
+            rest = [told for told in events if told.kind != "piece"]
+            if rest:
+                await self._tell(self._batch_id, self._name, rest, False)
+        except RlvrError:
+            self._behind = True
 
     async def _send_all(self) -> None:
         self._fresh.clear()
         events = [Told(kind="contexts", data=self._contexts)]
         events += [Told(kind="piece", data=piece) for piece in self._answers.items()]
         await self._tell(self._batch_id, self._name, events, True)
+        self._behind = False
