@@ -11,7 +11,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 import weakref
 from collections.abc import Callable
@@ -23,10 +22,9 @@ from uuid import uuid4
 
 import psutil
 
+from tests import debian
+
 HOST = "127.0.0.1"
-MISSING = """There is no RabbitMQ for the tests, and Debian's packages could not be unpacked either.
-Install it (apt-get install rabbitmq-server), or run where apt-get reaches its package mirror.
-{}"""
 CONFIG = """listeners.tcp.local = {}:{}
 log.console = false
 vm_memory_high_watermark.absolute = 512MB
@@ -53,83 +51,23 @@ def find_server() -> tuple[Path, dict[str, str]]:
     if command and shutil.which("erl", path=path):
         inner = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))
         return [Path(command).resolve().parent, *inner][-1], {"PATH": path}
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlvr_ray"
-    root = next(iter(cache.glob("rabbitmq-*")), None) or unpack(cache)
+    # All of Erlang: it looks for its parts in one folder.
+    root = debian.unpacked("rabbitmq-server", whole=("erlang-", "rabbitmq-"), finish=_mend)
     scripts = next(root.glob("usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin"))
-    libraries = ":".join(str(folder) for folder in root.glob("**/lib/*-linux-gnu*"))
+    libraries = debian.environment(root)["LD_LIBRARY_PATH"]
     return scripts, {"PATH": f"{root}/usr/lib/erlang/bin:{path}", "LD_LIBRARY_PATH": libraries}
 
 
-def unpack(cache: Path) -> Path:
-    """Fetch Debian's packages and unpack them; the folder appears in the cache when it is whole."""
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="unpacking-") as temporary:
-        folder, root = Path(temporary), Path(temporary, "root")
-        try:
-            _download(folder)
-            for package in folder.glob("*.deb"):
-                _run(folder, "dpkg", "-x", package.name, "root")
-        except (OSError, RuntimeError) as error:
-            raise RuntimeError(MISSING.format(error)) from error
-        for script in root.glob("usr/lib/erlang/**/bin/erl"):  # they have their folder built in
-            erlang = os.path.relpath(root / "usr/lib/erlang", script.parent)
-            home = f'ROOTDIR="$(readlink -f "$(dirname "$0")/{erlang}")"'
-            script.write_text(re.sub('ROOTDIR="?/usr/lib/erlang"?', home, script.read_text()))
-        for plugin in root.glob("usr/lib/rabbitmq/lib/*/plugins/rabbitmq_*"):
-            # All but this one slow the start, even when they are off.
-            if plugin.is_dir() and "prelaunch" not in plugin.name:
-                shutil.rmtree(plugin)
-        version = next(folder.glob("rabbitmq-server_*.deb")).name.split("_")[1]
-        target = cache / f"rabbitmq-{version}"
-        try:
-            root.rename(target)
-        except OSError:
-            if not target.is_dir():  # if it is one, another run was faster
-                raise
-        return target
-
-
-def _download(folder: Path) -> None:
-    """All of Erlang that the server needs, and the libraries that this machine lacks."""
-    options = [f"-oDir::Cache={folder}/cache", "-oAPT::Sandbox::User=root", "-oAcquire::Retries=2"]
-    (folder / "cache").mkdir()
-
-    def packages(*more: str) -> list[str]:
-        listed = _run(folder, "apt-get", *options, *more, "-s", "install", "rabbitmq-server")
-        return re.findall(r"^Inst (\S+) \(", listed, re.MULTILINE)  # an upgrade shows two versions
-
-    def download() -> None:
-        # As if nothing were installed: Erlang must be whole, and it looks in one folder.
-        every = packages("--no-install-recommends", "-oDir::State::status=/dev/null")
-        names = [n for n in every if n.startswith(("erlang-", "rabbitmq-"))]
-        names += [n for n in packages("--no-install-recommends") if n.startswith("lib")]
-        _run(folder, "apt-get", *options, "download", *names)
-
-    try:
-        download()
-    except RuntimeError:  # apt's lists are empty or old; a folder of our own needs no root
-        options.append(f"-oDir::State::lists={folder}/lists")
-        (folder / "lists" / "partial").mkdir(parents=True)
-        _run(folder, "apt-get", *options, "update")
-        download()
-
-
-def _run(
-    folder: Path, *command: str, env: dict[str, str] | None = None, timeout: float = 120
-) -> str:
-    try:
-        return subprocess.run(
-            command,
-            cwd=folder,
-            env=env or os.environ | {"LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=True,
-        ).stdout
-    except subprocess.SubprocessError as error:
-        raise RuntimeError(f"{error}\n{getattr(error, 'stderr', '')}") from error
+def _mend(root: Path) -> None:
+    """Make it run from its folder, and start quickly."""
+    for script in root.glob("usr/lib/erlang/**/bin/erl"):  # they have their folder built in
+        erlang = os.path.relpath(root / "usr/lib/erlang", script.parent)
+        home = f'ROOTDIR="$(readlink -f "$(dirname "$0")/{erlang}")"'
+        script.write_text(re.sub('ROOTDIR="?/usr/lib/erlang"?', home, script.read_text()))
+    for plugin in root.glob("usr/lib/rabbitmq/lib/*/plugins/rabbitmq_*"):
+        # All but this one slow the start, even when they are off.
+        if plugin.is_dir() and "prelaunch" not in plugin.name:
+            shutil.rmtree(plugin)
 
 
 def _lives(process: psutil.Process) -> bool:
@@ -251,7 +189,7 @@ class Broker:
         """What rabbitmqctl prints, without headings."""
         command = str(self._scripts / "rabbitmqctl"), "--silent", *arguments
         try:
-            return _run(self.folder, *command, env=self._env, timeout=self.deadline)
+            return debian.run(self.folder, *command, env=self._env, timeout=self.deadline)
         except RuntimeError as error:
             raise self._failure(str(error)) from error
 

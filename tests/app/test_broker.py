@@ -14,7 +14,8 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused
 
-from tests.broker import Broker, unpack
+from tests import debian
+from tests.broker import Broker
 
 SOON = 0.5  # long enough to see that nothing happens
 PATIENCE = 20.0
@@ -177,7 +178,7 @@ def test_without_a_server_it_says_what_to_do(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeError, match="apt-get install rabbitmq-server"):
-        unpack(tmp_path / "cache")
+        debian.unpacked("rabbitmq-server", cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
