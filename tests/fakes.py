@@ -41,6 +41,7 @@ from rlvr_ray.ports import (
     Query,
     Sample,
     Stored,
+    StreamingPanel,
 )
 from tests.builders import candidate, context, verification
 
@@ -129,7 +130,10 @@ def _numbered(prompt: Prompt) -> list[Reply]:
 
 
 class FakeGenerator(Faulty):
-    """A Generator: ``script`` says what it writes to a prompt, one text for each sample."""
+    """A Generator: ``script`` says what it writes to a prompt, one text for each sample.
+
+    ``hang`` holds an answer that is being streamed before its next piece.
+    """
 
     def __init__(self, script: Script = _numbered) -> None:
         super().__init__()
@@ -162,6 +166,7 @@ class FakeGenerator(Faulty):
                     last = place == len(of_sample) - 1
                     text = of_sample[place] if last else f"{of_sample[place]} "
                     await asyncio.sleep(self.piece_s)
+                    await self._go.wait()
                     yield Piece(
                         sample=sample, text=text, completion=answers[sample] if last else None
                     )
@@ -229,6 +234,27 @@ class FakePanel(Faulty):
     def _scored(self, claim: Claim) -> Verdict:
         score = self._scores.get(claim.answer, 0.8)
         return JudgeError(score) if isinstance(score, str) else verified(claim, score, score)
+
+
+class FaultyPanel(Faulty):
+    """A Panel before another one: ``result_s`` seconds pass before each result."""
+
+    def __init__(self, panel: StreamingPanel, result_s: float = 0.0) -> None:
+        super().__init__()
+        self._panel = panel
+        self.result_s = result_s
+
+    async def verify(self, claims: Sequence[Claim]) -> list[Verdict]:
+        async with self._call():
+            await asyncio.sleep(self.result_s * len(claims))
+            return await self._panel.verify(claims)
+
+    async def stream(self, claims: Sequence[Claim]) -> AsyncGenerator[tuple[UUID, Verdict]]:
+        async with self._call(), contextlib.aclosing(self._panel.stream(claims)) as results:
+            async for result in results:
+                await asyncio.sleep(self.result_s)
+                await self._go.wait()
+                yield result
 
 
 def verified(claim: Claim, faithfulness: float, relevancy: float) -> Verification:
