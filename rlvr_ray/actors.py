@@ -39,6 +39,7 @@ from rlvr_ray.ports import (
 from rlvr_ray.settings import EngineSettings, Settings
 from rlvr_ray.tasks import Together, bursts, smooth
 from rlvr_ray.throttle import Limited
+from rlvr_ray.tracing import OFF, Tracer
 
 NAMESPACE = "rlvr_ray"  #: given always: the default differs by how Serve was started
 AGGREGATOR = "aggregator"
@@ -145,6 +146,7 @@ class AggregatorActor:
                 inbox = Verifications(settings.mirror)
             publisher = RabbitMQ(settings.mirror, inbox)
         self._settings = settings
+        self._tracer = open_tracer(settings)
         self._aggregator = Aggregator(
             Ledger(settings.data_dir),
             Dataset(settings.data_dir, settings.dataset.parquet_uri),
@@ -152,6 +154,7 @@ class AggregatorActor:
             settings,
             publisher,
             inbox,
+            self._tracer,
         )
         # Ray runs this inside the actor's event loop; unfinished work goes on without a caller.
         self._started = asyncio.create_task(self._aggregator.start())
@@ -195,6 +198,16 @@ class AggregatorActor:
         """Bring the files up to date, seal them, release the folder."""
         await self._started
         await self._aggregator.close()
+        await asyncio.to_thread(self._tracer.close)
+
+
+def open_tracer(settings: Settings) -> Tracer:
+    """Who is told of this process's steps; raises ConfigError where that is not installed."""
+    if settings.tracing.endpoint is None:
+        return OFF
+    from rlvr_ray.adapters.opentelemetry import OpenTelemetry
+
+    return OpenTelemetry(settings.tracing)
 
 
 def start_aggregator(settings: Settings) -> Any:

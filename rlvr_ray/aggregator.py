@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from rlvr_ray.commits import Commits
+from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import Result, decide
 from rlvr_ray.core.records import Batch, FailedVerification
 from rlvr_ray.errors import JudgeError, Overloaded, RlvrError, TimedOut, Unavailable
@@ -36,6 +37,7 @@ from rlvr_ray.ports import (
 from rlvr_ray.projection import Projector
 from rlvr_ray.settings import Settings
 from rlvr_ray.tasks import OneThread, cancelled_by_caller, supervise
+from rlvr_ray.tracing import OFF, Tracer, decided, tell_results
 
 if TYPE_CHECKING:
     from rlvr_ray.adapters.dataset import Dataset
@@ -69,11 +71,13 @@ class Aggregator:
         settings: Settings,
         publisher: Publisher | None = None,
         inbox: Inbox | None = None,
+        tracer: Tracer = OFF,
     ) -> None:
         self._ledger = ledger
         self._dataset = dataset
         self._panel = panel
         self._settings = settings
+        self._tracer = tracer
         self._commits = Commits(ledger)
         self._reader, self._reads = ledger.reader(), OneThread("reads")
         self._files = OneThread("files")
@@ -100,7 +104,7 @@ class Aggregator:
         commit = self._commits.from_threads()
         reader = self._ledger.reader()
         self._projector = projector = Projector(
-            reader, commit, self._dataset, self._settings.dataset
+            reader, commit, self._dataset, self._settings.dataset, self._tracer
         )
         try:
             await self._files.run(projector.mend)
@@ -222,12 +226,17 @@ class Aggregator:
         claims = [
             claim for claim in claims_of(state.batch) if claim.answer_event_id not in state.results
         ]
-        results = {**await self._scored(state, claims), **state.results}
-        await self._decide(state.batch, results)
+        started = datetime.now(UTC)
+        with self._tracer.span("verify", state.batch.batch_id):
+            scored = await self._scored(state, claims)
+            tell_results(self._tracer, state.batch, scored, started)
+        await self._decide(state.batch, {**scored, **state.results})
 
     async def _decide(self, batch: Batch, results: Mapping[UUID, Result]) -> None:
         outcome = decide(batch, results, self._settings.dpo.rule(), datetime.now(UTC))
-        await self._persist(methodcaller("decide", batch, results, outcome))
+        event_id = ids.outcome_event(batch.batch_id)
+        with self._tracer.span("decide", batch.batch_id, decided(outcome), event_id=event_id):
+            await self._persist(methodcaller("decide", batch, results, outcome))
         await self.live.refresh(batch.batch_id)
         log.info("batch %s: %s (%s)", batch.batch_id, outcome.reason or "pair", outcome.detail)
 

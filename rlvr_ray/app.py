@@ -37,6 +37,7 @@ def app(args: dict[str, Any]) -> Application:
     """What ``serve run rlvr_ray.app:app key=value`` and a Serve config's ``args`` build."""
     settings = load(**args)
     judging.check_verifiers(settings)
+    check_tracing(settings)
     check_broker(settings)
     return build(engines.choose(settings, _gpus()))
 
@@ -128,6 +129,7 @@ def _parts(choice: engines.Choice, aggregator: Any) -> "Parts":
         generator=generator,
         recorder=actors.RemoteRecorder(aggregator),
         engine=f"{settings.generator.engine}: {choice.reason}",
+        tracer=actors.open_tracer(settings),
     )
 
 
@@ -159,6 +161,7 @@ def start(settings: Settings) -> str:
     Raises ConfigError or LedgerError, with nothing left running, where something prevents that.
     """
     judging.check_verifiers(settings)
+    check_tracing(settings)
     if settings.ray_address is None:
         _check_this_machine(settings)
     # Nine processes share this machine: glibc must not keep an arena for each of their threads.
@@ -214,6 +217,11 @@ def _check_gpus(settings: Settings) -> None:
             f"{named}, and the cluster has {there:g}: take shares of a card (0.5), the engine "
             "llamacpp, or gpus=0 with vLLM's CPU build"
         )
+
+
+def check_tracing(settings: Settings) -> None:
+    """Raise ConfigError where traces are wanted and what sends them is not installed."""
+    actors.open_tracer(settings).close()
 
 
 def check_broker(settings: Settings) -> None:

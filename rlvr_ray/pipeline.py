@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle, islice
@@ -22,6 +23,7 @@ from rlvr_ray.ports import (
     StreamingGenerator,
 )
 from rlvr_ray.tasks import gather
+from rlvr_ray.tracing import OFF, Span, Tracer, asked, tell_answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class Ask:
     repeated: bool = False  #: the id may be recorded already (an idempotency key was given)
     seed: int | None = None
     references: tuple[str, ...] = ()  #: right answers, any of them
+    traceparent: str | None = None  #: the W3C header of the request, if it had one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class Prepared:
     """A question with what was found for it: all that is left is to answer it."""
 
     ask: Ask
+    asked_at: datetime
     contexts: tuple[Context, ...]
 
 
@@ -61,11 +65,13 @@ class Pipeline:
         generator: StreamingGenerator,
         recorder: Recorder,
         max_tokens: int,
+        tracer: Tracer = OFF,
     ) -> None:
         self._retriever = retriever
         self._generator = generator
         self._recorder = recorder
         self._max_tokens = max_tokens
+        self._tracer = tracer
 
     async def ask(self, ask: Ask) -> Batch:
         """Return the committed batch; a batch id that is recorded already returns as it was.
@@ -80,29 +86,61 @@ class Pipeline:
         """The first half of ``ask``: what was found, or the batch that is recorded already."""
         if ask.repeated and (known := await self._recorder.find(ask.batch_id)):
             return _same_ask(known.batch, ask)
-        query = Query(text=ask.question, top_k=ask.top_k)
-        # Asked now, not when the answers are written: on a full disk they would be written in vain.
-        found: list[Any] = await gather(self._recorder.admit(), self._retriever.search([query]))
-        (contexts,) = found[1]
-        if not contexts:
-            raise NoDocuments("no documents are ingested yet; add some with: rlvr ingest PATH")
-        return Prepared(ask=ask, contexts=tuple(contexts))
+        asked_at = datetime.now(UTC)
+        try:
+            contexts = await self._contexts(ask)
+        except BaseException:
+            with self._span(ask, asked_at):  # it ends here
+                raise
+        return Prepared(ask=ask, asked_at=asked_at, contexts=tuple(contexts))
 
     async def answer(self, prepared: Prepared, grew: Grew | None = None) -> Batch:
         """The second half of ``ask``; ``grew`` is told the answers while they are written."""
-        ask, contexts = prepared.ask, prepared.contexts
+        ask = prepared.ask
+        with self._span(ask, prepared.asked_at):
+            batch = await self._generated(prepared, grew)
+            with self._tracer.span("record", ask.batch_id):
+                (recorded,) = await self._recorder.record([batch])
+        return _same_ask(recorded, ask)
+
+    def _span(self, ask: Ask, asked_at: datetime) -> AbstractContextManager[Span]:
+        attributes = asked(ask.correlation_id, ask.kind, ask.num_candidates, ask.temperatures)
+        return self._tracer.span(
+            "ask", ask.batch_id, attributes, start=asked_at, caller=ask.traceparent
+        )
+
+    async def _contexts(self, ask: Ask) -> Sequence[Context]:
+        query = Query(text=ask.question, top_k=ask.top_k)
+        with self._tracer.span("search", ask.batch_id, {"rlvr.top_k": ask.top_k}) as span:
+            # Asked now, not when the answers are written: on a full disk that would be in vain.
+            found: list[Any] = await gather(self._recorder.admit(), self._retriever.search([query]))
+            contexts: Sequence[Context] = found[1][0]
+            span.set({"rlvr.contexts": len(contexts)})
+        if not contexts:
+            raise NoDocuments("no documents are ingested yet; add some with: rlvr ingest PATH")
+        return contexts
+
+    async def _generated(self, prepared: Prepared, grew: Grew | None) -> Batch:
+        ask = prepared.ask
         samples = _samples(ask)
         prompt = Prompt(
-            messages=rag_messages(ask.question, contexts),
+            messages=rag_messages(ask.question, prepared.contexts),
             samples=samples,
             max_tokens=self._max_tokens,
         )
-        completions = await self._completions(prompt, grew)
-        batch = _batch(ask, contexts, samples, completions)
-        (recorded,) = await self._recorder.record([batch])
-        return _same_ask(recorded, ask)
+        started = datetime.now(UTC)
+        ended: dict[int, datetime] = {}
+        limit = {"gen_ai.request.max_tokens": self._max_tokens}
+        with self._tracer.span("generate", ask.batch_id, limit):
+            completions = await self._completions(prompt, grew, ended)
+            batch = _batch(prepared, samples, completions)
+            tell_answers(self._tracer, batch, started, ended)
+        return batch
 
-    async def _completions(self, prompt: Prompt, grew: Grew | None) -> list[Completion]:
+    async def _completions(
+        self, prompt: Prompt, grew: Grew | None, ended_at: dict[int, datetime]
+    ) -> list[Completion]:
+        """Notes when each sample was whole, where that is seen."""
         if grew is None:
             (completions,) = await self._generator.generate([prompt])
             if isinstance(completions, InputError):
@@ -115,6 +153,7 @@ class Pipeline:
                     grew(piece.sample, piece.text)
                 if piece.completion is not None:
                     ended[piece.sample] = piece.completion
+                    ended_at[piece.sample] = datetime.now(UTC)
         return [ended[sample] for sample in range(len(prompt.samples))]
 
 
@@ -128,18 +167,16 @@ def _samples(ask: Ask) -> tuple[Sample, ...]:
 
 
 def _batch(
-    ask: Ask,
-    contexts: Sequence[Context],
-    samples: Sequence[Sample],
-    completions: Sequence[Completion],
+    prepared: Prepared, samples: Sequence[Sample], completions: Sequence[Completion]
 ) -> Batch:
+    ask = prepared.ask
     try:
         return Batch(
             batch_id=ask.batch_id,
             correlation_id=ask.correlation_id,
             kind=ask.kind,
             question=ask.question,
-            contexts=tuple(contexts),
+            contexts=prepared.contexts,
             candidates=tuple(
                 Candidate(
                     event_id=ids.answer_event(ask.batch_id, index),
@@ -156,6 +193,7 @@ def _batch(
             prompt_version=PROMPT_VERSION,
             created_at=datetime.now(UTC),
             references=ask.references,
+            asked_at=prepared.asked_at,
         )
     except ValueError as error:
         raise Unavailable(f"the model's answers cannot be kept: {error}") from None

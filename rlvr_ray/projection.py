@@ -8,7 +8,7 @@ and a reading connection of its own, so that it never stands in the way of an ac
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from rlvr_ray.core import rows
 from rlvr_ray.core.rows import DATASETS
 from rlvr_ray.ports import BatchState, Part
 from rlvr_ray.settings import DatasetSettings
+from rlvr_ray.tracing import OFF, Tracer
 
 if TYPE_CHECKING:
     from rlvr_ray.adapters.dataset import Dataset
@@ -40,11 +41,13 @@ class Projector:
         commit: Callable[["Operation"], Any],
         dataset: "Dataset",
         settings: DatasetSettings,
+        tracer: Tracer = OFF,
     ) -> None:
         self._ledger = ledger
         self._commit = commit
         self._dataset = dataset
         self._settings = settings
+        self._tracer = tracer
         self._pending = {name: sum(n for _, _, n in ledger.unplanned(name)) for name in DATASETS}
         self._sealed_at = time.monotonic()
 
@@ -75,6 +78,7 @@ class Projector:
     def project(self) -> None:
         """Append the rows of new outcomes. They are on disk before the ledger notes them."""
         while states := self._ledger.decided(self._ledger.mark("projected"), STEP):
+            started = datetime.now(UTC)
             files = self._ledger.files()
             sizes = {path: file.bytes for path, file in files.items()}
             by_file: dict[str, list[rows.Row]] = {}
@@ -91,7 +95,25 @@ class Projector:
                 if new:
                     sizes[path] = self._dataset.append(path, new, sizes.get(path, 0))
             self._commit(methodcaller("advance", states[-1][0], sizes))
+            for _, state in states:
+                self._tell(state, started)
             self._plan_due(rest=False)
+
+    def _tell(self, state: BatchState, started: datetime) -> None:
+        if self._tracer is OFF:
+            return
+        new = {name: len(rows) for name, rows in rows_of(state).items() if rows}
+        month = month_of(state)
+        self._tracer.told(
+            "write",
+            state.batch.batch_id,
+            started,
+            datetime.now(UTC),
+            {
+                "rlvr.files": [self._dataset.jsonl_path(name, month) for name in new],
+                "rlvr.rows": sum(new.values()),
+            },
+        )
 
     def seal_due(self) -> None:
         """Seal datasets that have rows enough for a part, or whose last part is old enough."""

@@ -303,6 +303,14 @@ class MirrorSettings(Section):
         return self
 
 
+class TracingSettings(Section):
+    endpoint: str | None = Field(default=None, pattern="^https?://[^/]+")
+    """Where OpenTelemetry traces go, by OTLP over HTTP, such as `http://localhost:4318`; none
+    leaves tracing off."""
+    sample: float = Field(default=1.0, ge=0, le=1, allow_inf_nan=False)
+    """Share of the batches that are traced."""
+
+
 class ApiSettings(Section):
     host: str = "127.0.0.1"
     """Address to listen on; anything but loopback needs a key."""
@@ -345,6 +353,7 @@ class Settings(BaseSettings):
     dataset: DatasetSettings = DatasetSettings()
     ledger: LedgerSettings = LedgerSettings()
     mirror: MirrorSettings = MirrorSettings()
+    tracing: TracingSettings = TracingSettings()
     api: ApiSettings = ApiSettings()
 
     @model_validator(mode="after")

@@ -93,6 +93,7 @@ class MultiCandidateBody(QuestionBody):
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 Prefer = Annotated[str | None, Header(description="`respond-async`: reply at once, with 202.")]
+Traceparent = Annotated[str | None, Header(description="Of your own trace; ours links to it.")]
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=100)]
 
 
@@ -103,7 +104,11 @@ class Asking:
         self._settings = settings
         self._recorder = parts.recorder
         self._pipeline = Pipeline(
-            parts.retriever, parts.generator, parts.recorder, settings.generator.max_tokens
+            parts.retriever,
+            parts.generator,
+            parts.recorder,
+            settings.generator.max_tokens,
+            parts.tracer,
         )
         self._gate = Gate(settings.api.max_asks)
         self._running: dict[UUID, asyncio.Task[None]] = {}
@@ -115,6 +120,7 @@ class Asking:
         kind: Kind,
         num_candidates: int,
         temperatures: Sequence[float] | None,
+        traceparent: str | None,
     ) -> Ask:
         """The ask that a request means."""
         return Ask(
@@ -128,6 +134,7 @@ class Asking:
             repeated=key is not None,
             seed=body.seed,
             references=tuple(body.reference or ()),
+            traceparent=traceparent,
         )
 
     async def ask(self, ask: Ask) -> Batch:
@@ -183,14 +190,20 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
 
     @router.post("/ask/multi-candidate")
     async def ask_multi_candidate(
-        body: MultiCandidateBody, response: Response, key: Key = None, prefer: Prefer = None
+        body: MultiCandidateBody,
+        response: Response,
+        key: Key = None,
+        prefer: Prefer = None,
+        traceparent: Traceparent = None,
     ) -> dict[str, Any]:
         """Several answers to one question. They are verified next, and may become a pair.
 
         With `Prefer: respond-async` the reply is a 202 as soon as the passages are found, and the
         answers can be watched at `events` while they are written.
         """
-        ask = asking.of(body, key, Kind.PREFERENCE, body.num_candidates, body.temperatures)
+        ask = asking.of(
+            body, key, Kind.PREFERENCE, body.num_candidates, body.temperatures, traceparent
+        )
         if prefer is not None and "respond-async" in prefer:
             await asking.begin(ask)
             where = f"/batches/{ask.batch_id}"
@@ -211,9 +224,11 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
         }
 
     @router.post("/ask")
-    async def ask_once(body: QuestionBody, key: Key = None) -> dict[str, Any]:
+    async def ask_once(
+        body: QuestionBody, key: Key = None, traceparent: Traceparent = None
+    ) -> dict[str, Any]:
         """One answer. It is verified and kept as training data; it makes no pair."""
-        batch = await asking.ask(asking.of(body, key, Kind.SINGLE, 1, None))
+        batch = await asking.ask(asking.of(body, key, Kind.SINGLE, 1, None, traceparent))
         return {**states.head(batch), **states.candidate(batch.candidates[0])}
 
     @router.get("/batches/{batch_id}")

@@ -1,5 +1,6 @@
 """What the interface stands on."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -8,6 +9,7 @@ from uuid import UUID
 from rlvr_ray.live import Heard, Told
 from rlvr_ray.ports import Recorder, Retriever, StreamingGenerator
 from rlvr_ray.throttle import Limited
+from rlvr_ray.tracing import OFF, Tracer
 
 
 class Probed(StreamingGenerator, Protocol):
@@ -42,8 +44,10 @@ class Parts:
     generator: Probed
     recorder: Watched
     engine: str  #: what runs the generator's model, and why
+    tracer: Tracer = OFF
 
     async def close(self) -> None:
         """Let go of what this process holds: the client, where the generator is a server's."""
         if isinstance(self.generator, Limited):
             await self.generator.close()
+        await asyncio.to_thread(self.tracer.close)

@@ -54,7 +54,9 @@ async def _run(request: Request) -> int:
     settings = priced(settings, own)
     plan = plan_of(request, settings)
     path = run_report.place(request.report, request.run, settings.data_dir)
-    pipeline = Pipeline(parts.retriever, parts.generator, parts.recorder, plan.max_tokens)
+    pipeline = Pipeline(
+        parts.retriever, parts.generator, parts.recorder, plan.max_tokens, parts.tracer
+    )
     bulk = Bulk(pipeline, parts.recorder, plan, _trouble(parts))
     started, error = datetime.now(UTC), None
 

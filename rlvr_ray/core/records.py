@@ -124,6 +124,7 @@ class Batch:
     references: tuple[
         str, ...
     ] = ()  #: right answers, any of them, where the question came with some
+    asked_at: datetime | None = None  #: when it was asked; ``created_at`` is when it was answered
 
     def __post_init__(self) -> None:
         clean_text("question", self.question)
@@ -131,6 +132,8 @@ class Batch:
             clean_text("reference", reference)
         clean_text("correlation_id", self.correlation_id)
         object.__setattr__(self, "created_at", utc("created_at", self.created_at))
+        if self.asked_at is not None:
+            object.__setattr__(self, "asked_at", utc("asked_at", self.asked_at))
         expected = [(i, ids.answer_event(self.batch_id, i)) for i in range(len(self.candidates))]
         if not expected or [(c.index, c.event_id) for c in self.candidates] != expected:
             raise ValueError("candidates must be complete, in index order, with derived ids")
