@@ -19,7 +19,6 @@ import typer
 
 from rlvr_ray import __version__, planning, views
 from rlvr_ray.bulk import command as generate
-from rlvr_ray.client import Client
 from rlvr_ray.client import command as client_commands
 from rlvr_ray.core.export import Format, Pairs, PromptStyle
 from rlvr_ray.core.question_making import MAX_PER_CHUNK
@@ -140,7 +139,8 @@ def demo(
     documents = demonstration.documents(docs)
     settings = demonstration.on_free_port(settings)
     with _running(settings) as url:
-        demonstration.run(Client(url), documents, question, out, err)
+        client = client_commands.connect(url, settings)
+        demonstration.run(client, documents, question, out, err)
     demonstration.show_next(settings, out)
 
 

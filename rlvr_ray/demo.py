@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from rlvr_ray import ingestion, views
-from rlvr_ray.client import Client
+from rlvr_ray import ingestion
+from rlvr_ray.client import Batch, Client, views
 from rlvr_ray.ports import Document
 from rlvr_ray.settings import Settings
 
@@ -83,7 +82,7 @@ def run(
     """Ingest, ask, wait, and show the table."""
     with err.status("Ingesting …"):
         stored = client.ingest(texts)
-    passages = sum(document["num_chunks"] for document in stored)
+    passages = sum(document.num_chunks for document in stored)
     out.print(f"Ingested {len(stored)} documents, {passages} passages.")
     states = []
     todo = questions or QUESTIONS
@@ -93,7 +92,7 @@ def run(
             status.update(f"Question {number} of {len(todo)}: answering and verifying …")
             state = next(answers)
             states.append(state)
-            line = Text(f"{number:>2}. {question} → ") + views.outcome(state["outcome"])
+            line = Text(f"{number:>2}. {question} → ") + views.outcome(state.outcome)
             out.print(line, soft_wrap=True)
     out.print(views.batches(states))
 
@@ -133,8 +132,8 @@ def show_next(settings: Settings, out: Console) -> None:
     )
 
 
-def _ask(client: Client, question: str) -> dict[str, Any]:
-    return client.wait(client.ask(question, top_k=TOP_K, seed=SEED)["batch_id"])
+def _ask(client: Client, question: str) -> Batch:
+    return client.wait(client.ask(question, top_k=TOP_K, seed=SEED).batch_id)
 
 
 def _short(value: object) -> str:

@@ -4,20 +4,27 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 from rich.live import Live
+from rich.text import Text
 
-from rlvr_ray import views
-from rlvr_ray.client import Client
-from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, load
+from rlvr_ray.client import Board, Client, views
+from rlvr_ray.client.calls import Options
+from rlvr_ray.client.results import IngestedDocument
+from rlvr_ray.errors import Unavailable
+from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load
 from rlvr_ray.terminal import Json, Url, err, out
 
+#: Seconds between two looks of ``status --watch``.
+WATCH_S = 1.0
 
-def connect(url: str | None) -> Client:
+
+def connect(url: str | None = None, settings: Settings | None = None) -> Client:
     """A client of the server at the URL or, with none, of the one that the settings name."""
-    api = load().api
+    api = (settings or load()).api
     key = api.key.get_secret_value() if api.key else None
     return Client(url or f"http://{api.host}:{api.port}", key)
 
@@ -32,20 +39,22 @@ def ingest(
 
     documents = ingestion.read(paths)
     client = connect(url)
+    local = None
     if url is None and not client.is_up():
         settings = load()
         where = settings.retrieval.url or settings.data_dir / "qdrant"
         err.print(f"No server is running: writing to {where} directly.")
-        store = ingestion.local_store(settings)
-    else:
-        store = client.ingest
-    stored = []
+        local = ingestion.local_store(settings)
+    stored: list[IngestedDocument] = []
     with err.status("Embedding …") as status:
         for number, document in enumerate(documents, 1):
             status.update(f"Embedding {document.source} ({number} of {len(documents)}) …")
-            stored += store([document])
+            if local is None:
+                stored += client.ingest([document])
+            else:
+                stored += map(IngestedDocument.from_json, local([document]))
     if as_json:
-        sys.stdout.write(json.dumps(stored, default=str) + "\n")
+        _print_json([document.raw for document in stored])
     else:
         out.print(views.ingested(stored))
 
@@ -60,25 +69,51 @@ def ask(
     reference: Annotated[
         list[str] | None, typer.Option(help="A right answer, to verify against; may be repeated.")
     ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show answers while they are written, then scores.")
+    ] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Ask a running server, wait for the verification, show what became of it."""
+    """Ask a running server, wait for the verification, show what became of it.
+
+    With --follow --json: one JSON object a line, an event each.
+    """
     client = connect(url)
+    options = Options(
+        num_candidates=num_candidates, top_k=top_k, seed=seed, reference=reference or None
+    )
+    if follow:
+        _follow(client, question, num_candidates, options, as_json=as_json)
+        return
     with err.status("Generating …") as status:
-        batch = client.ask(
-            question,
-            num_candidates=num_candidates,
-            top_k=top_k,
-            seed=seed,
-            reference=reference or None,
-        )
+        batch = client.ask(question, **options)
         status.update("Verifying …")
-        decided = client.wait(batch["batch_id"])
+        decided = client.wait(batch.batch_id)
     if as_json:
-        sys.stdout.write(json.dumps(decided) + "\n")
+        _print_json(decided.raw)
     else:
         out.print(views.batch(decided))
+
+
+def _follow(
+    client: Client, question: str, num_candidates: int, options: Options, *, as_json: bool
+) -> None:
+    events = client.ask_live(question, **options)
+    if as_json:
+        for event in events:
+            _print_json(event.line())
+    elif out.is_terminal:
+        board = Board()
+        with Live(views.Following(board, question, num_candidates), console=out) as live:
+            for event in events:
+                board.add(event)
+                live.refresh()
+    else:
+        lines = views.Lines()
+        for event in events:
+            for line in lines.add(event):
+                out.print(line, soft_wrap=True)
 
 
 def status(
@@ -86,14 +121,31 @@ def status(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Batches by state, the latest outcomes, the files."""
+    """Batches by state, rates, the latest outcomes, what waits, files, room, errors.
+
+    With --watch --json: one JSON object a line.
+    """
     client = connect(url)
+    stats = client.stats()
+    if not watch:
+        _print_json(stats.raw) if as_json else out.print(views.stats(stats))
+        return
     if as_json:
-        sys.stdout.write(json.dumps(client.stats()) + "\n")
-    elif not watch:
-        out.print(views.stats(client.stats()))
-    else:
-        with Live(views.stats(client.stats()), console=out, auto_refresh=False) as live:
-            while True:
-                time.sleep(1)
-                live.update(views.stats(client.stats()), refresh=True)
+        while True:
+            _print_json(stats.raw)
+            time.sleep(WATCH_S)
+            stats = client.stats()
+    with Live(views.stats(stats), console=out, auto_refresh=False) as live:
+        while True:
+            time.sleep(WATCH_S)
+            try:
+                stats = client.stats()
+                live.update(views.stats(stats), refresh=True)
+            except Unavailable as error:  # a restart, perhaps: it comes back
+                live.update(Group(views.stats(stats), Text(str(error), "yellow")), refresh=True)
+
+
+def _print_json(value: Any) -> None:
+    """One line, at once: whoever reads it may be waiting."""
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from rlvr_ray import views
-from rlvr_ray.api.states import state as _state
+from rlvr_ray.api import states
+from rlvr_ray.client import Batch, views
+from rlvr_ray.ports import BatchState
 from tests.builders import assessment, plain_assessment
 from tests.folders import decided
 
@@ -21,9 +22,13 @@ def shown(view: RenderableType) -> str:
     return capture.get()
 
 
+def read(state: BatchState) -> Batch:
+    return Batch.from_json(states.state(state))
+
+
 def lines(*scores: Any, **changes: Any) -> list[str]:
     """The lines of a decided batch, spaces once."""
-    text = shown(views.batch(_state(decided(1, scores, **changes))))
+    text = shown(views.batch(read(decided(1, scores, **changes))))
     cells = text.replace("┃", "│").splitlines()
     return [" | ".join(cell.strip() for cell in line.strip("│ ").split("│")) for line in cells]
 
@@ -84,7 +89,7 @@ def test_where_none_has_a_score_there_is_no_verifier() -> None:
 
 @pytest.mark.parametrize("scores", [(0.9, MARKUP), (0.9, 0.1)], ids=["failed", "scored"])
 def test_texts_are_shown_as_they_are(scores: tuple[Any, ...]) -> None:
-    text = shown(views.batch(_state(decided(1, scores, answers=(MARKUP, f"b {MARKUP}")))))
+    text = shown(views.batch(read(decided(1, scores, answers=(MARKUP, f"b {MARKUP}")))))
     assert f"│ {MARKUP} " in text
     assert f"│ b {MARKUP} " in text
     assert (f"no score: {MARKUP}" in text) is (scores[1] == MARKUP)

@@ -39,13 +39,13 @@ def main() -> None:
 
 def measure(client: Client, data_dir: Path, questions: int, top_k: int) -> None:
     client.ingest(demo.documents(None))
-    client.wait(client.ask("Is it warm?", top_k=1)["batch_id"])
+    client.wait(client.ask("Is it warm?", top_k=1).batch_id)
     answered, written = [], []
     for number in range(questions):
         started = time.perf_counter()
         batch = client.ask(demo.QUESTIONS[number % len(demo.QUESTIONS)], top_k=top_k, seed=number)
         answered.append(time.perf_counter() - started)
-        while batch["batch_id"] not in rows(data_dir):
+        while batch.batch_id not in rows(data_dir):
             time.sleep(0.05)
         written.append(time.perf_counter() - started)
     verified = [end - middle for middle, end in zip(answered, written, strict=True)]
@@ -58,7 +58,7 @@ def measure(client: Client, data_dir: Path, questions: int, top_k: int) -> None:
             f"{name}: p50 {statistics.median(seconds):.1f} s, "
             f"least {min(seconds):.1f}, most {max(seconds):.1f} over {questions} questions"
         )
-    print(json.dumps(client.stats()["batches"]))
+    print(json.dumps(dict(client.stats().batches)))
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
     total = sum(process.memory_full_info().pss for process in processes)
     print(f"memory: {total / 2**30:.2f} GiB (sum of PSS of {len(processes)} processes)")

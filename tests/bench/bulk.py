@@ -44,7 +44,7 @@ def main() -> None:
         try:
             with Client(url) as client:
                 client.ingest(demo.documents(None))
-                client.wait(client.ask("Is it warm?")["batch_id"])
+                client.wait(client.ask("Is it warm?").batch_id)
             measure(options, Path(folder))
         finally:
             app.stop(settings)

@@ -111,7 +111,7 @@ def _job(system: System, questions: Path, at_once: int, *more: str) -> "subproce
 def _until_half(system: System, job: "subprocess.Popen[bytes]", questions: int) -> None:
     while True:
         assert job.poll() is None, f"the job ended by itself: {job.returncode}"
-        counts = system.client.stats()["batches"]
+        counts = system.client.stats().batches
         if sum(n for state, n in counts.items() if state != "open") >= questions / 2:
             return
         time.sleep(0.05)

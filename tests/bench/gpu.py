@@ -199,16 +199,16 @@ def ask_to_pair(options: argparse.Namespace, url: str, settings: Settings) -> No
     with Client(url) as client:
         client.ingest(demo.documents(None))
         first = client.ask("Is it warm?", top_k=1)
-        client.wait(first["batch_id"])
+        client.wait(first.batch_id)
         started = time.perf_counter()
         repeats = asyncio.run(ask_all(url, options.questions, settings.api.max_asks))
         asked = time.perf_counter() - started
-        while (counts := client.stats()["batches"]).get("open", 0):
+        while (counts := client.stats().batches).get("open", 0):
             time.sleep(0.2)
         seconds = time.perf_counter() - started
     decided = sum(counts.values()) - 1
     assert decided == options.questions, counts
-    print(f"batches: {json.dumps(counts)}, {repeats} asks repeated for want of room")
+    print(f"batches: {json.dumps(dict(counts))}, {repeats} asks repeated for want of room")
     print(
         f"ask to pair: {decided} batches of 3 in {seconds:.1f} s (asked within {asked:.1f} s), "
         f"{3600 * decided / seconds:,.0f} an hour"

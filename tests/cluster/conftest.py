@@ -79,7 +79,9 @@ class System:
 
     def pending(self) -> int:
         """Events that the broker has not confirmed."""
-        return int(self.client.stats()["mirror"]["pending"])
+        mirror = self.client.stats().mirror
+        assert mirror is not None, "the mirror is off"
+        return mirror.pending
 
     def await_mirrored(self) -> None:
         """Wait until the broker has confirmed every event."""

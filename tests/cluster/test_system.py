@@ -14,6 +14,8 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from rlvr_ray.client import Batch
+from rlvr_ray.client.results import Candidate, Verification
 from rlvr_ray.consumer import validate
 from rlvr_ray.core.question_gates import reads_as_question, stands_alone
 from rlvr_ray.errors import InputError, RlvrError
@@ -24,11 +26,11 @@ QUESTION = "What is Ray Serve?"
 GIB = 2**30
 
 
-def ask(system: System, question: str = QUESTION, **fields: object) -> dict:
-    return system.client.ask(question, top_k=2, **fields)
+def ask(system: System, question: str = QUESTION, seed: int | None = None) -> Batch:
+    return system.client.ask(question, top_k=2, seed=seed)
 
 
-def wait(system: System, batch_id: str) -> dict:
+def wait(system: System, batch_id: str) -> Batch:
     """The decided batch, though the ingress may be away for a while."""
     deadline = time.monotonic() + 120
     while True:
@@ -50,21 +52,22 @@ def test_documents_are_ingested_once(system: System, tmp_path: Path) -> None:
     for name in ("ray", "qdrant-client", "fastapi"):
         (tmp_path / f"{name}.md").write_text(str(metadata(name).json["description"]), "utf-8")
     first = json.loads(system.rlvr("ingest", str(tmp_path), "--url", system.url, "--json"))
-    before = system.client.stats()["passages"]
+    before = system.client.stats().passages
     again = json.loads(system.rlvr("ingest", str(tmp_path), "--url", system.url, "--json"))
     assert [d["changed"] for d in first] == [True] * 3
     assert [d["changed"] for d in again] == [False] * 3
-    assert system.client.stats()["passages"] == before == sum(d["num_chunks"] for d in first)
+    assert system.client.stats().passages == before == sum(d["num_chunks"] for d in first)
 
 
-def judged(candidate: Any) -> Any:
+def judged(candidate: Candidate) -> Verification:
     """A candidate's verification: a score, or what this small model wrote could not be scored."""
-    verification = candidate["verification"]
-    if verification["status"] == "failed":
+    verification = candidate.verification
+    assert verification is not None
+    if verification.status == "failed":
         ours = ("the answer abstains", "the answer talks", "verifiers disagree", "it abstains")
-        assert verification["reason"].startswith(ours), verification
+        assert verification.reason and verification.reason.startswith(ours), verification
     else:
-        assert 0 <= verification["score"] <= 1, verification
+        assert verification.score is not None and 0 <= verification.score <= 1, verification
     return verification
 
 
@@ -88,17 +91,18 @@ def test_a_question_becomes_rows(system: System) -> None:
 
     decided = system.client.wait(asked["batch_id"])
     answers = [candidate["answer"] for candidate in asked["candidates"]]
-    assert [candidate["answer"] for candidate in decided["candidates"]] == answers
-    for candidate in decided["candidates"]:
+    assert [candidate.answer for candidate in decided.candidates] == answers
+    for candidate in decided.candidates:
         verification = judged(candidate)
-        if verification["faithfulness"] is None:
+        if verification.faithfulness is None:
             continue
-        grounded, check = verification["assessments"]
-        assert (grounded["verifier"], grounded["weight"]) == ("grounded", 1.0)
-        assert grounded["judge"]["faithfulness"] == "grounded"
-        assert (check["verifier"], check["weight"]) == ("check", 0.0)
-        mean = (verification["faithfulness"] + verification["relevancy"]) / 2
-        assert verification["score"] == pytest.approx(mean, abs=1e-6)
+        grounded, check = verification.assessments
+        assert (grounded.verifier, grounded.weight) == ("grounded", 1.0)
+        assert grounded.judge["faithfulness"] == "grounded"
+        assert (check.verifier, check.weight) == ("check", 0.0)
+        assert verification.relevancy is not None
+        mean = (verification.faithfulness + verification.relevancy) / 2
+        assert verification.score == pytest.approx(mean, abs=1e-6)
     rows = system.await_rows("training_data", asked["batch_id"], 3)
     assert [row["answer"] for row in rows] == answers
     assert {row["metadata"]["correlation_id"] for row in rows} == {"trace-1"}
@@ -128,9 +132,9 @@ def test_a_file_of_questions_becomes_batches_once(system: System, tmp_path: Path
         found: dict[str, Any] = json.loads(report.read_text())
         return {name: found[name] for name in ("read", "asked", "known", "undecided", "failures")}
 
-    before = system.client.stats()["batches"]
+    before = system.client.stats().batches
     first = counts(generate())
-    after = system.client.stats()["batches"]
+    after = system.client.stats().batches
     assert first == {
         "read": 4,
         "asked": 3,
@@ -142,7 +146,7 @@ def test_a_file_of_questions_becomes_batches_once(system: System, tmp_path: Path
     again = generate()
     assert again.returncode == 2 and "--resume" in again.stderr, again.stdout + again.stderr
     assert counts(generate("--resume")) == first | {"asked": 0, "known": 3}
-    assert system.client.stats()["batches"] == after
+    assert system.client.stats().batches == after
 
 
 def test_questions_are_made_from_the_documents(system: System, tmp_path: Path) -> None:
@@ -160,7 +164,7 @@ def test_questions_are_made_from_the_documents(system: System, tmp_path: Path) -
         return told
 
     first = questions("--limit", "2")
-    assert first["passages"] == system.client.stats()["passages"]
+    assert first["passages"] == system.client.stats().passages
     assert (first["documents"], first["made"], first["stopped"]) == (3, 2, False)
     lines = made.read_bytes()
     second = questions("--limit", "3", "--resume")
@@ -187,28 +191,29 @@ def test_ten_questions_make_pairs_and_reasons(system: System) -> None:
     ]
     with ThreadPoolExecutor(2) as pool:
         batches = list(pool.map(lambda q: ask(system, q, seed=1), questions))
-    states = [system.client.wait(batch["batch_id"]) for batch in batches]
+    states = [system.client.wait(batch.batch_id) for batch in batches]
     for state in states:
-        outcome = state["outcome"]
-        assert outcome["pair"] is (outcome["reason"] is None)
-        if not outcome["pair"]:
+        assert state.outcome is not None
+        assert state.outcome.pair is (state.outcome.reason is None)
+        if state.chosen is None or state.rejected is None:
+            assert not state.outcome.pair
             continue
-        (row,) = system.await_rows("dpo_data", state["batch_id"], 1)
-        assert row["prompt"] == state["question"]
-        assert row["chosen"] == state["candidates"][outcome["chosen"]]["answer"]
-        assert row["rejected"] == state["candidates"][outcome["rejected"]]["answer"]
+        (row,) = system.await_rows("dpo_data", state.batch_id, 1)
+        assert row["prompt"] == state.question
+        assert row["chosen"] == state.chosen.answer
+        assert row["rejected"] == state.rejected.answer
         assert row["chosen"] != row["rejected"]
         assert row["score_diff"] >= 0.05
         assert row["chosen_score"] >= 0.6
-        assert row["metadata"]["contexts"] == state["contexts"]
-    assert any(state["outcome"]["pair"] for state in states), "no question made a pair"
+        assert row["metadata"]["contexts"] == state.raw["contexts"]
+    assert any(state.chosen for state in states), "no question made a pair"
 
 
 def test_one_answer_is_kept_and_makes_no_pair(system: System) -> None:
     reply = system.http.post("/ask", json={"question": QUESTION, "top_k": 1})
     assert reply.status_code == 200, reply.text
     state = system.client.wait(reply.json()["batch_id"])
-    assert state["outcome"]["reason"] == "single_answer"
+    assert state.outcome and state.outcome.reason == "single_answer"
     system.await_rows("training_data", reply.json()["batch_id"], 1)
 
 
@@ -248,21 +253,21 @@ def test_bad_questions_are_refused(system: System, body: bytes) -> None:
 def test_killing_the_aggregator_loses_nothing(system: System) -> None:
     batch = ask(system)
     system.kill("ray::AggregatorActor")
-    state = system.client.wait(batch["batch_id"])
-    assert state["outcome"] is not None
-    rows = system.await_rows("training_data", batch["batch_id"], 3)
-    assert [row["answer"] for row in rows] == [c["answer"] for c in batch["candidates"]]
-    pairs = [r for r in system.jsonl("dpo_data") if r["metadata"]["batch_id"] == batch["batch_id"]]
-    assert len(pairs) == int(state["outcome"]["pair"])
+    state = system.client.wait(batch.batch_id)
+    assert state.outcome is not None
+    rows = system.await_rows("training_data", batch.batch_id, 3)
+    assert [row["answer"] for row in rows] == [c.answer for c in batch.candidates]
+    pairs = [r for r in system.jsonl("dpo_data") if r["metadata"]["batch_id"] == batch.batch_id]
+    assert len(pairs) == int(state.outcome.pair)
 
 
 @pytest.mark.parametrize("replica", ["rlvr:Verifier", "rlvr:Generator", "rlvr:Ask"])
 def test_a_killed_replica_delays_and_loses_nothing(system: System, replica: str) -> None:
     batch = ask(system)
     system.kill(f"ray::ServeReplica:{replica}")
-    state = wait(system, batch["batch_id"])
-    assert [judged(candidate)["status"] for candidate in state["candidates"]]
-    system.await_rows("training_data", batch["batch_id"], 3)
+    state = wait(system, batch.batch_id)
+    assert [judged(candidate).status for candidate in state.candidates]
+    system.await_rows("training_data", batch.batch_id, 3)
     deadline = time.monotonic() + 60
     while system.http.get("/readyz").status_code != 200:
         assert time.monotonic() < deadline, system.http.get("/readyz").text
@@ -274,13 +279,13 @@ def test_a_judge_that_hangs_delays_and_loses_nothing(system: System) -> None:
     judge.suspend()
     try:
         batches = [ask(system), ask(system, "What is FastAPI?")]
-        states = [system.client.batch(batch["batch_id"])["state"] for batch in batches]
-        assert states == ["open", "open"]
+        outcomes = [system.client.batch(batch.batch_id).outcome for batch in batches]
+        assert outcomes == [None, None]
     finally:
         judge.resume()
     for batch in batches:
-        state = system.client.wait(batch["batch_id"])
-        assert [judged(candidate)["status"] for candidate in state["candidates"]]
+        state = system.client.wait(batch.batch_id)
+        assert [judged(candidate).status for candidate in state.candidates]
 
 
 def test_every_step_is_told_on_the_broker(system: System) -> None:
@@ -289,19 +294,19 @@ def test_every_step_is_told_on_the_broker(system: System) -> None:
         batch = ask(system)
         heard = {}  # by id: an event may come twice
         for event in events:
-            if event["batch_id"] == batch["batch_id"]:
+            if event["batch_id"] == batch.batch_id:
                 heard[event["event_id"]] = event
                 if event["event_type"].startswith("pair."):
                     break
     told = list(heard.values())
     assert len(told) == 7
-    answers = [c["metadata"]["event_id"] for c in batch["candidates"]]
+    answers = [c.event_id for c in batch.candidates]
     assert [event["event_id"] for event in told[:3]] == answers
     ended = {"verification.completed", "verification.failed"}
     assert {event["event_type"] for event in told[3:6]} <= ended
     assert [event["answer_event_id"] for event in told[3:6]] == answers
-    state = system.client.wait(batch["batch_id"])
-    end = "pair.created" if state["outcome"]["pair"] else "pair.skipped"
+    state = system.client.wait(batch.batch_id)
+    end = "pair.created" if state.chosen else "pair.skipped"
     assert told[6]["event_type"] == end
     for event in told:
         validate(event)
@@ -312,9 +317,9 @@ def test_a_broker_that_dies_delays_events_and_nothing_else(system: System, broke
     broker.kill()
     try:
         batch = ask(system)
-        state = system.client.wait(batch["batch_id"])
-        system.await_rows("training_data", batch["batch_id"], 3)
-        assert state["outcome"] is not None
+        state = system.client.wait(batch.batch_id)
+        system.await_rows("training_data", batch.batch_id, 3)
+        assert state.outcome is not None
         assert system.pending() == 7
         system.rlvr("doctor", code=1)
     finally:
@@ -329,7 +334,7 @@ def test_a_broker_that_dies_delays_events_and_nothing_else(system: System, broke
 
 
 def test_events_are_told_again(system: System) -> None:
-    batches = system.client.stats()["batches"]
+    batches = system.client.stats().batches
     said = system.rlvr("events", "replay", "--since", "2026-01-01")
     assert int(said.split()[0].replace(",", "")) > 6 * sum(batches.values()) / 2
     said = system.rlvr("events", "replay", "--since", "2999-01-01")

@@ -10,6 +10,7 @@ import httpx
 import psutil
 import pytest
 
+from rlvr_ray.client import Batch
 from rlvr_ray.demo import documents
 from rlvr_ray.errors import RlvrError
 from tests.cluster.conftest import System, serve
@@ -33,7 +34,7 @@ def system(tmp_path_factory: pytest.TempPathFactory, options: dict[str, Any]) ->
 
 
 @pytest.fixture(scope="module")
-def asked(system: System) -> dict[str, Any]:
+def asked(system: System) -> Batch:
     system.client.ingest(documents(None)[:4])
     return system.client.ask("What is Ray Serve?", top_k=2, seed=1)
 
@@ -43,23 +44,23 @@ def test_the_engine_is_named_with_the_reason(system: System) -> None:
     assert ready["parts"]["generator"]["engine"] == "vllm: generator.engine says so"
 
 
-def test_a_question_becomes_a_pair(system: System, asked: dict[str, Any], model: Path) -> None:
-    metas = [candidate["metadata"] for candidate in asked["candidates"]]
-    assert [meta["temperature"] for meta in metas] == [0.3, 0.7, 0.9]
-    assert {meta["model"] for meta in metas} == {str(model)}
-    usages = [meta["usage"] for meta in metas]
+def test_a_question_becomes_a_pair(system: System, asked: Batch, model: Path) -> None:
+    assert [candidate.temperature for candidate in asked.candidates] == [0.3, 0.7, 0.9]
+    assert {candidate.model for candidate in asked.candidates} == {str(model)}
+    usages = [candidate.usage for candidate in asked.candidates]
     for usage in usages[1:]:
-        assert usage["cached_tokens"] > usage["prompt_tokens"] - 32, usages
-    state = system.client.wait(asked["batch_id"])
-    for candidate in state["candidates"]:
-        assert candidate["verification"]["status"] == "completed", candidate["verification"]
-    assert state["outcome"]["pair"], state["outcome"]
-    (row,) = system.await_rows("dpo_data", asked["batch_id"], 1)
+        assert usage.cached_tokens > usage.prompt_tokens - 32, usages
+    state = system.client.wait(asked.batch_id)
+    for candidate in state.candidates:
+        assert candidate.verification is not None
+        assert candidate.verification.status == "completed", candidate.verification
+    assert state.outcome and state.outcome.pair, state.outcome
+    (row,) = system.await_rows("dpo_data", asked.batch_id, 1)
     assert row["chosen"] != row["rejected"]
     assert row["score_diff"] >= 1e-6
 
 
-def test_the_engines_metrics_are_ray_metrics(system: System, asked: dict[str, Any]) -> None:
+def test_the_engines_metrics_are_ray_metrics(system: System, asked: Batch) -> None:
     """Ray's agent exports what vLLM counts, beside Serve's own figures."""
     services = system.ray_session / METRICS
     targets = [target for each in json.loads(services.read_text()) for target in each["targets"]]
@@ -72,7 +73,7 @@ def test_the_engines_metrics_are_ray_metrics(system: System, asked: dict[str, An
         time.sleep(1)
 
 
-def test_a_killed_engine_comes_back(system: System, asked: dict[str, Any]) -> None:
+def test_a_killed_engine_comes_back(system: System, asked: Batch) -> None:
     cores = [p for p in system.family() if "EngineCore" in p.name()]
     assert len(cores) == 1, cores
     cores[0].kill()
@@ -87,6 +88,6 @@ def test_a_killed_engine_comes_back(system: System, asked: dict[str, Any]) -> No
             refusals.append(str(error))
             assert time.monotonic() < deadline, refusals[-1]
             time.sleep(1)
-    assert len(batch["candidates"]) == 3
-    assert system.client.wait(batch["batch_id"])["outcome"]
+    assert len(batch.candidates) == 3
+    assert system.client.wait(batch.batch_id).outcome
     assert refusals == [] or any("vLLM has died" in refusal for refusal in refusals), refusals

@@ -1,0 +1,80 @@
+"""Replies that are errors, and connections that fail, as this package's exceptions."""
+
+from typing import Any
+
+import httpx
+
+from rlvr_ray.errors import InputError, NotFound, RlvrError, Unavailable
+
+#: How the content type of this application's own errors ends.
+OURS = "problem+json"
+#: Seconds before each further attempt where a connection dropped; then it is given up.
+PAUSES = (0.1, 0.4, 1.0)
+#: Not even a connection: what was to be sent has not been.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+def of_status(status: int, detail: str) -> RlvrError:
+    """The exception of an HTTP status, with the server's words."""
+    kinds: dict[int, type[RlvrError]]
+    kinds = {404: NotFound} | dict.fromkeys((429, 502, 503, 504), Unavailable)
+    kind = kinds.get(status, InputError if 400 <= status < 500 else RlvrError)
+    return kind(f"{detail} (HTTP {status})")
+
+
+def of_reply(reply: httpx.Response) -> RlvrError:
+    """The exception of a reply that is an error."""
+    if reply.status_code == 404 and not reply.headers.get("content-type", "").endswith(OURS):
+        # A proxy's word, while the application behind it starts, or another program's.
+        return Unavailable(f"{reply.url.host} answers, and not as rlvr_ray does (HTTP 404)")
+    try:
+        detail = str(reply.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        detail = reply.text[:200]
+    return of_status(reply.status_code, detail)
+
+
+def of_body(problem: Any) -> RlvrError:
+    """The exception of a problem that did not come as a reply's status."""
+    if not isinstance(problem, dict) or not isinstance(problem.get("status"), int):
+        return RlvrError(f"the ask failed: {problem}")
+    return of_status(problem["status"], str(problem.get("detail", "no reason was given")))
+
+
+def unreachable(url: str, error: Exception | None) -> RlvrError:
+    """What a failed connection means for a user; None is a stream that ended early."""
+    if error is None:
+        return Unavailable(f"{url} ended the stream of events early, again and again")
+    if isinstance(error, httpx.ReadTimeout):
+        return Unavailable(f"{url} did not answer in time; rlvr status says what it does")
+    return Unavailable(f"{url} does not answer ({type(error).__name__}); start it with: rlvr serve")
+
+
+def undecided(batch_id: object, timeout_s: float) -> RlvrError:
+    """What it means to have waited in vain."""
+    return Unavailable(f"batch {batch_id} is still being verified after {timeout_s:g} s")
+
+
+class Attempts:
+    """Counts the attempts of one request.
+
+    One that is ``repeatable`` is repeated where the connection dropped, and any where there was no
+    connection although the server ``has_answered`` before. A server that never did is not there.
+    """
+
+    def __init__(self, url: str, *, repeatable: bool, has_answered: bool) -> None:
+        self._url = url
+        self._repeatable = repeatable
+        self._has_answered = has_answered
+        self._failures = 0
+
+    def pause(self, error: httpx.HTTPError) -> float:
+        """Seconds until the next attempt; raises Unavailable where there is none."""
+        if isinstance(error, _NOT_SENT):
+            again = self._has_answered or self._failures > 0
+        else:
+            again = self._repeatable and not isinstance(error, httpx.TimeoutException)
+        if not again or self._failures >= len(PAUSES):
+            raise unreachable(self._url, error) from None
+        self._failures += 1
+        return PAUSES[self._failures - 1]

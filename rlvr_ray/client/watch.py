@@ -1,0 +1,195 @@
+"""Live events of an ask: what they are, and where a watch of them stands."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+from rlvr_ray.client import problems
+from rlvr_ray.client.results import Batch, Context, Whole
+from rlvr_ray.client.sse import EventStream, Sent
+from rlvr_ray.errors import InputError, NotFound, RlvrError
+
+#: Seconds without a byte after which a stream counts as dropped: a server sends one every 15 s.
+SILENCE_S = 45.0
+#: Seconds for which a watch goes on connecting again while nothing comes.
+PATIENCE_S = 120.0
+#: Pauses between two connections, in seconds: they double from the first to the last.
+_PAUSE_S, _MAX_PAUSE_S = 0.1, 3.0
+#: So often a question that the server has lost is asked again: it may be what ends the server.
+_MAX_REPEATS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Whole):
+    """Base of the live events; ``raw`` is an event's data as it came."""
+
+    name: ClassVar[str]
+
+    def line(self) -> dict[str, Any]:
+        """The event as one JSON object that names it."""
+        return {"event": self.name, **self.raw}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted(Event):
+    """The question was taken; the same ``key`` gives this batch again."""
+
+    name: ClassVar[str] = "submitted"
+    batch_id: str
+    correlation_id: str
+    question: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextsFound(Event):
+    """The passages that the answers are written from."""
+
+    name: ClassVar[str] = "contexts"
+    contexts: tuple[Context, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece(Event):
+    """What a candidate's answer grew by."""
+
+    name: ClassVar[str] = "piece"
+    candidate: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarted(Event):
+    """The answers begin anew: the pieces so far are void."""
+
+    name: ClassVar[str] = "restart"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChanged(Event):
+    """The batch as it is on record now: it replaces all that came before."""
+
+    name: ClassVar[str] = "state"
+    batch: Batch
+
+
+LiveEvent = Submitted | ContextsFound | Piece | Restarted | StateChanged
+_KINDS: Mapping[str, type[Event]] = {
+    kind.name: kind for kind in (ContextsFound, Piece, Restarted, StateChanged)
+}
+
+
+class Watch:
+    """Where a watch of one batch's events stands, whoever does the reading.
+
+    Until it has ``ended`` the reader connects with ``options`` and gives ``feed`` what comes. After
+    any failure ``after`` says how long to wait; then, if the server has lost the question, which is
+    ``lost``, the reader asks it again and calls ``asked_again``.
+    """
+
+    def __init__(
+        self, url: str, patience_s: float, *, may_ask_again: bool, has_answered: bool
+    ) -> None:
+        self.ended = False
+        self.lost = False
+        self._url = url
+        self._patience_s = patience_s
+        self._repeats = _MAX_REPEATS if may_ask_again else 0
+        self._has_answered = has_answered
+        self._since = time.monotonic()
+        self._pause_s = _PAUSE_S
+        self._last_id: str | None = None
+        self._stream = EventStream()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of the next request: it goes on after the last event that came."""
+        self._stream = EventStream()
+        headers = {"Accept": "text/event-stream"}
+        if self._last_id is not None:
+            headers["Last-Event-ID"] = self._last_id
+        return {"headers": headers, "timeout": SILENCE_S}
+
+    def opened(self) -> None:
+        """The server has answered: from now on it is waited for if it goes."""
+        self._has_answered = True
+
+    def feed(self, chunk: bytes) -> Iterator[LiveEvent]:
+        """The events that a chunk completes; raises what the ask failed of."""
+        self._since = time.monotonic()
+        for sent in self._stream.feed(chunk):
+            self._last_id = self._stream.last_id or self._last_id
+            self._pause_s = _PAUSE_S
+            event = self._event(sent)
+            if event is not None:
+                yield event
+            if self.ended:
+                return
+
+    def _event(self, sent: Sent) -> LiveEvent | None:
+        if sent.name == "end":
+            self.ended = True
+        if sent.name != "failed" and sent.name not in _KINDS:
+            return None
+        try:
+            data = json.loads(sent.data)
+        except ValueError:
+            self.ended = True
+            raise RlvrError(f"{self._url}: the event {sent.name!r} holds no JSON") from None
+        if sent.name == "failed":
+            self.ended = True
+            raise problems.of_body(data)
+        if sent.name == "state":
+            return StateChanged(batch=Batch.from_json(data), raw=data)
+        return cast("LiveEvent", _KINDS[sent.name].from_json(data))
+
+    def after(self, error: Exception | None) -> float:
+        """Seconds until the next request; raises where another would not help, or none did.
+
+        ``error`` is None where the server closed the stream before its end.
+        """
+        if self.ended and error is not None:
+            raise error
+        if isinstance(error, NotFound) and self._repeats > 0:
+            self.lost = True
+        elif isinstance(error, InputError | NotFound):
+            raise error
+        waited = time.monotonic() - self._since
+        if not self._has_answered or waited >= self._patience_s:
+            if isinstance(error, RlvrError):
+                raise error
+            raise problems.unreachable(self._url, error) from None
+        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, _MAX_PAUSE_S)
+        return pause_s
+
+    def asked_again(self) -> Restarted:
+        """The server has the question again: what it told before is void."""
+        self.lost = False
+        self._repeats -= 1
+        self._last_id = None
+        return Restarted()
+
+
+class Board:
+    """What there is to show of an ask: it grows with each event."""
+
+    def __init__(self) -> None:
+        self.contexts: tuple[Context, ...] = ()
+        self.answers: dict[int, str] = {}  #: by candidate, as far as they are written
+        self.batch: Batch | None = None  #: once it is recorded
+
+    def add(self, event: LiveEvent) -> None:
+        """Take an event in."""
+        match event:
+            case ContextsFound():
+                self.contexts = event.contexts
+            case Piece():
+                self.answers[event.candidate] = self.answers.get(event.candidate, "") + event.text
+            case Restarted():
+                self.answers = {}
+            case StateChanged():
+                self.batch = event.batch
+                self.contexts = event.batch.contexts
+                self.answers = {c.candidate_index: c.answer for c in event.batch.candidates}
