@@ -17,7 +17,10 @@ from ray.serve.handle import DeploymentHandle
 
 from rlvr_ray import __version__, engines, judging
 from rlvr_ray.adapters.embedding import MiniLM
+from rlvr_ray.core.browsing import Filter, Histogram, Measure
 from rlvr_ray.core.records import Batch, Context, Verification
+from rlvr_ray.core.reviewing import Review, Said, Verdict
+from rlvr_ray.core.rows import Row
 from rlvr_ray.errors import InputError, JudgeError, Overloaded, RlvrError, Unavailable
 from rlvr_ray.live import BURST_S, Heard, Told
 from rlvr_ray.ports import (
@@ -26,6 +29,7 @@ from rlvr_ray.ports import (
     Claim,
     Completion,
     Document,
+    Duel,
     Ending,
     Generator,
     Ingested,
@@ -34,6 +38,7 @@ from rlvr_ray.ports import (
     Piece,
     Prompt,
     Query,
+    Reviewed,
     Stored,
 )
 from rlvr_ray.settings import EngineSettings, Settings
@@ -186,6 +191,11 @@ class AggregatorActor:
     async def stats(self) -> dict[str, Any]:
         await self._started
         return await self._aggregator.stats()
+
+    async def browse(self, name: str, *arguments: Any) -> Any:
+        """Call a method of ``ports.Archive``."""
+        await self._started
+        return await getattr(self._aggregator.archive, name)(*arguments)
 
     async def tell(self, batch_id: UUID, teller: str, events: Sequence[Told], opens: bool) -> Heard:
         return self._aggregator.live.tell(batch_id, teller, events, opens=opens)
@@ -406,6 +416,68 @@ class RemoteRecorder:
         with _boundary("the aggregator"):
             result: dict[str, Any] = await self._handle.stats.remote()
             return result
+
+
+class RemoteArchive:
+    """The aggregator's Archive. Whoever gives up a call stops the search."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    async def page(
+        self, where: Filter, before: int | None, limit: int
+    ) -> tuple[list[Row], int | None]:
+        found: tuple[list[Row], int | None] = await self._browse("page", where, before, limit)
+        return found
+
+    async def count(self, where: Filter) -> int:
+        return int(await self._browse("count", where))
+
+    async def past_retention(self) -> int:
+        return int(await self._browse("past_retention"))
+
+    async def histogram(self, of: Measure, where: Filter) -> Histogram:
+        found: Histogram = await self._browse("histogram", of, where)
+        return found
+
+    async def models(self) -> list[str]:
+        found: list[str] = await self._browse("models")
+        return found
+
+    async def states(
+        self, where: Filter, after: int, limit: int
+    ) -> tuple[list[Reviewed], int | None]:
+        found: tuple[list[Reviewed], int | None]
+        found = await self._browse("states", where, after, limit)
+        return found
+
+    async def review(
+        self, review_id: UUID, batch_id: UUID, a: int, b: int, said: Said, note: str, reviewer: str
+    ) -> tuple[int, Review]:
+        kept: tuple[int, Review]
+        kept = await self._browse("review", review_id, batch_id, a, b, said, note, reviewer)
+        return kept
+
+    async def reviews(self, batch_id: UUID) -> list[tuple[int, Review]]:
+        found: list[tuple[int, Review]] = await self._browse("reviews", batch_id)
+        return found
+
+    async def duel(self, where: Filter, seen: Sequence[UUID]) -> Duel | None:
+        found: Duel | None = await self._browse("duel", where, seen)
+        return found
+
+    async def verdicts(self, where: Filter) -> Mapping[Verdict | None, int]:
+        found: Mapping[Verdict | None, int] = await self._browse("verdicts", where)
+        return found
+
+    async def _browse(self, name: str, *arguments: Any) -> Any:
+        with _boundary("the aggregator"):
+            call = self._handle.browse.remote(name, *arguments)
+            try:
+                return await call
+            except asyncio.CancelledError:
+                ray.cancel(call)
+                raise
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
+from rlvr_ray.archive import LedgerArchive
 from rlvr_ray.commits import Commits
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import Result, decide
@@ -80,6 +81,7 @@ class Aggregator:
         self._tracer = tracer
         self._commits = Commits(ledger)
         self._reader, self._reads = ledger.reader(), OneThread("reads")
+        self.archive = LedgerArchive(ledger.browser(), self._commits)
         self._files = OneThread("files")
         self._projector: Projector | None = None
         self._mirror: Mirror | None = None
@@ -149,6 +151,7 @@ class Aggregator:
             self._files.close()
             await self._reads.run(self._reader.close)
             self._reads.close()
+            await self.archive.close()
             await self._commits.close()
 
     async def admit(self) -> None:

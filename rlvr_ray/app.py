@@ -128,6 +128,7 @@ def _parts(choice: engines.Choice, aggregator: Any) -> "Parts":
         retriever=actors.RemoteRetriever(handle("Retriever")),
         generator=generator,
         recorder=actors.RemoteRecorder(aggregator),
+        archive=actors.RemoteArchive(aggregator),
         engine=f"{settings.generator.engine}: {choice.reason}",
         tracer=actors.open_tracer(settings),
     )

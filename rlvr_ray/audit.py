@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rlvr_ray.core.browsing import entry_of
 from rlvr_ray.core.pairing import PairingRule, decide
 from rlvr_ray.core.rows import DATASETS
 from rlvr_ray.errors import RlvrError
@@ -49,9 +50,12 @@ def _batches(ledger: "Reader") -> Iterator[str]:
             return
         if not found:
             return
-        for _, state in found:
+        for number, state in found:
             for problem in _problems(state):
                 yield f"batch {state.batch.batch_id}: {problem}"
+            outcome = state.outcome
+            if ledger.entry(number) != (outcome and entry_of(state.batch, outcome)):
+                yield f"batch {state.batch.batch_id}: searches find something else than its records"
         seq = found[-1][0]
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from rlvr_ray.core.browsing import Filter, Histogram, Measure
 from rlvr_ray.core.events import Event
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.prompts import Message
@@ -26,6 +27,8 @@ from rlvr_ray.core.records import (
     Usage,
     Verification,
 )
+from rlvr_ray.core.reviewing import Review, Said, Verdict
+from rlvr_ray.core.rows import Row
 from rlvr_ray.errors import InputError, JudgeError
 
 Vectors = NDArray[np.float32]
@@ -411,4 +414,88 @@ class Recorder(Protocol):
 
     async def ingested(self, documents: Sequence[Ingested]) -> None:
         """Note documents that were stored, so that others hear of them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewed:
+    """A batch, and what people say of its pair: their latest word."""
+
+    state: BatchState
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duel:
+    """A pair for a person to judge, its answers in random order."""
+
+    batch: Batch
+    a: int  #: index of a candidate
+    b: int
+    left: int  #: pairs that are still to be judged, this one included
+
+
+class Archive(Protocol):
+    """Looking through what the ledger holds. Batches past retention are in the files only.
+
+    ``before`` and ``after`` are places in the order of recording, as these methods return them.
+    """
+
+    async def page(
+        self, where: Filter, before: int | None, limit: int
+    ) -> tuple[list[Row], int | None]:
+        """What a list shows of batches, latest first: see ``core.browsing.line``.
+
+        Also where the next page begins; None where there is none.
+        """
+        ...
+
+    async def count(self, where: Filter) -> int:
+        """How many batches fit."""
+        ...
+
+    async def past_retention(self) -> int:
+        """How many decided batches are in the files only."""
+        ...
+
+    async def histogram(self, of: Measure, where: Filter) -> Histogram:
+        """Of the batches that fit."""
+        ...
+
+    async def models(self) -> list[str]:
+        """Those that wrote answers of decided batches, by name."""
+        ...
+
+    async def states(
+        self, where: Filter, after: int, limit: int
+    ) -> tuple[list[Reviewed], int | None]:
+        """Batches as they are known, earliest first from place 0 on; and the next place, or None.
+
+        There may be fewer than ``limit``, or none, and more at the next place.
+        """
+        ...
+
+    async def review(
+        self, review_id: UUID, batch_id: UUID, a: int, b: int, said: Said, note: str, reviewer: str
+    ) -> tuple[int, Review]:
+        """Keep what somebody says of a pair, and return it with its sequence number.
+
+        The same id again changes nothing. Raises NotFound, or InputError where a and b are not
+        the pair's candidates.
+        """
+        ...
+
+    async def reviews(self, batch_id: UUID) -> list[tuple[int, Review]]:
+        """All of a batch in the order in which they came; raises NotFound where it is unknown."""
+        ...
+
+    async def duel(self, where: Filter, seen: Sequence[UUID]) -> Duel | None:
+        """One of the pairs that fit and that nobody has judged, at random; None if none is left.
+
+        Those of the batches ``seen`` are left out.
+        """
+        ...
+
+    async def verdicts(self, where: Filter) -> Mapping[Verdict | None, int]:
+        """Pairs that fit by their latest review; None is for those without one."""
         ...

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from rlvr_ray.live import Heard, Told
-from rlvr_ray.ports import Recorder, Retriever, StreamingGenerator
+from rlvr_ray.ports import Archive, Recorder, Retriever, StreamingGenerator
 from rlvr_ray.throttle import Limited
 from rlvr_ray.tracing import OFF, Tracer
 
@@ -43,6 +43,7 @@ class Parts:
     retriever: Retriever
     generator: Probed
     recorder: Watched
+    archive: Archive
     engine: str  #: what runs the generator's model, and why
     tracer: Tracer = OFF
 

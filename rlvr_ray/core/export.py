@@ -77,7 +77,7 @@ class Pair(Source):
     chosen: str
     rejected: str
     chosen_score: float
-    margin: float
+    margin: float | None  #: None where a person turned it round
     rule: tuple[tuple[str, str], ...]  #: thresholds by name
     indices: tuple[int, int] | None = None  #: of the answers, where it was not decided then
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import httpx
@@ -15,7 +15,7 @@ from rlvr_ray.api import Parts, create_api, problems, system
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.errors import ContextOverflow, LedgerError, NotFound, Overloaded, Unavailable
-from rlvr_ray.ports import BatchState
+from rlvr_ray.ports import Archive, BatchState
 from rlvr_ray.settings import Settings
 from tests.builders import DECIDED, batch, context, failed, verification
 from tests.fakes import FakeGenerator, FakeRecorder, FakeRetriever
@@ -47,6 +47,7 @@ class Api:
                 retriever=self.retriever,
                 generator=self.generator,
                 recorder=self.recorder,
+                archive=cast(Archive, object()),  # its routes have tests of their own
                 engine="fake: a test",
             ),
         )

@@ -24,6 +24,7 @@ from rlvr_ray.adapters.dataset import Dataset
 from rlvr_ray.adapters.ledger import Ledger, Reader, schema
 from rlvr_ray.audit import audit
 from rlvr_ray.core import events, ids
+from rlvr_ray.core.browsing import entry_of
 from rlvr_ray.core.events import Event
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import Batch, Judge, Statement, Verification
@@ -37,7 +38,8 @@ from tests.folders import MIXED, ODD, Folder, decide_in, decided, expected, same
 
 ROOT = Path(__file__).parents[2]
 TABLES = {version: ROOT / f"tests/data/ledger_v{version}.sql" for version in (1, 2)}
-SCHEMAS = {**TABLES, 3: TABLES[2]}  # version 3 has the tables of version 2
+#: Versions 3 and 4 have the tables of version 2.
+SCHEMAS = {**TABLES, 3: TABLES[2], 4: TABLES[2]}
 #: Who gave the verdicts, as a record said it, and whose assessment that is today.
 METHODS = {"grounded": "grounded", "ragas": "ragas", "their-judge": "external"}
 DOCUMENT = Ingested(
@@ -170,6 +172,8 @@ def row_3(row: dict[str, Any]) -> dict[str, Any]:
 
 def write_files(folder: Path, version: int) -> None:
     """Put rows of that time in the place of today's."""
+    if version == 4:
+        return
     then_row = row_3 if version == 3 else lambda row: old_row(row_3(row))
     for file in folder.glob("*_data/*.jsonl"):
         rows = [then_row(json.loads(line)) for line in file.read_bytes().splitlines()]
@@ -212,7 +216,7 @@ def write_ledger(folder: Path, version: int) -> None:
     db.execute("ATTACH ? AS today", (str(today),))
     with db:
         db.execute(SCHEMAS[version].read_text("utf-8"))
-        db.execute({1: FILL_1, 2: FILL_2, 3: FILL_3}[version])
+        db.execute({1: FILL_1, 2: FILL_2, 3: FILL_3, 4: FILL_3}[version])
         db.pragma("user_version", version)
     db.close()
     today.unlink()
@@ -306,7 +310,7 @@ def known(folder: Folder, version: int) -> dict[str, Any]:
 
 def test_it_holds_what_it_held(folder: Folder, known: dict[str, Any]) -> None:
     ledger = Ledger(folder.path)
-    assert ledger._db.pragma("user_version") == schema.VERSION == 4
+    assert ledger._db.pragma("user_version") == schema.VERSION == 5
     assert content(ledger) == known
     for name in ("mirrored", "pruned", "swept"):
         assert ledger.mark(name) == 0
@@ -415,6 +419,7 @@ def jsonl(folder: Folder) -> dict[str, bytes]:
     return {path: data for path, data in folder.files().items() if path.endswith(".jsonl")}
 
 
+@pytest.mark.parametrize("version", [1, 2, 3], indirect=True)
 def test_files_are_written_again_and_grow_on(
     folder: Folder, known: dict[str, Any], version: int, tmp_path: Path
 ) -> None:
@@ -489,6 +494,46 @@ def test_files_past_retention_stay_as_they_are(folder: Folder) -> None:
     assert problems(folder) == []
 
 
+# What is searched.
+
+
+def test_what_was_decided_before_is_found(folder: Folder, known: dict[str, Any]) -> None:
+    Ledger(folder.path).close()
+    reader = Reader(folder.path)
+    for number, state in known["batches"]:
+        assert reader.entry(number) == (state.outcome and entry_of(state.batch, state.outcome))
+    reader.close()
+
+
+def test_rows_to_search_are_made_and_files_stay(folder: Folder) -> None:
+    """Only what is within retention is searched; reviews begin."""
+    months = [datetime(2026, month, 10, tzinfo=UTC) for month in (2, 2, 3, 3, 4, 4)]
+    states = [decided(number, at=at) for number, at in enumerate(months)]
+    folder.run(states)
+    with folder.open() as (ledger, projector):
+        assert projector.prune(datetime(2026, 4, 2, tzinfo=UTC), mirrored=False) == 4
+    before, files = dump(folder.path), folder.files()
+    write_ledger(folder.path, 4)
+    folder.run()
+    assert dump(folder.path) == before
+    assert [row[0] for row in before["entry"]] == [5, 6]
+    assert before["review"] == []
+    same_files(folder.files(), files)
+    assert problems(folder) == []
+
+
+def test_a_record_that_cannot_be_read_holds_up_nothing(folder: Folder) -> None:
+    made(folder)
+    write_ledger(folder.path, 4)
+    change(folder.path, "UPDATE batch SET record = json_remove(record, '$.kind') WHERE seq = 4")
+    Ledger(folder.path).close()
+    found = dump(folder.path)
+    assert found["version"] == schema.VERSION
+    assert {row[0] for row in found["entry"]} == {row[1] for row in found["outcome"]} - {4}
+    (problem,) = problems(folder)
+    assert "a record cannot be read" in problem
+
+
 # Going on.
 
 
@@ -552,15 +597,15 @@ def test_one_that_fails_at_its_end_leaves_all_as_it_was(
 ) -> None:
     before = dump(folder.path)
     assert before["version"] == version
-    last = schema.MIGRATIONS[3]
-    assert isinstance(last, str)
+    last = schema.MIGRATIONS[4]
+    assert callable(last)
 
     def failing(db: apsw.Connection) -> None:
-        db.execute(last)
+        last(db)
         db.execute("SELECT * FROM missing")
 
     with monkeypatch.context() as patch:
-        patch.setitem(schema.MIGRATIONS, 3, failing)
+        patch.setitem(schema.MIGRATIONS, 4, failing)
         with pytest.raises(LedgerError, match="no such table"):
             Ledger(folder.path)
     assert dump(folder.path) == before
@@ -573,14 +618,14 @@ def test_rows_that_refer_to_none_leave_all_as_it_was(
     folder: Folder, known: dict[str, Any], version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dump(folder.path)
-    last = schema.MIGRATIONS[3]
-    assert isinstance(last, str)
+    last = schema.MIGRATIONS[4]
+    assert callable(last)
 
     def damaging(db: apsw.Connection) -> None:
-        db.execute(last)
+        last(db)
         db.execute("INSERT INTO verification VALUES (4711, 0, 0, '{}')")
 
-    monkeypatch.setitem(schema.MIGRATIONS, 3, damaging)
+    monkeypatch.setitem(schema.MIGRATIONS, 4, damaging)
     with pytest.raises(LedgerError, match=rf"\(schema {version}\) is damaged: 1 rows"):
         Ledger(folder.path)
     assert dump(folder.path) == before

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import httpx
@@ -14,7 +14,7 @@ from rlvr_ray.api import Parts, asks, create_api
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import PairingRule, decide
 from rlvr_ray.errors import Overloaded, Unavailable
-from rlvr_ray.ports import BatchState
+from rlvr_ray.ports import Archive, BatchState
 from rlvr_ray.settings import Settings
 from tests.asgi_server import serving
 from tests.builders import DECIDED, batch, context, verification
@@ -39,6 +39,7 @@ class Server:
                 retriever=self.retriever,
                 generator=self.generator,
                 recorder=self.recorder,
+                archive=cast(Archive, object()),  # its routes have tests of their own
                 engine="fake: a test",
             ),
         )

@@ -180,6 +180,7 @@ class Stage:
             retriever=self._retriever,
             generator=self.generator,
             recorder=self._aggregator,
+            archive=self._aggregator.archive,
             engine="fake: a stage for tests",
         )
         config = uvicorn.Config(create_api(self.settings, parts), log_level="error", lifespan="off")

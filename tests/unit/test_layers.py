@@ -129,6 +129,7 @@ MIDDLE = (
     "live.py",
     "pipeline.py",
     "aggregator.py",
+    "archive.py",
     "audit.py",
     "commits.py",
     "external.py",

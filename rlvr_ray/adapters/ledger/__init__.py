@@ -4,7 +4,8 @@ WAL with ``synchronous=FULL``: what ``commit`` returned survives ``kill -9`` and
 Records are kept as JSON; the columns beside them are what is searched.
 """
 
+from rlvr_ray.adapters.ledger.browsing import Browser
 from rlvr_ray.adapters.ledger.reader import Reader
 from rlvr_ray.adapters.ledger.writer import Ledger, Operation
 
-__all__ = ["Ledger", "Operation", "Reader"]
+__all__ = ["Browser", "Ledger", "Operation", "Reader"]

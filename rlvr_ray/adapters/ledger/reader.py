@@ -11,8 +11,9 @@ from uuid import UUID
 import apsw
 
 from rlvr_ray import codec
-from rlvr_ray.adapters.ledger import schema
+from rlvr_ray.adapters.ledger import entries, schema
 from rlvr_ray.core import events
+from rlvr_ray.core.browsing import Entry
 from rlvr_ray.core.events import Event
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.records import (
@@ -57,6 +58,12 @@ WHERE record <> '' AND NOT coalesce(
     AND all_events = answers + results + outcomes
     AND last_answer < coalesce(first_result, last_answer + 1)
     AND coalesce(last_result, 0) < coalesce(outcome_at, last_result + 1, 1), 0)
+"""
+
+#: Only pairs are reviewed.
+_MISPLACED_REVIEWS = """
+SELECT DISTINCT batch_id, reason FROM review JOIN batch ON batch.seq = review.batch
+LEFT JOIN outcome ON outcome.batch = batch.seq WHERE reason NOTNULL OR open
 """
 
 _SUMS = ", ".join(
@@ -333,10 +340,17 @@ class Reader:
             yield f"batch {batch_id}: open and decided at once, or neither"
         for (batch_id,) in self._rows(_MISPLACED_EVENTS):
             yield f"batch {batch_id}: its events are not one for each fact, in order"
+        for batch_id, reason in self._rows(_MISPLACED_REVIEWS):
+            yield f"batch {batch_id}: reviewed, and made no pair ({reason or 'open'})"
         for name, last in (("mirrored", "outbox"), ("projected", "outcome"), ("pruned", "outcome")):
             (seq,) = self._row(f"SELECT coalesce(max(seq), 0) FROM {last}")
             if self.mark(name) > seq:
                 yield f"{self._path}: {name} is {self.mark(name)}, beyond the last {last}, {seq}"
+
+    def entry(self, number: int) -> Entry | None:
+        """What is searched of the batch of that number; None where there is nothing of it."""
+        with self._translated():
+            return entries.of(self._db, number)
 
     # Below.
 
@@ -359,7 +373,7 @@ class Reader:
         outcome = None if outcome_json is None else codec.loads(Outcome, outcome_json)
         return BatchState(batch=batch, results=results, outcome=outcome)
 
-    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+    def _rows(self, query: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> list[Any]:
         with self._translated():
             return self._db.execute(query, values).fetchall()
 

@@ -7,14 +7,18 @@ from typing import Any
 
 import apsw
 
+from rlvr_ray import codec
+from rlvr_ray.adapters.ledger import entries
+from rlvr_ray.core.browsing import entry_of
+from rlvr_ray.core.records import Batch, Outcome
 from rlvr_ray.errors import LedgerError
 
 #: In ``PRAGMA user_version``; one more than the number of migrations.
-VERSION = 4
+VERSION = 5
 
 #: Sequence numbers grow in the order of commits. Tables refer to a batch by its number, not by its
 #: random id, so that rows of one time lie together and the cost of a write does not grow.
-SCHEMA = """
+_TABLES_2 = """
 CREATE TABLE batch (
     seq INTEGER PRIMARY KEY,
     batch_id TEXT NOT NULL UNIQUE,
@@ -79,8 +83,35 @@ INSERT INTO mark VALUES
     ('swept', 0);                   -- the last of those whose records are gone
 """
 
-#: From version 1; the tables of version 2 are today's. Events of what happened before are told to
-#: the mirror as well.
+#: What is searched through: a narrow row for each decided batch within retention, so that a look at
+#: all of them reads no records. Those that are open are few, and read.
+_BROWSING = """
+CREATE TABLE models (               -- those that answered together
+    seq INTEGER PRIMARY KEY,
+    names TEXT NOT NULL UNIQUE      -- a JSON list
+) STRICT;
+CREATE TABLE entry (
+    batch INTEGER PRIMARY KEY REFERENCES batch (seq),
+    at INTEGER NOT NULL,            -- when it was decided, microseconds since 1970
+    outcome TEXT NOT NULL,          -- pair, or why there is none
+    chosen INTEGER,                 -- scores in millionths; NULL where it was not ranked
+    rejected INTEGER,
+    models INTEGER NOT NULL REFERENCES models (seq),
+    correlation_id TEXT NOT NULL
+) STRICT;
+CREATE TABLE review (               -- nothing here is changed; of a batch's reviews the last counts
+    seq INTEGER PRIMARY KEY,
+    review_id TEXT NOT NULL UNIQUE,
+    batch INTEGER NOT NULL REFERENCES batch (seq),
+    verdict TEXT NOT NULL,          -- agree, disagree, tie, discard
+    record TEXT NOT NULL
+) STRICT;
+CREATE INDEX review_batch ON review (batch, verdict);
+"""
+SCHEMA = _TABLES_2 + _BROWSING
+
+#: From version 1 to 2, whose tables are today's. Events of what happened before are told to the
+#: mirror as well.
 _FROM_1 = f"""
 ALTER TABLE batch RENAME TO batch_1;
 ALTER TABLE verification RENAME TO verification_1;
@@ -89,7 +120,7 @@ ALTER TABLE file RENAME TO file_1;
 ALTER TABLE part RENAME TO part_1;
 DROP INDEX batch_open;
 DROP INDEX outcome_reason;
-{SCHEMA}
+{_TABLES_2}
 INSERT INTO batch SELECT seq, batch_id, open, record FROM batch_1;
 INSERT INTO verification
     SELECT batch.seq, json_each.key, completed, verification_1.record
@@ -179,11 +210,30 @@ def _with_assessment(path: str, batch: int, candidate: int, text: str) -> str:
         ) from None
 
 
+def _from_4(db: apsw.Connection) -> None:
+    """Rows to search through, made from the records.
+
+    A record that cannot be read gets none: ``verify-store`` names it, and nothing else is held up.
+    """
+    db.execute(_BROWSING)
+    known: dict[str, int] = {}
+    for number, batch, outcome in db.execute(
+        "SELECT batch.seq, batch.record, outcome.record FROM outcome "
+        "JOIN batch ON batch.seq = outcome.batch WHERE batch.record <> '' ORDER BY batch.seq"
+    ):
+        try:
+            entry = entry_of(codec.loads(Batch, batch), codec.loads(Outcome, outcome))
+        except ValueError:
+            continue
+        entries.add(db, number, entry, known)
+
+
 #: Version → what makes it the next one: statements, or what is done with the connection.
 MIGRATIONS: dict[int, str | Callable[[apsw.Connection], None]] = {
     1: _FROM_1,
     2: _from_2,
     3: _WRITE_FILES_AGAIN,  # a pair's rule has more settings
+    4: _from_4,
 }
 
 

@@ -12,10 +12,13 @@ from uuid import UUID
 import apsw
 
 from rlvr_ray import codec
-from rlvr_ray.adapters.ledger import schema
+from rlvr_ray.adapters.ledger import entries, schema
+from rlvr_ray.adapters.ledger.browsing import Browser
 from rlvr_ray.adapters.ledger.reader import NAME, Reader
+from rlvr_ray.core.browsing import entry_of
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.records import Batch, Outcome, Verification
+from rlvr_ray.core.reviewing import Review
 from rlvr_ray.errors import LedgerError
 from rlvr_ray.ports import Ingested, Part
 
@@ -34,7 +37,7 @@ class Ledger(Reader):
     """Plain and blocking: give it a thread of its own. Writes happen inside ``commit`` only.
 
     A lock on the folder fences a second writer. Whatever becomes a fact is written together with
-    the event that tells of it.
+    the event that tells of it; reviews have none.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,6 +45,7 @@ class Ledger(Reader):
         self._folder = folder
         self._path = folder / NAME
         self._lock = _lock(folder / "ledger.lock")
+        self._models: dict[str, int] = {}  # as in the table, whose rows stay
         try:
             with self._translated():
                 self._db = self._open()
@@ -58,6 +62,10 @@ class Ledger(Reader):
         """Another connection, for another thread."""
         return Reader(self._folder)
 
+    def browser(self) -> Browser:
+        """Likewise, for looking through what there is."""
+        return Browser(self._folder)
+
     def free_bytes(self) -> int:
         """Room that is left on the ledger's disk."""
         return shutil.disk_usage(self._folder).free
@@ -70,6 +78,7 @@ class Ledger(Reader):
                 results = [operation(self) for operation in operations]
                 self._db.execute("COMMIT")
             except BaseException:
+                self._models.clear()
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
@@ -121,6 +130,7 @@ class Ledger(Reader):
             ),
         )
         self._db.execute("UPDATE batch SET open = 0 WHERE seq = ?", (number,))
+        entries.add(self._db, number, entry_of(batch, outcome), self._models)
         self._tell("outcome", number, [None])
 
     def ingested(self, documents: Sequence[Ingested]) -> None:
@@ -138,6 +148,22 @@ class Ledger(Reader):
                 (str(document.document_id), last[0] + 1 if last else 0, codec.dumps(document)),
             )
             self._tell("document", self._db.last_insert_rowid(), [None])
+
+    def review(self, review: Review) -> tuple[int, Review]:
+        """Keep what somebody said of a recorded batch; return it with its sequence number.
+
+        Said again under the same id, the first stays.
+        """
+        name = str(review.review_id)
+        self._db.execute(
+            "INSERT INTO review (review_id, batch, verdict, record) "
+            "SELECT ?, seq, ?, ? FROM batch WHERE batch_id = ? ON CONFLICT (review_id) DO NOTHING",
+            (name, review.verdict, codec.dumps(review), str(review.batch_id)),
+        )
+        row = self._row("SELECT seq, record FROM review WHERE review_id = ?", (name,))
+        if row is None:
+            raise LedgerError(f"batch {review.batch_id} is not recorded")
+        return int(row[0]), codec.loads(Review, row[1])
 
     def mirrored(self, seq: int) -> None:
         """Note that the broker has confirmed every event up to ``seq``."""
@@ -187,7 +213,7 @@ class Ledger(Reader):
     def sweep(self, limit: int) -> bool:
         """Drop records past retention, those of some outcomes a call; False once all are gone.
 
-        Ids and outcomes stay: a repeated id is still known.
+        Ids, outcomes and reviews stay: a repeated id is still known.
         """
         first, last = self.mark("swept"), self.mark("pruned")
         last = min(last, first + limit)
@@ -195,6 +221,7 @@ class Ledger(Reader):
             return False
         old = "SELECT batch FROM outcome WHERE seq > ? AND seq <= ?"
         self._db.execute(f"DELETE FROM verification WHERE batch IN ({old})", (first, last))
+        self._db.execute(f"DELETE FROM entry WHERE batch IN ({old})", (first, last))
         self._db.execute(f"UPDATE batch SET record = '' WHERE seq IN ({old})", (first, last))
         self._set("swept", last)
         return True

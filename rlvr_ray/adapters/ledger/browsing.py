@@ -1,0 +1,253 @@
+"""Looking through the ledger: batches by filter, their figures, and what people said of them.
+
+Every method is one look at one moment. Those that take ``low`` and ``high`` look at the batches
+whose numbers lie between them (``low`` itself is left out), so that a long search can be done in
+pieces. Values are parameters of the SQL, never part of its text.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from rlvr_ray import codec
+from rlvr_ray.adapters.ledger import entries
+from rlvr_ray.adapters.ledger.reader import Reader
+from rlvr_ray.core import browsing
+from rlvr_ray.core.browsing import Filter, Histogram, Measure
+from rlvr_ray.core.records import Batch, Outcome
+from rlvr_ray.core.reviewing import Review, Verdict
+from rlvr_ray.core.rows import Row
+from rlvr_ray.ports import Reviewed
+
+_MEASURES: dict[Measure, str] = {
+    "score_diff": "chosen - rejected",
+    "chosen_score": "chosen",
+    "rejected_score": "rejected",
+}
+#: In millionths.
+_BIN = browsing.MILLION // browsing.BINS
+_LATEST = "SELECT batch, verdict, max(seq) FROM review GROUP BY batch"
+#: Conditions on an entry, by the parameter that asks for each.
+_ENTRY = {
+    "outcomes": "outcome IN (SELECT value FROM json_each(:outcomes))",
+    "model": "models IN (SELECT models.seq FROM models, json_each(names) WHERE value = :model)",
+    "min_score": "chosen >= :min_score",
+    "max_score": "chosen <= :max_score",
+    "min_margin": "chosen - rejected >= :min_margin",
+    "max_margin": "chosen - rejected <= :max_margin",
+    "since": "at >= :since",
+    "until": "at < :until",
+    "correlation_id": "correlation_id = :correlation_id",
+    "unreviewed": "entry.batch NOT IN (SELECT batch FROM review)",
+    "verdict": f"entry.batch IN (SELECT batch FROM ({_LATEST}) WHERE verdict = :verdict)",
+    # The record is what is searched, in C, before anything of it is read.
+    "text": "EXISTS (SELECT 1 FROM batch WHERE batch.seq = entry.batch "
+    "AND record LIKE :like ESCAPE '\\' AND says(record, :text))",
+}
+#: The same on the record of a batch that is open.
+_OPEN = {
+    "model": "EXISTS (SELECT 1 FROM json_each(record, '$.candidates') AS one "
+    "WHERE one.value ->> '$.model' = :model)",
+    "since": "micros(record ->> '$.created_at') >= :since",
+    "until": "micros(record ->> '$.created_at') < :until",
+    "correlation_id": "record ->> '$.correlation_id' = :correlation_id",
+    "text": "record LIKE :like ESCAPE '\\' AND says(record, :text)",
+}
+
+
+class Browser(Reader):
+    """A reader with a view on many batches; plain and blocking, for one thread at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        entries.add_functions(self._db)
+
+    def last(self) -> int:
+        """The number of the batch that was recorded last; 0 where there is none."""
+        return int(self._row("SELECT coalesce(max(seq), 0) FROM batch")[0])
+
+    def past_retention(self) -> int:
+        """Decided batches whose records are gone: only the files have their rows."""
+        return int(
+            self._row(
+                "SELECT count(*) FROM outcome "
+                "WHERE seq <= (SELECT seq FROM mark WHERE name = 'swept')"
+            )[0]
+        )
+
+    def models(self) -> list[str]:
+        """Those that wrote answers of decided batches, by name."""
+        rows = self._rows("SELECT DISTINCT value FROM models, json_each(names) ORDER BY value")
+        return [name for (name,) in rows]
+
+    def lines(self, where: Filter, low: int, high: int, limit: int) -> list[tuple[int, Row]]:
+        """The latest that fit, latest first, with their numbers: see ``browsing.line``."""
+        with self.snapshot():
+            numbers = self._numbers(where, low, high, limit, latest_first=True)
+            rows = self._rows(
+                "SELECT batch.seq, batch.record, outcome.record, "
+                "(SELECT verdict FROM review WHERE review.batch = batch.seq "
+                "ORDER BY review.seq DESC LIMIT 1) "
+                "FROM batch LEFT JOIN outcome ON outcome.batch = batch.seq "
+                "WHERE batch.seq IN (SELECT value FROM json_each(?)) ORDER BY batch.seq DESC",
+                (json.dumps(numbers),),
+            )
+        return [
+            (
+                number,
+                browsing.line(
+                    codec.loads(Batch, batch),
+                    None if outcome is None else codec.loads(Outcome, outcome),
+                    None if verdict is None else Verdict(verdict),
+                ),
+            )
+            for number, batch, outcome, verdict in rows
+        ]
+
+    def states(self, where: Filter, low: int, high: int, limit: int) -> list[tuple[int, Reviewed]]:
+        """The earliest that fit, earliest first, with all that is known of each."""
+        with self.snapshot():
+            numbers = self._numbers(where, low, high, limit, latest_first=False)
+            return [(number, self.reviewed(number)) for number in numbers]
+
+    def reviewed(self, number: int) -> Reviewed:
+        """The batch of a number that another look found."""
+        row = self._row(
+            "SELECT verdict FROM review WHERE batch = ? ORDER BY seq DESC LIMIT 1", (number,)
+        )
+        return Reviewed(
+            state=self._numbered(number), verdict=None if row is None else Verdict(row[0])
+        )
+
+    def count(self, where: Filter, low: int, high: int) -> int:
+        """How many fit."""
+        decided, opened, values = _conditions(where, low, high)
+        query = f"SELECT (SELECT count(*) FROM entry WHERE {decided})"
+        if opened is not None:
+            query += f" + (SELECT count(*) FROM batch WHERE {opened})"
+        return int(self._row(query, values)[0])
+
+    def histogram(self, of: Measure, where: Filter, low: int, high: int) -> Histogram:
+        """Of the ranked batches that fit; those that were not ranked are missing."""
+        decided, opened, values = _conditions(where, low, high)
+        counts, missing = [0] * browsing.BINS, 0
+        with self.snapshot():
+            for place, number in self._rows(
+                f"SELECT min(({_MEASURES[of]}) / {_BIN}, {browsing.BINS - 1}) AS place, count(*) "
+                f"FROM entry WHERE {decided} GROUP BY place",
+                values,
+            ):
+                if place is None:
+                    missing = number
+                else:
+                    counts[place] = number
+            if opened is not None:
+                missing += self._row(f"SELECT count(*) FROM batch WHERE {opened}", values)[0]
+        return Histogram(counts=tuple(counts), missing=missing)
+
+    # Reviews.
+
+    def unreviewed(self, where: Filter, seen: Sequence[UUID], low: int, high: int) -> list[int]:
+        """The numbers of pairs that fit, that nobody has judged and that are not in ``seen``."""
+        decided, _, values = _conditions(where, low, high)
+        rows = self._rows(
+            f"SELECT batch FROM entry WHERE {decided} AND outcome = 'pair' "
+            f"AND {_ENTRY['unreviewed']} AND batch NOT IN (SELECT seq FROM batch "
+            "WHERE batch_id IN (SELECT value FROM json_each(:seen)))",
+            values | {"seen": json.dumps([str(batch_id) for batch_id in seen])},
+        )
+        return [number for (number,) in rows]
+
+    def verdicts(self, where: Filter, low: int, high: int) -> dict[Verdict | None, int]:
+        """Pairs that fit, by the latest review; None is for those without one."""
+        decided, _, values = _conditions(where, low, high)
+        rows = self._rows(
+            f"SELECT verdict, count(*) FROM entry LEFT JOIN ({_LATEST}) AS latest USING (batch) "
+            f"WHERE {decided} AND outcome = 'pair' GROUP BY verdict",
+            values,
+        )
+        return {None if name is None else Verdict(name): number for name, number in rows}
+
+    def reviews(self, batch_id: UUID) -> list[tuple[int, Review]] | None:
+        """All of a batch with their sequence numbers, in the order in which they came.
+
+        None where the batch is not recorded.
+        """
+        rows = self._rows(
+            "SELECT review.seq, review.record FROM batch "
+            "LEFT JOIN review ON review.batch = batch.seq WHERE batch_id = ? ORDER BY review.seq",
+            (str(batch_id),),
+        )
+        found = [(seq, codec.loads(Review, record)) for seq, record in rows if record is not None]
+        return found if rows else None
+
+    def judged(self) -> dict[str, Verdict]:
+        """The latest review of each batch, by the batch's id; those past retention included."""
+        rows = self._rows(
+            f"SELECT batch_id, verdict FROM ({_LATEST}) AS latest JOIN batch ON seq = latest.batch"
+        )
+        return {batch_id: Verdict(verdict) for batch_id, verdict in rows}
+
+    # Below.
+
+    def _numbers(
+        self, where: Filter, low: int, high: int, limit: int, *, latest_first: bool
+    ) -> list[int]:
+        decided, opened, values = _conditions(where, low, high)
+        order = "DESC" if latest_first else "ASC"
+        values["limit"] = limit
+        rows = self._rows(
+            f"SELECT batch FROM entry WHERE {decided} ORDER BY batch {order} LIMIT :limit", values
+        )
+        if opened is not None:
+            rows += self._rows(
+                f"SELECT seq FROM batch WHERE {opened} ORDER BY seq {order} LIMIT :limit", values
+            )
+        return sorted((number for (number,) in rows), reverse=latest_first)[:limit]
+
+
+def _conditions(where: Filter, low: int, high: int) -> tuple[str, str | None, dict[str, Any]]:
+    """SQL for an entry, SQL for an open batch (None where none can fit), and their values."""
+    values = _values(where)
+    decided = ["batch > :low AND batch <= :high"]
+    opened = ["open AND seq > :low AND seq <= :high"]
+    for name in values:
+        if name in _ENTRY:
+            decided.append(_ENTRY[name])
+        if name in _OPEN:
+            opened.append(_OPEN[name])
+    if where.review == browsing.UNREVIEWED:
+        decided.append(_ENTRY["unreviewed"])
+    values |= {"low": low, "high": high}
+    return " AND ".join(decided), " AND ".join(opened) if where.wants_open else None, values
+
+
+def _values(where: Filter) -> dict[str, Any]:
+    """What is asked for, as SQL compares it."""
+    found: dict[str, Any] = {"model": where.model, "correlation_id": where.correlation_id}
+    if where.outcomes:
+        found["outcomes"] = json.dumps(browsing.reasons(where.outcomes))
+    for name in ("min_score", "max_score", "min_margin", "max_margin"):
+        value = getattr(where, name)
+        found[name] = None if value is None else browsing.millionths(value)
+    for name in ("since", "until"):
+        value = getattr(where, name)
+        found[name] = None if value is None else browsing.micros(value)
+    if where.review not in (None, browsing.UNREVIEWED):
+        found["verdict"] = where.review
+    if where.text:
+        found |= {"text": where.text, "like": _like(where.text)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _like(text: str) -> str:
+    """A pattern that fits whatever record has the text.
+
+    A record is JSON; SQLite ignores the case of ASCII only, so other characters fit anything.
+    """
+    escaped = json.dumps(text, ensure_ascii=False)[1:-1]
+    pattern = re.sub(r"([\\%_])", r"\\\1", escaped)
+    return f"%{re.sub(r'[^ -~]+', '%', pattern)}%"
