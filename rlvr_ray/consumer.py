@@ -47,7 +47,8 @@ from aiormq.exceptions import ChannelNotFoundEntity, PublishError
 from pamqp.common import FieldTable
 
 from rlvr_ray import amqp
-from rlvr_ray.core.events import SCHEMA_VERSION
+from rlvr_ray.core import tracing
+from rlvr_ray.core.events import headers
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
 from rlvr_ray.messages import (
     MAX_BYTES,
@@ -169,7 +170,7 @@ class Consumer:
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             message_id=body["event_id"],
             correlation_id=amqp.short(body["correlation_id"]),
-            headers={"schema_version": SCHEMA_VERSION},
+            headers={**headers(body)},
             type=body["event_type"],
         )
         key = body["event_type"]
@@ -298,6 +299,10 @@ def _received(message: AbstractIncomingMessage) -> Received:
     if message.message_id not in (None, body["event_id"]):
         raise InputError(f"message_id is {message.message_id!r}, event_id {body['event_id']}")
     seq = message.headers.get("seq")
+    traceparent = message.headers.get("traceparent")
+    if not isinstance(traceparent, str) or tracing.parsed(traceparent) is None:
+        derived = headers(body).get("traceparent")
+        traceparent = None if derived is None else str(derived)
     return Received(
         event_id=UUID(body["event_id"]),
         event_type=body["event_type"],
@@ -307,6 +312,7 @@ def _received(message: AbstractIncomingMessage) -> Received:
         body=body,
         seq=seq if isinstance(seq, int) else None,
         attempt=_attempt(message),
+        traceparent=traceparent,
     )
 
 

@@ -34,6 +34,7 @@ class Received:
     body: Mapping[str, Any]
     seq: int | None = None  #: place in the publisher's order; a gap means that others come late
     attempt: int = 1  #: 1, and one more for each time that the broker counted a failure
+    traceparent: str | None = None  #: W3C trace context: the batch's trace, this event's span
 
 
 def parse(data: bytes) -> dict[str, Any]:

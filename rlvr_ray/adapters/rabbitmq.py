@@ -16,6 +16,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 
 from rlvr_ray import amqp
 from rlvr_ray.consumer import Consumer, Received
+from rlvr_ray.core.events import headers
 from rlvr_ray.errors import ConfigError
 from rlvr_ray.ports import Posted
 from rlvr_ray.settings import MirrorSettings
@@ -179,5 +180,5 @@ def _message(posted: Posted) -> Message:
         correlation_id=amqp.short(event.body["correlation_id"]),
         type=event.event_type,
         app_id="rlvr_ray",
-        headers={"schema_version": event.body["schema_version"], "seq": posted.seq},
+        headers={**headers(event.body), "seq": posted.seq},
     )

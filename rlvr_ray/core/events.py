@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from rlvr_ray.core import ids, rows
+from rlvr_ray.core import ids, rows, tracing
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.records import Assessment, Batch, Candidate, Outcome, Verification
 from rlvr_ray.core.scoring import confidence, score
@@ -24,6 +24,15 @@ class Event:
     event_id: UUID
     event_type: str
     body: Mapping[str, Any]
+
+
+def headers(body: Mapping[str, Any]) -> dict[str, str | int]:
+    """What a message of the event says beside its body: the schema, and the trace of its batch."""
+    found: dict[str, str | int] = {"schema_version": SCHEMA_VERSION}
+    if body["batch_id"] is not None:
+        batch_id, event_id = UUID(body["batch_id"]), UUID(body["event_id"])
+        found["traceparent"] = tracing.traceparent(batch_id, event_id)
+    return found
 
 
 def answer_generated(batch: Batch, candidate: Candidate) -> Event:

@@ -233,6 +233,7 @@ async def test_an_event_that_is_handled_is_gone(bus: Bus, make: Start, log: Log)
         body=body,
         seq=1,
         attempt=1,
+        traceparent=str(events.headers(body)["traceparent"]),
     )
     assert await bus.count(bus.queue) <= 1  # the last may have been cancelled before its ack
     assert await bus.count(bus.dead) == 0
@@ -390,6 +391,27 @@ async def test_a_message_without_properties_is_read(bus: Bus, make: Start, log: 
     assert (first.seq, first.attempt) == (None, 1)
     assert (odd.seq, odd.attempt) == (None, 1)
     assert handler.texts == ["Ray scales Python.", "odd"]
+
+
+async def test_every_event_of_a_batch_says_where_its_trace_goes_on(
+    bus: Bus, make: Start, log: Log
+) -> None:
+    """Whatever a header says that is none, and where there is none: the ids say it, too."""
+    given = f"00-{'1' * 32}-{'2' * 16}-00"
+    handler = Handler()
+    document = events.document_ingested(
+        document_id=ids.derive("d"), number=0, filename="a.md", num_chunks=2, at=datetime.now(UTC)
+    )
+    async with running(make(keys=["#"]), handler, log):
+        await bus.send(answer("given"), headers={"traceparent": given})
+        await bus.send(answer("nonsense"), headers={"traceparent": "nonsense"})
+        await bus.send(answer("a number"), headers={"traceparent": 7})
+        await bus.send(answer("none"))
+        await bus.send(dict(document.body))
+        found = [await handler.next() for _ in range(5)]
+    of_batches = found[:4]
+    derived = [f"00-{e.batch_id.hex}-{e.event_id.hex[16:]}-01" for e in of_batches if e.batch_id]
+    assert [event.traceparent for event in found] == [given, *derived[1:], None]
 
 
 # Repeats.
@@ -679,7 +701,9 @@ async def test_what_is_published_is_a_durable_message(
     assert message.correlation_id == (correlation if len(correlation.encode()) < 256 else None)
     assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
     assert message.content_type == "application/json"
-    assert message.headers == {"schema_version": 1}
+    batch_id, event_id = body["batch_id"].replace("-", ""), body["event_id"].replace("-", "")
+    trace = f"00-{batch_id}-{event_id[16:]}-01"
+    assert message.headers == {"schema_version": 1, "traceparent": trace}
 
 
 async def test_what_is_no_event_is_not_published(make: Start) -> None:

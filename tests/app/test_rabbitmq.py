@@ -89,7 +89,12 @@ async def test_a_message_says_all_that_a_consumer_needs(
     assert message.routing_key == message.type == "answer.generated"
     assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
     assert message.content_type == "application/json"
-    assert message.headers == {"schema_version": 1, "seq": 41}
+    event = one.event.event_id.hex[16:]
+    assert message.headers == {
+        "schema_version": 1,
+        "seq": 41,
+        "traceparent": f"00-{asked.batch_id.hex}-{event}-01",
+    }
     assert message.correlation_id is None, "AMQP holds 255 bytes; the body has all of it"
 
 
@@ -108,6 +113,7 @@ async def test_the_correlation_id_is_a_property_too(
     first, second = await arrived(queue, 2)
     await publisher.close()
     assert {first.correlation_id, second.correlation_id} == {"c-1", None}
+    assert len([m for m in (first, second) if "traceparent" in m.headers]) == 1, "a document's none"
 
 
 async def test_the_events_of_a_batch_arrive_in_order(
