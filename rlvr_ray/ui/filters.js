@@ -103,7 +103,7 @@ export function filterForm(given, changed) {
     };
     return h(
       "fieldset",
-      { class: "field field-range" },
+      { class: `field field-range ${low === "since" ? "field-dates" : ""}` },
       h("legend", {}, title),
       h("div", {}, end(low, "from"), h("span", { "aria-hidden": "true" }, "–"), end(high, "up to")),
     );

@@ -40,7 +40,8 @@ const decimal = (cut) => (cut / 100).toFixed(2);
 
 // A histogram called `title`; `name` goes into its ids and data-testids. `use(minimum)` is called
 // with the threshold, as text, when it is to become a filter. `show(found, minimum)` shows what the
-// server counted; `minimum` is the filter in force, "" where there is none.
+// server counted; `minimum` is the filter in force, "" where there is none. `fail(error)` says why
+// there are no counts.
 export function histogram({ name, title, use }) {
   let counts = [];
   let total = 0;
@@ -53,7 +54,7 @@ export function histogram({ name, title, use }) {
     left,
     stays,
   );
-  const facts = h("span", { class: "histogram-facts" });
+  const facts = h("span", { class: "meta" });
   const slider = h("input", {
     type: "range",
     min: "0",
@@ -105,7 +106,11 @@ export function histogram({ name, title, use }) {
         h(
           "thead",
           {},
-          h("tr", {}, [title, "Batches", "This or more"].map((one) => h("th", { scope: "col" }, one))),
+          h("tr", {}, [
+            h("th", { scope: "col" }, title),
+            h("th", { scope: "col", class: "num" }, "Batches"),
+            h("th", { scope: "col", class: "num" }, "This or more"),
+          ]),
         ),
         rows,
       ),
@@ -127,7 +132,7 @@ export function histogram({ name, title, use }) {
     ({ counts, total } = found);
     if (minimum) slider.value = minimum;
     const middle = median(counts);
-    const missing = found.missing ? `, ${count(found.missing)} have none` : "";
+    const missing = found.missing ? `, ${count(found.missing)} without one` : "";
     fill(facts, middle === null ? `none yet${missing}` : `median ${decimal(middle)}${missing}`);
     picture.setAttribute(
       "aria-label",
@@ -144,14 +149,18 @@ export function histogram({ name, title, use }) {
           "tr",
           {},
           h("th", { scope: "row" }, `${decimal(10 * tenth)} to ${decimal(10 * tenth + 10)}`),
-          h("td", {}, count(more - kept(counts, 10 * tenth + 10))),
-          h("td", {}, count(more)),
+          h("td", { class: "num" }, count(more - kept(counts, 10 * tenth + 10))),
+          h("td", { class: "num" }, count(more)),
         );
       }),
     );
     draw();
   }
 
+  function fail(error) {
+    fill(facts, h("span", { class: "bad" }, error.message));
+  }
+
   draw();
-  return { element, show };
+  return { element, show, fail };
 }
