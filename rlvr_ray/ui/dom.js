@@ -107,10 +107,12 @@ export function confirmed(label, question, act, attributes) {
   return button;
 }
 
-// Say something to screen readers. For what is worth an interruption only.
+// Say something to screen readers. For what is worth an interruption only. Each text stands for a
+// while, so that the next one does not cut it off.
 export function announce(text) {
-  const region = document.getElementById("announcer");
-  if (region) region.textContent = text;
+  const said = h("p", {}, text);
+  document.getElementById("announcer")?.append(said);
+  setTimeout(() => said.remove(), 10_000);
 }
 
 // Bring an element into view, without motion where none is wanted.

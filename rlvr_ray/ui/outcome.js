@@ -1,0 +1,166 @@
+// How a batch ended: the pair, or why there is none, with the figures that decided.
+
+import { h } from "./dom.js";
+import { exact, outcome as reasonText, time } from "./format.js";
+import { url } from "./http.js";
+
+// The card for a decided batch.
+export function outcomeCard(batch) {
+  const { outcome } = batch;
+  const title = outcome.pair ? "Pair" : `No pair: ${reasonText(outcome.reason)}`;
+  return h(
+    "section",
+    {
+      class: `outcome ${outcome.pair ? "pair" : "none"}`,
+      "aria-labelledby": "outcome-title",
+      "data-testid": "outcome",
+    },
+    h(
+      "div",
+      { class: "split" },
+      h("h2", { id: "outcome-title" }, title),
+      h("span", { class: "meta" }, `decided ${time(outcome.decided_at)}`),
+    ),
+    outcome.detail && h("p", { class: "text" }, sentence(outcome.detail)),
+    checks(outcome),
+    scale(batch),
+    sides(batch),
+    h(
+      "details",
+      { class: "meta" },
+      h("summary", {}, "The rule in force"),
+      h(
+        "dl",
+        { class: "facts" },
+        Object.entries(outcome.rule).map(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))]),
+      ),
+    ),
+  );
+}
+
+// The places where a batch can be had.
+export function batchLinks(batchId) {
+  const path = `/batches/${encodeURIComponent(batchId)}`;
+  return h(
+    "p",
+    { class: "links meta" },
+    h("a", { href: `#/ask/${encodeURIComponent(batchId)}`, "data-testid": "permalink" }, "Permalink"),
+    h("a", { href: url(path), "data-testid": "json" }, "JSON"),
+    h("a", { href: url(`${path}/trace`) }, "Trace"),
+    h("span", { class: "mono" }, batchId),
+  );
+}
+
+function sentence(text) {
+  return `${text[0].toUpperCase()}${text.slice(1)}.`.replace(/\.\.$/, ".");
+}
+
+// What the rule asks, and whether it is so.
+function checks({ rule, score_diff: margin, chosen_score: best }) {
+  if (margin === null) return null;
+  const lines = [
+    ["margin", margin, rule.min_score_diff],
+    ["best score", best, rule.min_chosen_score],
+  ].filter(([, , limit]) => typeof limit === "number");
+  return h(
+    "ul",
+    { class: "checks" },
+    lines.map(([name, value, limit]) => {
+      const holds = value >= limit;
+      return h(
+        "li",
+        {},
+        h("span", { class: holds ? "good" : "bad", "aria-hidden": "true" }, holds ? "✓" : "✗"),
+        ` ${name} `,
+        h("strong", {}, exact(value)),
+        h("span", { class: "meta" }, ` ${holds ? "≥" : "<"} ${exact(limit)} that it needs`),
+      );
+    }),
+  );
+}
+
+// All scores on one line from 0 to 1. For the eye only: the table says the same.
+function scale({ candidates, outcome }) {
+  const scored = candidates
+    .map((candidate, index) => ({ index, value: candidate.verification?.score ?? null }))
+    .filter(({ value }) => value !== null)
+    .sort((a, b) => a.value - b.value);
+  if (outcome.chosen === null || scored.length < 2) return null;
+  let level = 0;
+  let before = -1;
+  for (const one of scored) {
+    level = one.value - before < 0.05 ? level + 1 : 0;
+    before = one.value;
+    one.level = level;
+  }
+  const place = ({ index }) =>
+    index === outcome.chosen ? "chosen" : index === outcome.rejected ? "rejected" : "";
+  const levels = Math.max(...scored.map((one) => one.level));
+  return h(
+    "div",
+    { class: "scale", "aria-hidden": "true", vars: { "--levels": levels } },
+    h("span", {
+      class: "between",
+      vars: { "--at": outcome.rejected_score, "--to": outcome.chosen_score },
+    }),
+    typeof outcome.rule.min_chosen_score === "number" &&
+      h("span", { class: "limit", vars: { "--at": outcome.rule.min_chosen_score } }),
+    scored.map((one) =>
+      h(
+        "span",
+        { class: `dot ${place(one)}`, vars: { "--at": one.value, "--level": one.level } },
+        h("span", {}, one.index + 1),
+      ),
+    ),
+    h("span", { class: "low" }, "0"),
+    h("span", { class: "high" }, "1"),
+  );
+}
+
+function sides({ candidates, outcome }) {
+  if (outcome.chosen === null || outcome.rejected === null) return null;
+  const names = outcome.pair ? ["chosen", "rejected"] : ["best", "against"];
+  const row = (name, index, value) => {
+    const { metadata, verification } = candidates[index];
+    return h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, name),
+      h("td", {}, `answer ${index + 1}`),
+      h("td", { class: "num" }, metadata.temperature),
+      h("td", { class: "num" }, exact(verification?.faithfulness)),
+      h("td", { class: "num" }, exact(verification?.relevancy)),
+      h("td", { class: "num" }, h("strong", {}, exact(value))),
+    );
+  };
+  const head = (text, number = true) => h("th", { scope: "col", class: number && "num" }, text);
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "group", "aria-label": "The two answers, table" },
+    h(
+      "table",
+      { class: "sides" },
+      h("caption", { class: "unseen" }, "The two answers that were compared"),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          h("td"),
+          head("Answer", false),
+          head("Temperature"),
+          head("Faithfulness"),
+          head("Relevancy"),
+          head("Score"),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        row(names[0], outcome.chosen, outcome.chosen_score),
+        row(names[1], outcome.rejected, outcome.rejected_score),
+      ),
+    ),
+  );
+}
