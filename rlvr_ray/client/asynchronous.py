@@ -1,8 +1,8 @@
 """The client for asyncio: ``Client``, with ``await``."""
 
 import asyncio
+import contextlib
 import os
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
@@ -24,8 +24,15 @@ from rlvr_ray.client.results import (
     Trace,
     Verdict,
 )
-from rlvr_ray.client.watch import PATIENCE_S, LiveEvent, Submitted, Watch
-from rlvr_ray.errors import RlvrError
+from rlvr_ray.client.watch import (
+    PATIENCE_S,
+    LiveEvent,
+    StateChanged,
+    Submitted,
+    Wait,
+    Watch,
+)
+from rlvr_ray.errors import RlvrError, Unavailable
 from rlvr_ray.ports import Document
 
 if TYPE_CHECKING:
@@ -33,8 +40,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds between two looks at a batch that is being verified.
-POLL_S = 0.25
 #: Batches in one request of a list.
 PAGE = 200
 
@@ -114,13 +119,12 @@ class AsyncClient:
 
     async def wait(self, batch_id: Id, timeout_s: float = 600) -> Batch:
         """A batch once it is decided; raises Unavailable if that takes longer."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            batch = await self.batch(batch_id)
-            if batch.outcome is not None:
-                return batch
-            await asyncio.sleep(POLL_S)
-        raise problems.undecided(batch_id, timeout_s)
+        events = self._follow(batch_id, PATIENCE_S, None, Wait(batch_id, timeout_s))
+        async with contextlib.aclosing(events):
+            async for event in events:
+                if isinstance(event, StateChanged) and event.batch.outcome is not None:
+                    return event.batch
+        raise Unavailable(f"{self._url} ended the events of batch {batch_id} before its outcome")
 
     # The dataset.
 
@@ -236,7 +240,11 @@ class AsyncClient:
                 return call.result(reply)
 
     async def _follow(
-        self, batch_id: Id | None, patience_s: float, ask: Call[Submitted] | None
+        self,
+        batch_id: Id | None,
+        patience_s: float,
+        ask: Call[Submitted] | None,
+        wait: Wait | None = None,
     ) -> AsyncGenerator[LiveEvent]:
         """The events of a batch, or of the one that ``ask`` makes, again if it is lost."""
         if ask is not None:
@@ -247,6 +255,7 @@ class AsyncClient:
         watch = Watch(
             self._url,
             patience_s,
+            wait,
             may_ask_again=ask is not None,
             has_answered=self._has_answered,
         )

@@ -1,8 +1,9 @@
 """The client that waits."""
 
+import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 import httpx
@@ -23,8 +24,15 @@ from rlvr_ray.client.results import (
     Trace,
     Verdict,
 )
-from rlvr_ray.client.watch import PATIENCE_S, LiveEvent, Submitted, Watch
-from rlvr_ray.errors import RlvrError
+from rlvr_ray.client.watch import (
+    PATIENCE_S,
+    LiveEvent,
+    StateChanged,
+    Submitted,
+    Wait,
+    Watch,
+)
+from rlvr_ray.errors import RlvrError, Unavailable
 from rlvr_ray.ports import Document
 
 if TYPE_CHECKING:
@@ -32,8 +40,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds between two looks at a batch that is being verified.
-POLL_S = 0.25
 #: Batches in one request of a list.
 PAGE = 200
 
@@ -84,7 +90,7 @@ class Client:
         """Ask, and return before there are answers: ``events`` tells of them."""
         return self._send(calls.submit(question, key, options))
 
-    def events(self, batch_id: Id, patience_s: float = PATIENCE_S) -> Iterator[LiveEvent]:
+    def events(self, batch_id: Id, patience_s: float = PATIENCE_S) -> Generator[LiveEvent]:
         """What happens to a batch until it is decided.
 
         Where the connection drops it goes on after the last event; it raises Unavailable where
@@ -98,7 +104,7 @@ class Client:
         key: str | None = None,
         patience_s: float = PATIENCE_S,
         **options: Unpack[Options],
-    ) -> Iterator[LiveEvent]:
+    ) -> Generator[LiveEvent]:
         """Ask, and tell of it until it is decided: first ``Submitted``, then as ``events``.
 
         A server that ended before it recorded the answers has lost the question: it is asked
@@ -113,13 +119,12 @@ class Client:
 
     def wait(self, batch_id: Id, timeout_s: float = 600) -> Batch:
         """A batch once it is decided; raises Unavailable if that takes longer."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            batch = self.batch(batch_id)
-            if batch.outcome is not None:
-                return batch
-            time.sleep(POLL_S)
-        raise problems.undecided(batch_id, timeout_s)
+        events = self._follow(batch_id, PATIENCE_S, None, Wait(batch_id, timeout_s))
+        with contextlib.closing(events):
+            for event in events:
+                if isinstance(event, StateChanged) and event.batch.outcome is not None:
+                    return event.batch
+        raise Unavailable(f"{self._url} ended the events of batch {batch_id} before its outcome")
 
     # The dataset.
 
@@ -228,8 +233,12 @@ class Client:
                 return call.result(reply)
 
     def _follow(
-        self, batch_id: Id | None, patience_s: float, ask: Call[Submitted] | None
-    ) -> Iterator[LiveEvent]:
+        self,
+        batch_id: Id | None,
+        patience_s: float,
+        ask: Call[Submitted] | None,
+        wait: Wait | None = None,
+    ) -> Generator[LiveEvent]:
         """The events of a batch, or of the one that ``ask`` makes, again if it is lost."""
         if ask is not None:
             submitted = self._send(ask)
@@ -239,6 +248,7 @@ class Client:
         watch = Watch(
             self._url,
             patience_s,
+            wait,
             may_ask_again=ask is not None,
             has_answered=self._has_answered,
         )

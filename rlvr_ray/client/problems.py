@@ -50,11 +50,6 @@ def unreachable(url: str, error: Exception | None) -> RlvrError:
     return Unavailable(f"{url} does not answer ({type(error).__name__}); start it with: rlvr serve")
 
 
-def undecided(batch_id: object, timeout_s: float) -> RlvrError:
-    """What it means to have waited in vain."""
-    return Unavailable(f"batch {batch_id} is still being verified after {timeout_s:g} s")
-
-
 class Attempts:
     """Counts the attempts of one request.
 

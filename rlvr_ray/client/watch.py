@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 from rlvr_ray.client import problems
 from rlvr_ray.client.results import Batch, Context, Whole
 from rlvr_ray.client.sse import EventStream, Sent
-from rlvr_ray.errors import InputError, NotFound, RlvrError
+from rlvr_ray.errors import InputError, NotFound, RlvrError, Unavailable
 
 #: Seconds without a byte after which a stream counts as dropped: a server sends one every 15 s.
 SILENCE_S = 45.0
@@ -81,6 +81,24 @@ _KINDS: Mapping[str, type[Event]] = {
 }
 
 
+class Wait:
+    """How long somebody waits for a batch to be decided."""
+
+    def __init__(self, batch_id: object, timeout_s: float) -> None:
+        self._said = f"batch {batch_id} is still being verified after {timeout_s:g} s"
+        self._deadline = time.monotonic() + timeout_s
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until it is over."""
+        return self._deadline - time.monotonic()
+
+    def check(self) -> None:
+        """Raise Unavailable once it is over."""
+        if self.left_s <= 0:
+            raise Unavailable(self._said)
+
+
 class Watch:
     """Where a watch of one batch's events stands, whoever does the reading.
 
@@ -90,12 +108,19 @@ class Watch:
     """
 
     def __init__(
-        self, url: str, patience_s: float, *, may_ask_again: bool, has_answered: bool
+        self,
+        url: str,
+        patience_s: float,
+        wait: Wait | None,
+        *,
+        may_ask_again: bool,
+        has_answered: bool,
     ) -> None:
         self.ended = False
         self.lost = False
         self._url = url
         self._patience_s = patience_s
+        self._wait = wait
         self._repeats = _MAX_REPEATS if may_ask_again else 0
         self._has_answered = has_answered
         self._since = time.monotonic()
@@ -110,7 +135,8 @@ class Watch:
         headers = {"Accept": "text/event-stream"}
         if self._last_id is not None:
             headers["Last-Event-ID"] = self._last_id
-        return {"headers": headers, "timeout": SILENCE_S}
+        left_s = self._wait.left_s if self._wait else SILENCE_S
+        return {"headers": headers, "timeout": min(max(left_s, 0.01), SILENCE_S)}
 
     def opened(self) -> None:
         """The server has answered: from now on it is waited for if it goes."""
@@ -119,6 +145,8 @@ class Watch:
     def feed(self, chunk: bytes) -> Iterator[LiveEvent]:
         """The events that a chunk completes; raises what the ask failed of."""
         self._since = time.monotonic()
+        if self._wait:
+            self._wait.check()
         for sent in self._stream.feed(chunk):
             self._last_id = self._stream.last_id or self._last_id
             self._pause_s = _PAUSE_S
@@ -152,6 +180,8 @@ class Watch:
         """
         if self.ended and error is not None:
             raise error
+        if self._wait:
+            self._wait.check()
         if isinstance(error, NotFound) and self._repeats > 0:
             self.lost = True
         elif isinstance(error, InputError | NotFound):
