@@ -40,6 +40,7 @@ def state(value: BatchState) -> dict[str, Any]:
         **head(batch),
         "kind": batch.kind,
         "references": list(batch.references),
+        "prompt_version": batch.prompt_version,
         "state": "open" if outcome is None else "decided",
         "created_at": batch.created_at.isoformat(),
         "candidates": candidates,

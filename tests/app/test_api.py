@@ -571,6 +571,7 @@ class TestBatches:
         assert set(body) == HEAD | {
             "kind",
             "references",
+            "prompt_version",
             "state",
             "created_at",
             "candidates",
