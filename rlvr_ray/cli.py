@@ -17,7 +17,7 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from rlvr_ray import __version__, planning, views
+from rlvr_ray import __version__, planning, trace_command, views
 from rlvr_ray.bulk import command as generate
 from rlvr_ray.client import command as client_commands
 from rlvr_ray.core.export import Format, Pairs, PromptStyle
@@ -138,8 +138,7 @@ def demo(
     settings = _settings(data_dir, None, set_)
     documents = demonstration.documents(docs)
     settings = demonstration.on_free_port(settings)
-    with _running(settings) as url:
-        client = client_commands.connect(url, settings)
+    with _running(settings) as url, client_commands.connect(url, settings) as client:
         demonstration.run(client, documents, question, out, err)
     demonstration.show_next(settings, out)
 
@@ -147,6 +146,7 @@ def demo(
 app.command()(_exit_codes(client_commands.ingest))
 app.command()(_exit_codes(client_commands.ask))
 app.command()(_exit_codes(client_commands.status))
+app.command()(_exit_codes(trace_command.trace))
 
 
 @app.command()

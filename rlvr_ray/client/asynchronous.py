@@ -22,6 +22,7 @@ from rlvr_ray.client.results import (
     Stats,
     StoredDocument,
     Trace,
+    Traces,
     Verdict,
 )
 from rlvr_ray.client.watch import (
@@ -217,6 +218,11 @@ class AsyncClient:
     async def trace(self, batch_id: Id) -> Trace:
         """Every step of a batch, with times."""
         return await self._send(calls.trace(batch_id))
+
+    async def traces(self, name: str) -> Traces:
+        """The same for each batch that the id of a batch, an event, a trace, or a correlation id
+        leads to, latest first."""
+        return await self._send(calls.traces(name))
 
     async def is_up(self) -> bool:
         """Whether somebody answers at the URL."""

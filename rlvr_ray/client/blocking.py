@@ -22,6 +22,7 @@ from rlvr_ray.client.results import (
     Stats,
     StoredDocument,
     Trace,
+    Traces,
     Verdict,
 )
 from rlvr_ray.client.watch import (
@@ -210,6 +211,11 @@ class Client:
     def trace(self, batch_id: Id) -> Trace:
         """Every step of a batch, with times."""
         return self._send(calls.trace(batch_id))
+
+    def traces(self, name: str) -> Traces:
+        """The same for each batch that the id of a batch, an event, a trace, or a correlation id
+        leads to, latest first."""
+        return self._send(calls.traces(name))
 
     def is_up(self) -> bool:
         """Whether somebody answers at the URL."""

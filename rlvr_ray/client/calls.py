@@ -26,6 +26,7 @@ from rlvr_ray.client.results import (
     Stats,
     StoredDocument,
     Trace,
+    Traces,
     Verdict,
 )
 from rlvr_ray.client.watch import Submitted
@@ -252,6 +253,11 @@ def stats() -> Call[Stats]:
 def trace(batch_id: Id) -> Call[Trace]:
     """All that happened to a batch."""
     return _get(f"{_batch(batch_id)}/trace", Trace)
+
+
+def traces(name: str) -> Call[Traces]:
+    """The same for each batch that an id leads to."""
+    return _get("/traces", Traces, {"id": name})
 
 
 def alive() -> Call[None]:

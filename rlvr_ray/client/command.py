@@ -3,15 +3,16 @@
 import json
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Never
 
 import typer
 from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from rlvr_ray.client import Board, Client, views
+from rlvr_ray.client import Board, Client, LiveEvent, Stats, views
 from rlvr_ray.client.calls import Options
 from rlvr_ray.client.results import IngestedDocument
 from rlvr_ray.errors import Unavailable
@@ -38,15 +39,14 @@ def ingest(
     from rlvr_ray import ingestion
 
     documents = ingestion.read(paths)
-    client = connect(url)
-    local = None
-    if url is None and not client.is_up():
-        settings = load()
-        where = settings.retrieval.url or settings.data_dir / "qdrant"
-        err.print(f"No server is running: writing to {where} directly.")
-        local = ingestion.local_store(settings)
     stored: list[IngestedDocument] = []
-    with err.status("Embedding …") as status:
+    with connect(url) as client, err.status("Embedding …") as status:
+        local = None
+        if url is None and not client.is_up():
+            settings = load()
+            where = settings.retrieval.url or settings.data_dir / "qdrant"
+            err.print(f"No server is running: writing to {where} directly.")
+            local = ingestion.local_store(settings)
         for number, document in enumerate(documents, 1):
             status.update(f"Embedding {document.source} ({number} of {len(documents)}) …")
             if local is None:
@@ -79,14 +79,14 @@ def ask(
 
     With --follow --json: one JSON object a line, an event each.
     """
-    client = connect(url)
     options = Options(
         num_candidates=num_candidates, top_k=top_k, seed=seed, reference=reference or None
     )
     if follow:
-        _follow(client, question, num_candidates, options, as_json=as_json)
+        with connect(url) as client:
+            _follow(client.ask_live(question, **options), question, num_candidates, as_json=as_json)
         return
-    with err.status("Generating …") as status:
+    with connect(url) as client, err.status("Generating …") as status:
         batch = client.ask(question, **options)
         status.update("Verifying …")
         decided = client.wait(batch.batch_id)
@@ -97,9 +97,8 @@ def ask(
 
 
 def _follow(
-    client: Client, question: str, num_candidates: int, options: Options, *, as_json: bool
+    events: Iterable[LiveEvent], question: str, num_candidates: int, *, as_json: bool
 ) -> None:
-    events = client.ask_live(question, **options)
     if as_json:
         for event in events:
             _print_json(event.line())
@@ -125,16 +124,22 @@ def status(
 
     With --watch --json: one JSON object a line.
     """
-    client = connect(url)
-    stats = client.stats()
-    if not watch:
-        _print_json(stats.raw) if as_json else out.print(views.stats(stats))
-        return
+    with connect(url) as client:
+        stats = client.stats()
+        if watch:
+            _watch(client, stats, as_json=as_json)
     if as_json:
-        while True:
-            _print_json(stats.raw)
-            time.sleep(WATCH_S)
-            stats = client.stats()
+        _print_json(stats.raw)
+    else:
+        out.print(views.stats(stats))
+
+
+def _watch(client: Client, stats: Stats, *, as_json: bool) -> Never:
+    """Until Ctrl-C."""
+    while as_json:
+        _print_json(stats.raw)
+        time.sleep(WATCH_S)
+        stats = client.stats()
     with Live(views.stats(stats), console=out, auto_refresh=False) as live:
         while True:
             time.sleep(WATCH_S)

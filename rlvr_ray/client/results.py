@@ -412,3 +412,11 @@ class Trace(Whole):
     steps: tuple[Raw, ...] = ()
     files: tuple[Any, ...] = ()
     logs: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces(Whole):
+    """What an id leads to; ``left`` counts earlier batches of the same correlation id."""
+
+    traces: tuple[Trace, ...] = ()
+    left: int = 0
