@@ -12,10 +12,11 @@ from uuid import UUID
 
 import ray
 from ray import exceptions as ray_errors
+from ray._private import worker as ray_worker
 from ray.serve import exceptions as serve_errors
 from ray.serve.handle import DeploymentHandle
 
-from rlvr_ray import __version__, engines, judging
+from rlvr_ray import __version__, engines, judging, logs
 from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.core.browsing import Filter, Histogram, Measure
 from rlvr_ray.core.records import Batch, Context, Verification
@@ -23,6 +24,7 @@ from rlvr_ray.core.reviewing import Review, Said, Verdict
 from rlvr_ray.core.rows import Row
 from rlvr_ray.errors import InputError, JudgeError, Overloaded, RlvrError, Unavailable
 from rlvr_ray.live import BURST_S, Heard, Told
+from rlvr_ray.metrics import Metrics
 from rlvr_ray.ports import (
     BatchState,
     Chunk,
@@ -41,7 +43,8 @@ from rlvr_ray.ports import (
     Reviewed,
     Stored,
 )
-from rlvr_ray.settings import EngineSettings, Settings
+from rlvr_ray.ray_metrics import RayMeter
+from rlvr_ray.settings import EngineSettings, LogSettings, Settings
 from rlvr_ray.tasks import Together, bursts, smooth
 from rlvr_ray.throttle import Limited
 from rlvr_ray.tracing import OFF, Tracer
@@ -58,7 +61,8 @@ ON_HEAD = {"node:__internal_head__": 0.001}
 class EngineReplica:
     """Holds a language model: the Generator's, or a judge's own."""
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, settings: EngineSettings, log: LogSettings) -> None:
+        logs.configure(log)
         self._engine = engines.open_engine(settings)
         # llama.cpp's slots are limit enough.
         if settings.engine != "llamacpp":
@@ -87,6 +91,7 @@ class RetrieverReplica:
     def __init__(self, settings: Settings) -> None:
         from rlvr_ray.adapters.qdrant import QdrantRetriever
 
+        logs.configure(settings.log)
         folder = settings.data_dir / "qdrant"
         self._store = QdrantRetriever(settings.retrieval, folder, MiniLM())
 
@@ -119,6 +124,7 @@ class VerifierReplica:
     """Holds the verifiers. The judge is another deployment, or a client that it holds itself."""
 
     def __init__(self, settings: Settings, judge: DeploymentHandle[Any] | None) -> None:
+        logs.configure(settings.log)
         engine: Generator
         if judge is None:
             engine = engines.open_engine(engines.judging(settings))
@@ -143,6 +149,7 @@ class AggregatorActor:
         from rlvr_ray.adapters.ledger import Ledger
         from rlvr_ray.aggregator import Aggregator
 
+        logs.configure(settings.log)
         publisher = inbox = None
         if settings.mirror.url is not None:
             from rlvr_ray.adapters.rabbitmq import RabbitMQ, Verifications
@@ -160,6 +167,7 @@ class AggregatorActor:
             publisher,
             inbox,
             self._tracer,
+            Metrics(RayMeter(counts=True)),
         )
         # Ray runs this inside the actor's event loop; unfinished work goes on without a caller.
         self._started = asyncio.create_task(self._aggregator.start())
@@ -190,7 +198,7 @@ class AggregatorActor:
 
     async def stats(self) -> dict[str, Any]:
         await self._started
-        return await self._aggregator.stats()
+        return {**await self._aggregator.stats(), "dashboard": _dashboard()}
 
     async def browse(self, name: str, *arguments: Any) -> Any:
         """Call a method of ``ports.Archive``."""
@@ -209,6 +217,13 @@ class AggregatorActor:
         await self._started
         await self._aggregator.close()
         await asyncio.to_thread(self._tracer.close)
+
+
+def _dashboard() -> str | None:
+    """The address of Ray's dashboard, as the nodes of the cluster reach it; None without one."""
+    find: Any = ray_worker.get_dashboard_url
+    address = find()
+    return f"http://{address}" if address else None
 
 
 def open_tracer(settings: Settings) -> Tracer:

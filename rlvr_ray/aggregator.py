@@ -16,14 +16,17 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
+from rlvr_ray import __version__, logs
 from rlvr_ray.archive import LedgerArchive
-from rlvr_ray.commits import Commits
+from rlvr_ray.commits import Commits, Then
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import Result, decide
-from rlvr_ray.core.records import Batch, FailedVerification
+from rlvr_ray.core.records import Batch, FailedVerification, Outcome, Verification
+from rlvr_ray.core.scoring import score
 from rlvr_ray.errors import JudgeError, Overloaded, RlvrError, TimedOut, Unavailable
 from rlvr_ray.external import External
 from rlvr_ray.live import Live
+from rlvr_ray.metrics import NO_METRICS, Metrics
 from rlvr_ray.mirror import Mirror
 from rlvr_ray.ports import (
     BatchState,
@@ -37,8 +40,9 @@ from rlvr_ray.ports import (
 )
 from rlvr_ray.projection import Projector
 from rlvr_ray.settings import Settings
+from rlvr_ray.stats import Statistics, Troubles, measure
 from rlvr_ray.tasks import OneThread, cancelled_by_caller, supervise
-from rlvr_ray.tracing import OFF, Tracer, decided, tell_results
+from rlvr_ray.tracing import OFF, Tracer, decided, tell_results, without_quotations
 
 if TYPE_CHECKING:
     from rlvr_ray.adapters.dataset import Dataset
@@ -55,6 +59,8 @@ PARTS_PAUSE = 10.0
 PRUNE_S = 3600.0
 #: Characters of a failure's reason that are kept.
 REASON_CHARS = 1000
+#: Seconds between two looks at what waits, for the gauges.
+MEASURE_S = 5.0
 
 
 class Aggregator:
@@ -73,13 +79,15 @@ class Aggregator:
         publisher: Publisher | None = None,
         inbox: Inbox | None = None,
         tracer: Tracer = OFF,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self._ledger = ledger
         self._dataset = dataset
         self._panel = panel
         self._settings = settings
         self._tracer = tracer
-        self._commits = Commits(ledger)
+        self._metrics = metrics
+        self._commits = Commits(ledger, metrics)
         self._reader, self._reads = ledger.reader(), OneThread("reads")
         self.archive = LedgerArchive(ledger.browser(), self._commits)
         self._files = OneThread("files")
@@ -99,6 +107,8 @@ class Aggregator:
         self._prune_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self.last_error: str | None = None
+        self._troubles = Troubles()
+        self._statistics = Statistics()
         self.live = Live(self.find)
 
     async def start(self) -> None:
@@ -116,12 +126,14 @@ class Aggregator:
             "verify": self._dispatch,
             "project": partial(self._project, projector),
         }
+        if self._metrics is not NO_METRICS:
+            loops["measure"] = self._measure
         if self._mirror:
             loops["mirror"] = self._mirror.run
         if self._inbox:
             external = External(
                 self._read,
-                self._persist,
+                self._keep,
                 self._decide,
                 self._settings.verification.external_timeout_s,
             )
@@ -156,7 +168,7 @@ class Aggregator:
 
     async def admit(self) -> None:
         """See ``ports.Recorder``."""
-        free, floor = self._ledger.free_bytes(), self._settings.ledger.min_free_mb * 2**20
+        free, floor = self._room()
         if free < floor:
             raise Overloaded(
                 f"{self._settings.data_dir} has {free / 2**20:,.0f} MiB left and "
@@ -167,7 +179,7 @@ class Aggregator:
         """See ``ports.Recorder``. When this returns, the batches are on disk."""
         await self.admit()
         recorded: list[Batch] = await self._commits.commit(
-            methodcaller("record", batches), self._wake
+            methodcaller("record", batches), partial(self._count_recorded, batches)
         )
         for batch in recorded:
             await self.live.refresh(batch.batch_id)
@@ -186,19 +198,37 @@ class Aggregator:
         return await self._read(methodcaller("outcomes", batch_ids))
 
     async def stats(self) -> dict[str, Any]:
-        """Counts by state, the latest outcomes, files, the mirror, the last error of a part."""
-        found = await self._reads.run(partial(statistics, self._reader))
+        """Counts by state, rates, what waits, the latest outcomes, files, troubles of the parts."""
+        now = datetime.now(UTC)
+        found = await self._read(lambda reader: self._statistics.look(reader, now))
+        free, floor = self._room()
         return {
             **found,
             "mirror": found["mirror"] if self._mirror else None,
             "data_dir": str(self._settings.data_dir),
+            "disk": {"free_bytes": free, "min_free_bytes": floor},
+            "errors": self._troubles.plain(),
             "last_error": self.last_error,
+            "dashboard": None,
+            "version": __version__,
         }
+
+    def _room(self) -> tuple[int, int]:
+        """Bytes that are free on the ledger's disk, and that must be."""
+        return self._ledger.free_bytes(), self._settings.ledger.min_free_mb * 2**20
+
+    async def _measure(self) -> None:
+        """Keep the gauges up to date."""
+        while True:
+            now, mirrored = datetime.now(UTC), self._mirror is not None
+            await self._read(partial(measure, metrics=self._metrics, now=now, mirrored=mirrored))
+            self._metrics.disk(*self._room())
+            await asyncio.sleep(MEASURE_S)
 
     async def _read(self, query: Callable[["Reader"], T]) -> T:
         return await self._reads.run(partial(query, self._reader))
 
-    def _wake(self) -> None:
+    def _wake(self, _: object = None) -> None:
         """Something is on the disk that a loop may be waiting for."""
         self._recorded.set()
         self._decided.set()
@@ -230,18 +260,26 @@ class Aggregator:
             claim for claim in claims_of(state.batch) if claim.answer_event_id not in state.results
         ]
         started = datetime.now(UTC)
-        with self._tracer.span("verify", state.batch.batch_id):
-            scored = await self._scored(state, claims)
-            tell_results(self._tracer, state.batch, scored, started)
-        await self._decide(state.batch, {**scored, **state.results})
+        with logs.about(state.batch.batch_id, state.batch.correlation_id):
+            with self._tracer.span("verify", state.batch.batch_id):
+                scored = await self._scored(state, claims)
+                tell_results(self._tracer, state.batch, scored, started)
+            await self._decide(state.batch, {**scored, **state.results})
 
     async def _decide(self, batch: Batch, results: Mapping[UUID, Result]) -> None:
         outcome = decide(batch, results, self._settings.dpo.rule(), datetime.now(UTC))
         event_id = ids.outcome_event(batch.batch_id)
         with self._tracer.span("decide", batch.batch_id, decided(outcome), event_id=event_id):
-            await self._persist(methodcaller("decide", batch, results, outcome))
+            await self._persist(
+                methodcaller("decide", batch, results, outcome),
+                partial(self._count_decided, batch, outcome),
+            )
         await self.live.refresh(batch.batch_id)
-        log.info("batch %s: %s (%s)", batch.batch_id, outcome.reason or "pair", outcome.detail)
+
+    async def _keep(self, batch: Batch, results: Mapping[UUID, Result]) -> None:
+        await self._persist(
+            methodcaller("keep", batch, results), partial(self._count_verified, batch)
+        )
 
     async def _scored(self, state: BatchState, claims: Sequence[Claim]) -> dict[UUID, Result]:
         """A result for each claim. A part that is down is waited for; a judge that hangs is not."""
@@ -295,15 +333,42 @@ class Aggregator:
                 self.live.state(replace(state, results=dict(shown)))
         return [judged[claim.answer_event_id] for claim in claims]
 
-    async def _persist(self, operation: "Operation") -> None:
+    async def _persist(self, operation: "Operation", then: Then) -> None:
         """Commit, waiting for room on the disk if need be."""
         while True:
             try:
-                await self._commits.commit(operation, self._wake)
+                await self._commits.commit(operation, then)
                 return
             except Overloaded as error:
                 self._note("ledger", str(error))
                 await asyncio.sleep(MAX_BACKOFF)
+
+    # Counting: what a commit says is new, so that a repeat after a crash counts once.
+
+    def _count_recorded(self, batches: Sequence[Batch], recorded: Sequence[Batch]) -> None:
+        self._wake()
+        for batch, kept in zip(batches, recorded, strict=True):
+            if kept is batch:
+                self._metrics.recorded(batch)
+                with logs.about(batch.batch_id, batch.correlation_id):
+                    log.info("recorded: %d answers", len(batch.candidates))
+
+    def _count_verified(self, batch: Batch, new: Sequence[Result]) -> None:
+        self._wake()
+        with logs.about(batch.batch_id, batch.correlation_id):
+            for result in new:
+                self._metrics.verified(result)
+                log.info("verified: %s", _told(batch, result))
+
+    def _count_decided(self, batch: Batch, outcome: Outcome, new: Sequence[Result] | None) -> None:
+        self._wake()
+        if new is None:
+            return
+        self._count_verified(batch, new)
+        self._metrics.decided(batch, outcome)
+        end = "pair" if outcome.reason is None else f"no pair, {outcome.reason}"
+        with logs.about(batch.batch_id, batch.correlation_id):
+            log.info("decided: %s, score difference %s", end, outcome.score_diff)
 
     # Projecting.
 
@@ -348,6 +413,8 @@ class Aggregator:
         """Keep a part's trouble for whoever asks; None says that it is over."""
         if problem is not None:
             self.last_error = f"{name}: {problem}"
+            self._troubles.add(name, problem)
+            self._metrics.trouble(name)
             log.warning("%s", self.last_error)
         elif self.last_error and self.last_error.startswith(f"{name}: "):
             self.last_error = None
@@ -369,31 +436,14 @@ def claims_of(batch: Batch) -> list[Claim]:
     ]
 
 
-def statistics(ledger: "Reader") -> dict[str, Any]:
-    """What the ledger alone can tell."""
-    backlog, (num_parts, latest) = ledger.backlog(), ledger.sealed(10)
-    return {
-        "batches": ledger.counts(),
-        "recent": [
-            {
-                "batch_id": str(state.batch.batch_id),
-                "question": state.batch.question,
-                "outcome": state.outcome.reason or "pair",
-                "detail": state.outcome.detail,
-                "score_diff": state.outcome.score_diff,
-                "decided_at": state.outcome.decided_at.isoformat(),
-            }
-            for state in ledger.recent(10)
-            if state.outcome is not None
-        ],
-        "files": {path: file.bytes for path, file in ledger.files().items()},
-        "num_parts": num_parts,
-        "parts": latest,
-        "mirror": {
-            "pending": backlog.pending,
-            "oldest": backlog.oldest and backlog.oldest.isoformat(),
-        },
-    }
+def _told(batch: Batch, result: Result) -> str:
+    """A result for the log, without what a reason has from the texts."""
+    (candidate,) = [c for c in batch.candidates if c.event_id == result.answer_event_id]
+    if isinstance(result, Verification):
+        return f"answer {candidate.index} has score {score(result)}"
+    texts = [batch.question, candidate.answer, *(c.content for c in batch.contexts)]
+    reason = without_quotations(result.reason, [*texts, *batch.references])
+    return f"answer {candidate.index} has no score: {reason}"
 
 
 def _failed(claim: Claim, reason: str, attempts: int) -> FailedVerification:

@@ -15,8 +15,10 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from rlvr_ray import __version__, actors, engines, judging
+from rlvr_ray import __version__, actors, engines, judging, logs
 from rlvr_ray.errors import ConfigError, Unavailable
+from rlvr_ray.metrics import Metrics
+from rlvr_ray.ray_metrics import RayMeter
 from rlvr_ray.settings import EngineSettings, Settings, load
 from rlvr_ray.throttle import Limited
 
@@ -67,7 +69,7 @@ def build(choice: engines.Choice) -> Application:
         if engines.is_remote(engine):
             return None
         if engine.engine != "vllm":
-            return deployment(name, actors.EngineReplica).bind(engine)
+            return deployment(name, actors.EngineReplica).bind(engine, settings.log)
         options = {
             # The engine's own limit is the narrower one, and says what to do.
             "max_ongoing_requests": 2 * engine.concurrency,
@@ -75,7 +77,7 @@ def build(choice: engines.Choice) -> Application:
             "graceful_shutdown_timeout_s": engine.timeout_s,  # what is being written ends well
         }
         needs = {"num_gpus": engine.gpus} if engine.gpus else None
-        return deployment(name, actors.EngineReplica, needs, **options).bind(engine)
+        return deployment(name, actors.EngineReplica, needs, **options).bind(engine, settings.log)
 
     generator = engine("Generator", settings.generator)
     own = settings.judge.engine != "generator"
@@ -107,6 +109,7 @@ def _ingress(choice: engines.Choice) -> FastAPI:
     """Runs in the ingress replica."""
     from rlvr_ray.api import create_api
 
+    logs.configure(choice.settings.log)
     return create_api(choice.settings, _parts(choice, actors.start_aggregator(choice.settings)))
 
 
@@ -131,6 +134,7 @@ def _parts(choice: engines.Choice, aggregator: Any) -> "Parts":
         archive=actors.RemoteArchive(aggregator),
         engine=f"{settings.generator.engine}: {choice.reason}",
         tracer=actors.open_tracer(settings),
+        metrics=Metrics(RayMeter()),
     )
 
 
@@ -161,6 +165,7 @@ def start(settings: Settings) -> str:
 
     Raises ConfigError or LedgerError, with nothing left running, where something prevents that.
     """
+    logs.configure(settings.log)
     judging.check_verifiers(settings)
     check_tracing(settings)
     if settings.ray_address is None:

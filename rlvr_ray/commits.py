@@ -1,24 +1,27 @@
 """Group commit: whoever waits for the disk at the same time shares one fsync."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from rlvr_ray.metrics import NO_METRICS, Metrics
 from rlvr_ray.tasks import OneThread
 
 if TYPE_CHECKING:
     from rlvr_ray.adapters.ledger import Ledger, Operation
 
-Then = Callable[[], object]
+Then = Callable[[Any], object]
 Waiting = tuple["Operation", asyncio.Future[Any], Then | None]
 
 
 class Commits:
     """The writer's thread and the queue before it."""
 
-    def __init__(self, ledger: "Ledger") -> None:
+    def __init__(self, ledger: "Ledger", metrics: Metrics = NO_METRICS) -> None:
         self._ledger = ledger
+        self._metrics = metrics
         self._thread = OneThread("ledger")
         self._waiting: list[Waiting] = []
         self._task: asyncio.Task[None] | None = None
@@ -26,9 +29,9 @@ class Commits:
     async def commit(self, operation: "Operation", then: Then | None = None) -> Any:
         """Return the operation's result once it is on the disk; raise what it raised.
 
-        An operation that fails does not hold up or undo the others. ``then`` is called after the
-        commit, even where the caller has been cancelled meanwhile: the operation holds all the
-        same.
+        An operation that fails does not hold up or undo the others. ``then`` is called with the
+        result after the commit, even where the caller has been cancelled meanwhile: the operation
+        holds all the same.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -61,7 +64,7 @@ class Commits:
     async def _commit(self, group: Sequence[Waiting]) -> None:
         operations = [operation for operation, *_ in group]
         try:
-            results = await self._thread.run(partial(self._ledger.commit, operations))
+            results = await self._thread.run(partial(self._timed, operations))
         except Exception as error:
             if len(group) == 1:
                 _settle(group[0][1], error=error)
@@ -71,9 +74,15 @@ class Commits:
             return
         for (_, future, _), result in zip(group, results, strict=True):
             _settle(future, result=result)
-        for _, _, then in group:
+        for (_, _, then), result in zip(group, results, strict=True):
             if then is not None:
-                then()
+                then(result)
+
+    def _timed(self, operations: Sequence["Operation"]) -> list[Any]:
+        began = time.perf_counter()
+        results = self._ledger.commit(operations)
+        self._metrics.committed(time.perf_counter() - began)
+        return results
 
 
 def _settle(

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from rlvr_ray import codec
@@ -20,9 +20,6 @@ from rlvr_ray.core.scoring import confidence, score
 from rlvr_ray.errors import InputError, NotFound
 from rlvr_ray.messages import verified_elsewhere
 from rlvr_ray.ports import BatchState
-
-if TYPE_CHECKING:
-    from rlvr_ray.adapters.ledger import Operation
 
 #: Open batches read at once.
 STEP = 100
@@ -35,18 +32,18 @@ LOOK_S = 60.0
 class External:
     """Takes results from outside; ``run`` closes the batches that nobody finishes.
 
-    ``commit`` and ``decide`` return only when what they are given is on the disk.
+    ``keep`` and ``decide`` return only when what they are given is on the disk.
     """
 
     def __init__(
         self,
         read: Callable[[Callable[[Any], Any]], Awaitable[Any]],
-        commit: Callable[["Operation"], Awaitable[None]],
+        keep: Callable[[Batch, Mapping[UUID, Result]], Awaitable[None]],
         decide: Callable[[Batch, Mapping[UUID, Result]], Awaitable[None]],
         timeout_s: float,
     ) -> None:
         self._read = read
-        self._commit = commit
+        self._keep = keep
         self._decide = decide
         self._timeout = timedelta(seconds=timeout_s)
         # An outcome must see just the results that are on record when it is decided.
@@ -76,7 +73,7 @@ class External:
             if len(results) == len(state.batch.candidates):
                 await self._decide(state.batch, results)
             else:
-                await self._commit(methodcaller("keep", state.batch, results))
+                await self._keep(state.batch, results)
 
     async def run(self) -> None:
         """Decide what a crash left complete, and in time what stays incomplete."""

@@ -1,18 +1,20 @@
 """A question becomes a recorded batch: search once, generate the candidates, commit."""
 
 import contextlib
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle, islice
 from typing import Any
 from uuid import UUID
 
+from rlvr_ray import logs
 from rlvr_ray.core import ids
 from rlvr_ray.core.prompts import PROMPT_VERSION, rag_messages
 from rlvr_ray.core.records import Batch, Candidate, Context, Kind
-from rlvr_ray.errors import InputError, NoDocuments, Unavailable
+from rlvr_ray.errors import InputError, NoDocuments, RlvrError, Unavailable
+from rlvr_ray.metrics import NO_METRICS, Metrics
 from rlvr_ray.ports import (
     Completion,
     Prompt,
@@ -23,7 +25,9 @@ from rlvr_ray.ports import (
     StreamingGenerator,
 )
 from rlvr_ray.tasks import gather
-from rlvr_ray.tracing import OFF, Span, Tracer, asked, tell_answers
+from rlvr_ray.tracing import OFF, Tracer, asked, tell_answers, without_quotations
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +70,14 @@ class Pipeline:
         recorder: Recorder,
         max_tokens: int,
         tracer: Tracer = OFF,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self._retriever = retriever
         self._generator = generator
         self._recorder = recorder
         self._max_tokens = max_tokens
         self._tracer = tracer
+        self._metrics = metrics
 
     async def ask(self, ask: Ask) -> Batch:
         """Return the committed batch; a batch id that is recorded already returns as it was.
@@ -88,26 +94,37 @@ class Pipeline:
             return _same_ask(known.batch, ask)
         asked_at = datetime.now(UTC)
         try:
-            contexts = await self._contexts(ask)
+            with logs.about(ask.batch_id, ask.correlation_id):
+                log.info("asked: %s, answers %d, top_k %d", ask.kind, ask.num_candidates, ask.top_k)
+                contexts = await self._contexts(ask)
         except BaseException:
-            with self._span(ask, asked_at):  # it ends here
+            with self._observed(ask, asked_at):  # it ends here
                 raise
         return Prepared(ask=ask, asked_at=asked_at, contexts=tuple(contexts))
 
     async def answer(self, prepared: Prepared, grew: Grew | None = None) -> Batch:
         """The second half of ``ask``; ``grew`` is told the answers while they are written."""
         ask = prepared.ask
-        with self._span(ask, prepared.asked_at):
+        with self._observed(ask, prepared.asked_at):
             batch = await self._generated(prepared, grew)
             with self._tracer.span("record", ask.batch_id):
                 (recorded,) = await self._recorder.record([batch])
         return _same_ask(recorded, ask)
 
-    def _span(self, ask: Ask, asked_at: datetime) -> AbstractContextManager[Span]:
+    @contextlib.contextmanager
+    def _observed(self, ask: Ask, asked_at: datetime) -> Iterator[None]:
+        """Around what answers a question: trace, metrics, log."""
         attributes = asked(ask.correlation_id, ask.kind, ask.num_candidates, ask.temperatures)
-        return self._tracer.span(
+        span = self._tracer.span(
             "ask", ask.batch_id, attributes, start=asked_at, caller=ask.traceparent
         )
+        with logs.about(ask.batch_id, ask.correlation_id), self._metrics.ask(asked_at), span:
+            try:
+                yield
+            except RlvrError as error:
+                reason = without_quotations(str(error), [ask.question, *ask.references])
+                log.info("not answered: %s: %s", type(error).__name__, reason)
+                raise
 
     async def _contexts(self, ask: Ask) -> Sequence[Context]:
         query = Query(text=ask.question, top_k=ask.top_k)

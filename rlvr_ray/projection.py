@@ -13,6 +13,7 @@ from itertools import groupby
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
+from rlvr_ray import logs
 from rlvr_ray.core import rows
 from rlvr_ray.core.rows import DATASETS
 from rlvr_ray.ports import BatchState, Part
@@ -100,9 +101,11 @@ class Projector:
             self._plan_due(rest=False)
 
     def _tell(self, state: BatchState, started: datetime) -> None:
-        if self._tracer is OFF:
+        if self._tracer is OFF and not log.isEnabledFor(logging.INFO):
             return
         new = {name: len(rows) for name, rows in rows_of(state).items() if rows}
+        with logs.about(state.batch.batch_id, state.batch.correlation_id):
+            log.info("written: %s", ", ".join(f"{n} rows of {name}" for name, n in new.items()))
         month = month_of(state)
         self._tracer.told(
             "write",

@@ -311,6 +311,13 @@ class TracingSettings(Section):
     """Share of the batches that are traced."""
 
 
+class LogSettings(Section):
+    format: Literal["text", "json"] = "text"
+    """Of the log lines of every process: for people, or an object a line."""
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """What is less important is left out."""
+
+
 class ApiSettings(Section):
     host: str = "127.0.0.1"
     """Address to listen on; anything but loopback needs a key."""
@@ -354,6 +361,7 @@ class Settings(BaseSettings):
     ledger: LedgerSettings = LedgerSettings()
     mirror: MirrorSettings = MirrorSettings()
     tracing: TracingSettings = TracingSettings()
+    log: LogSettings = LogSettings()
     api: ApiSettings = ApiSettings()
 
     @model_validator(mode="after")

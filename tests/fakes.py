@@ -26,6 +26,7 @@ from rlvr_ray.core.records import (
 )
 from rlvr_ray.errors import InputError, JudgeError
 from rlvr_ray.live import Heard, Live, Told
+from rlvr_ray.metrics import METRICS
 from rlvr_ray.ports import (
     BatchState,
     Chunk,
@@ -422,6 +423,35 @@ class FakePublisher(Faulty):
 
     async def close(self) -> None:
         self.closed += 1
+
+
+class FakeMeter:
+    """A Meter in memory: the same checks as with the real one, and sums to look at.
+
+    ``counters`` and ``observed`` are keyed by name and tag values, in the order of the tags.
+    """
+
+    def __init__(self) -> None:
+        self.counters: Counter[tuple[str, ...]] = Counter()
+        self.observed: dict[tuple[str, ...], list[float]] = {}
+        self.gauges: dict[str, float] = {}
+
+    def add(self, name: str, amount: float, **tags: str) -> None:
+        assert METRICS[name].kind == "counter" and amount >= 0
+        self.counters[self._key(name, tags)] += amount  # type: ignore[assignment]
+
+    def observe(self, name: str, value: float, **tags: str) -> None:
+        assert METRICS[name].kind == "histogram"
+        self.observed.setdefault(self._key(name, tags), []).append(value)
+
+    def set(self, name: str, value: float) -> None:
+        assert METRICS[name].kind == "gauge"
+        self.gauges[name] = value
+
+    def _key(self, name: str, tags: Mapping[str, str]) -> tuple[str, ...]:
+        fitting = METRICS[name].fitting(tags)
+        assert set(fitting) == set(METRICS[name].tags or ()), f"{name} needs all of its tags"
+        return name, *(fitting[tag] for tag in METRICS[name].tags or ())
 
 
 class FakeEmbedder:

@@ -109,7 +109,9 @@ class Asking:
             parts.recorder,
             settings.generator.max_tokens,
             parts.tracer,
+            parts.metrics,
         )
+        self._metrics = parts.metrics
         self._gate = Gate(settings.api.max_asks)
         self._running: dict[UUID, asyncio.Task[None]] = {}
 
@@ -139,7 +141,7 @@ class Asking:
 
     async def ask(self, ask: Ask) -> Batch:
         """The batch, once it is recorded."""
-        self._gate.enter()
+        self._enter()
         try:
             async with self._gate.at_work():
                 return await self._pipeline.ask(ask)
@@ -150,7 +152,7 @@ class Asking:
         """Return once the answers are on their way, or recorded; the hub is told the rest."""
         if ask.batch_id in self._running:
             return
-        self._gate.enter()
+        self._enter()
         try:
             prepared = await self._pipeline.prepare(ask)
             if isinstance(prepared, Batch):
@@ -169,6 +171,13 @@ class Asking:
             self._gate.leave()
 
         task.add_done_callback(ended)
+
+    def _enter(self) -> None:
+        try:
+            self._gate.enter()
+        except Overloaded:
+            self._metrics.turned_away()
+            raise
 
     async def _answer(self, prepared: Prepared, teller: Teller) -> None:
         try:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from rlvr_ray.live import Heard, Told
+from rlvr_ray.metrics import NO_METRICS, Metrics
 from rlvr_ray.ports import Archive, Recorder, Retriever, StreamingGenerator
 from rlvr_ray.throttle import Limited
 from rlvr_ray.tracing import OFF, Tracer
@@ -46,6 +47,7 @@ class Parts:
     archive: Archive
     engine: str  #: what runs the generator's model, and why
     tracer: Tracer = OFF
+    metrics: Metrics = NO_METRICS
 
     async def close(self) -> None:
         """Let go of what this process holds: the client, where the generator is a server's."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from rlvr_ray import logs
 from rlvr_ray.bulk.request import AT_ONCE, Request
 from rlvr_ray.errors import ConfigError, InputError, RlvrError
 from rlvr_ray.settings import Settings, load, parsed
@@ -52,10 +53,16 @@ async def _run(request: Request) -> int:
     own = load(**parsed(request.set))
     settings, parts = await asyncio.to_thread(app.attach, own)
     settings = priced(settings, own)
+    logs.configure(own.log, least="WARNING")  # of each question the progress tells
     plan = plan_of(request, settings)
     path = run_report.place(request.report, request.run, settings.data_dir)
     pipeline = Pipeline(
-        parts.retriever, parts.generator, parts.recorder, plan.max_tokens, parts.tracer
+        parts.retriever,
+        parts.generator,
+        parts.recorder,
+        plan.max_tokens,
+        parts.tracer,
+        parts.metrics,
     )
     bulk = Bulk(pipeline, parts.recorder, plan, _trouble(parts))
     started, error = datetime.now(UTC), None

@@ -203,15 +203,17 @@ class TestThen:
     """What is to be done after a commit does not depend on who still waits for it."""
 
     async def test_it_comes_after_the_commit(self, system: System) -> None:
-        seen: list[list[str]] = []
-        await system.commits.commit(recording(0), lambda: seen.append(system.questions()))
+        seen: list[tuple[Any, list[str]]] = []
+        await system.commits.commit(
+            recording(0), lambda result: seen.append((result, system.questions()))
+        )
         await asyncio.sleep(0)
-        assert seen == [["0"]]
+        assert seen == [([asked(0)], ["0"])], "it gets the operation's result"
 
     async def test_also_where_the_caller_has_gone(self, system: System) -> None:
         first = await system.held(recording(0))
         called = asyncio.Event()
-        gone = asyncio.create_task(system.commits.commit(recording(1), called.set))
+        gone = asyncio.create_task(system.commits.commit(recording(1), lambda _: called.set()))
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
@@ -225,9 +227,9 @@ class TestThen:
         called: list[int] = []
         first = await system.held(recording(0))
         bad = asyncio.create_task(
-            system.commits.commit(failing(ValueError("bad")), lambda: called.append(1))
+            system.commits.commit(failing(ValueError("bad")), lambda _: called.append(1))
         )
-        good = asyncio.create_task(system.commits.commit(recording(1), lambda: called.append(2)))
+        good = asyncio.create_task(system.commits.commit(recording(1), lambda _: called.append(2)))
         await asyncio.sleep(0)
         system.ledger.gate.set()
         await first

@@ -317,15 +317,16 @@ class ExternalMachine(Machine):
             await asyncio.sleep(0)  # others get their turn, as between threads
             return query(self.ledger)
 
-        async def commit(operation: Any) -> None:
+        async def keep(batch: Batch, came: Mapping[UUID, Result]) -> None:
             await asyncio.sleep(0)
-            self.commit(operation)
+            self.commit(methodcaller("keep", batch, came))
 
         async def deciding(batch: Batch, came: Mapping[UUID, Result]) -> None:
+            await asyncio.sleep(0)
             outcome = decide(batch, came, RULE, DECIDED)
-            await commit(methodcaller("decide", batch, came, outcome))
+            self.commit(methodcaller("decide", batch, came, outcome))
 
-        return External(read, commit, deciding, timeout_s)
+        return External(read, keep, deciding, timeout_s)
 
     def teardown(self) -> None:
         self.loop.close()

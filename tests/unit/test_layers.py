@@ -133,9 +133,12 @@ MIDDLE = (
     "audit.py",
     "commits.py",
     "external.py",
+    "logs.py",
+    "metrics.py",
     "mirror.py",
     "panel.py",
     "projection.py",
+    "stats.py",
 )
 
 
@@ -201,9 +204,9 @@ WALLS = [
         ),
     ),
     Wall(
-        "only actors.py, app.py, bulk/submission.py and jobs/ import Ray",
+        "only actors.py, app.py, ray_metrics.py, bulk/submission.py and jobs/ import Ray",
         lambda file: (
-            not _one_of("actors.py", "app.py", "bulk/submission.py")(file)
+            not _one_of("actors.py", "app.py", "ray_metrics.py", "bulk/submission.py")(file)
             and not _below("jobs/")(file)
         ),
         lambda found: found.top == "ray",

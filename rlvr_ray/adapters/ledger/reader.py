@@ -12,6 +12,7 @@ import apsw
 
 from rlvr_ray import codec
 from rlvr_ray.adapters.ledger import entries, schema
+from rlvr_ray.adapters.ledger.figures import Figures
 from rlvr_ray.core import events
 from rlvr_ray.core.browsing import Entry
 from rlvr_ray.core.events import Event
@@ -26,7 +27,7 @@ from rlvr_ray.core.records import (
 )
 from rlvr_ray.core.rows import DATASETS
 from rlvr_ray.errors import LedgerError, NotFound, Overloaded
-from rlvr_ray.ports import Backlog, BatchState, Ending, Ingested, JsonlFile, Part, Posted
+from rlvr_ray.ports import BatchState, Ending, Ingested, JsonlFile, Part, Posted
 
 NAME = "ledger.db"
 
@@ -86,7 +87,7 @@ WHERE batch_id IN (SELECT value FROM json_each(?))
 """
 
 
-class Reader:
+class Reader(Figures):
     """A connection of its own: it sees what is committed and never waits for the writer.
 
     Plain and blocking, for one thread at a time.
@@ -173,19 +174,12 @@ class Reader:
         )
         return [(row[0], self._state(*row)) for row in rows]
 
-    def counts(self) -> dict[str, int]:
-        """Batches by state: ``open``, ``pair``, and one entry for each reason seen."""
-        (open_batches,) = self._row("SELECT count(*) FROM batch WHERE open")
-        by_reason = self._rows(
-            "SELECT coalesce(reason, 'pair'), count(*) FROM outcome GROUP BY reason"
-        )
-        return {"open": open_batches, **dict(by_reason)}
-
     def recent(self, limit: int) -> list[BatchState]:
         """The latest decided batches, latest first."""
         rows = self._rows(
             "SELECT batch.seq, batch.record, outcome.record FROM outcome "
             "JOIN batch ON batch.seq = outcome.batch WHERE batch.record <> '' "
+            "AND outcome.seq > (SELECT seq FROM mark WHERE name = 'swept') "
             "ORDER BY outcome.seq DESC LIMIT ?",
             (limit,),
         )
@@ -308,18 +302,6 @@ class Reader:
             (int(since.timestamp()),),
         )
         return int(row[0])
-
-    def backlog(self) -> Backlog:
-        """What the broker has not confirmed yet."""
-        pending, oldest = self._row(
-            "SELECT coalesce((SELECT max(seq) FROM outbox), 0) - seq, "
-            "(SELECT at FROM outbox WHERE outbox.seq > mark.seq ORDER BY outbox.seq LIMIT 1) "
-            "FROM mark WHERE name = 'mirrored'"
-        )
-        return Backlog(
-            pending=max(pending, 0),
-            oldest=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
-        )
 
     # Soundness.
 

@@ -87,7 +87,10 @@ class Ledger(Reader):
     # What operations write.
 
     def record(self, batches: Sequence[Batch]) -> list[Batch]:
-        """Keep batches; return those that the ledger holds under their ids."""
+        """Keep batches; return those that the ledger holds under their ids.
+
+        Those that are new come back as the same objects.
+        """
         return [self._record(batch) for batch in batches]
 
     def _record(self, batch: Batch) -> Batch:
@@ -104,21 +107,26 @@ class Ledger(Reader):
         assert state is not None, "a conflicting batch is there"
         return state.batch
 
-    def keep(self, batch: Batch, results: Mapping[UUID, Result]) -> None:
-        """Keep results of a recorded batch. A candidate's first result stays.
+    def keep(self, batch: Batch, results: Mapping[UUID, Result]) -> list[Result]:
+        """Keep results of a recorded batch; return those that are new.
 
-        Results of a batch that is decided are dropped: they came too late.
+        A candidate's first result stays. Those of a batch that is decided are dropped: they came
+        too late.
         """
         number = self._open_number(batch)
-        if number is not None:
-            self._keep(number, batch, results)
+        return [] if number is None else self._keep(number, batch, results)
 
-    def decide(self, batch: Batch, results: Mapping[UUID, Result], outcome: Outcome) -> None:
-        """Keep a batch's outcome and the results behind it. A decided batch stays as it is."""
+    def decide(
+        self, batch: Batch, results: Mapping[UUID, Result], outcome: Outcome
+    ) -> list[Result] | None:
+        """Keep a batch's outcome and the results behind it; return those results that are new.
+
+        None where the batch was decided already: it stays as it is.
+        """
         number = self._open_number(batch)
         if number is None:
-            return
-        self._keep(number, batch, results)
+            return None
+        new = self._keep(number, batch, results)
         self._db.execute(
             "INSERT INTO outcome (batch, reason, month, answers, record) VALUES (?, ?, ?, ?, ?)",
             (
@@ -132,6 +140,7 @@ class Ledger(Reader):
         self._db.execute("UPDATE batch SET open = 0 WHERE seq = ?", (number,))
         entries.add(self._db, number, entry_of(batch, outcome), self._models)
         self._tell("outcome", number, [None])
+        return new
 
     def ingested(self, documents: Sequence[Ingested]) -> None:
         """Note documents that were stored; one whose content is the last known is no news."""
@@ -236,7 +245,8 @@ class Ledger(Reader):
         number, is_open = row
         return int(number) if is_open else None
 
-    def _keep(self, number: int, batch: Batch, results: Mapping[UUID, Result]) -> None:
+    def _keep(self, number: int, batch: Batch, results: Mapping[UUID, Result]) -> list[Result]:
+        new = []
         for candidate in batch.candidates:
             result = results.get(candidate.event_id)
             if result is None:
@@ -247,6 +257,8 @@ class Ledger(Reader):
             )
             if self._db.changes():
                 self._tell("verification", number, [candidate.index])
+                new.append(result)
+        return new
 
     def _tell(self, kind: str, number: int, candidates: Sequence[int | None]) -> None:
         now = int(time.time())
