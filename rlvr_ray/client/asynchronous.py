@@ -205,9 +205,9 @@ class AsyncClient:
         """What was said of a batch."""
         return await self._send(calls.reviews(batch_id))
 
-    async def review_summary(self) -> ReviewSummary:
-        """How far reviewers agree with the judge."""
-        return await self._send(calls.review_summary())
+    async def review_summary(self, **filters: Unpack[Filters]) -> ReviewSummary:
+        """How far reviewers agree with the judge, over the pairs that fit."""
+        return await self._send(calls.review_summary(filters))
 
     # The system.
 
@@ -223,6 +223,10 @@ class AsyncClient:
         """The same for each batch that the id of a batch, an event, a trace, or a correlation id
         leads to, latest first."""
         return await self._send(calls.traces(name))
+
+    async def traces(self, any_id: str) -> Traces:
+        """Where the id leads: that of a batch, an event or a trace, or a correlation id."""
+        return await self._send(calls.traces(any_id))
 
     async def is_up(self) -> bool:
         """Whether somebody answers at the URL."""

@@ -198,9 +198,9 @@ class Client:
         """What was said of a batch."""
         return self._send(calls.reviews(batch_id))
 
-    def review_summary(self) -> ReviewSummary:
-        """How far reviewers agree with the judge."""
-        return self._send(calls.review_summary())
+    def review_summary(self, **filters: Unpack[Filters]) -> ReviewSummary:
+        """How far reviewers agree with the judge, over the pairs that fit."""
+        return self._send(calls.review_summary(filters))
 
     # The system.
 
@@ -216,6 +216,10 @@ class Client:
         """The same for each batch that the id of a batch, an event, a trace, or a correlation id
         leads to, latest first."""
         return self._send(calls.traces(name))
+
+    def traces(self, any_id: str) -> Traces:
+        """Where the id leads: that of a batch, an event or a trace, or a correlation id."""
+        return self._send(calls.traces(any_id))
 
     def is_up(self) -> bool:
         """Whether somebody answers at the URL."""

@@ -229,9 +229,8 @@ def review(task: ReviewTask, verdict: Verdict, note: str, reviewer: str) -> Call
     return Call(
         method="POST",
         path="/reviews",
-        read=lambda reply: Review.from_json(said | reply.json()),
-        repeatable=False,
-        options={"json": said},
+        read=lambda reply: Review.from_json(reply.json()),
+        options={"json": said, "headers": {"Idempotency-Key": new_key()}},
     )
 
 
@@ -240,9 +239,9 @@ def reviews(batch_id: Id) -> Call[tuple[Review, ...]]:
     return _list("/reviews", "reviews", Review, {"batch_id": str(batch_id)})
 
 
-def review_summary() -> Call[ReviewSummary]:
+def review_summary(filters: Filters) -> Call[ReviewSummary]:
     """How far persons agree with the judge."""
-    return _get("/reviews/summary", ReviewSummary)
+    return _get("/reviews/summary", ReviewSummary, filters)
 
 
 def stats() -> Call[Stats]:
@@ -258,6 +257,11 @@ def trace(batch_id: Id) -> Call[Trace]:
 def traces(name: str) -> Call[Traces]:
     """The same for each batch that an id leads to."""
     return _get("/traces", Traces, {"id": name})
+
+
+def traces(any_id: str) -> Call[Traces]:
+    """All that happened to the batches that an id leads to."""
+    return _get("/traces", Traces, {"id": any_id})
 
 
 def alive() -> Call[None]:

@@ -51,6 +51,13 @@ class Whole(Reply):
     raw: Raw = field(default_factory=dict, repr=False, compare=False)
 
 
+def _with_raw(data: Any) -> Any:
+    """Parts of a reply, each with itself as it came."""
+    if not isinstance(data, list):
+        return data
+    return [each | {"raw": each} if isinstance(each, dict) else each for each in data]
+
+
 # A batch.
 
 
@@ -222,9 +229,10 @@ class BatchLine(Whole):
 class Page(Whole):
     """Some lines of a list; ``next`` is where the next ones begin, None at its end."""
 
-    batches: tuple[BatchLine, ...]
+    batches: Annotated[tuple[BatchLine, ...], BeforeValidator(_with_raw)]
     total: int = 0
     next: str | None = None
+    past_retention: int = 0  #: batches that only the files have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,15 +307,20 @@ class ReviewTask(Whole):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review(Whole):
-    """What a person said of a pair: of candidates ``a`` and ``b``, which is better."""
+    """What a person said of a pair: of candidates ``a`` and ``b``, which is better.
+
+    ``review`` is what that is beside the outcome: ``agree``, ``disagree``, ``tie``, ``discard``.
+    """
 
     seq: int
     batch_id: str = ""
     a: int | None = None
     b: int | None = None
     verdict: str = ""
+    review: str = ""
     note: str = ""
     reviewer: str = ""
+    reviewed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -403,20 +416,30 @@ class Stats(Whole):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Whole):
+    """Something that happened to a batch; what else is told of it is in ``raw``."""
+
+    at: datetime
+    step: str
+    detail: str
+    after_s: float = 0.0  #: seconds since the question was asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace(Whole):
-    """Every step of a batch, the files that hold its rows, and its log lines, as plain data."""
+    """Every step of a batch, the files that hold its rows, and its log lines."""
 
     trace_id: str
     batch_id: str
     correlation_id: str = ""
-    steps: tuple[Raw, ...] = ()
-    files: tuple[Any, ...] = ()
-    logs: tuple[Any, ...] = ()
+    steps: Annotated[tuple[Step, ...], BeforeValidator(_with_raw)] = ()
+    files: tuple[Raw, ...] = ()
+    logs: tuple[Raw, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traces(Whole):
-    """What an id leads to; ``left`` counts earlier batches of the same correlation id."""
+    """The batches that an id leads to, latest first, and how many more there are."""
 
-    traces: tuple[Trace, ...] = ()
+    traces: Annotated[tuple[Trace, ...], BeforeValidator(_with_raw)]
     left: int = 0
