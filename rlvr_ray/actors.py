@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from rlvr_ray.core.browsing import Filter, Histogram, Measure
 from rlvr_ray.core.records import Batch, Context, Verification
 from rlvr_ray.core.reviewing import Review, Said, Verdict
 from rlvr_ray.core.rows import Row
+from rlvr_ray.core.tracing import Footprint
 from rlvr_ray.errors import InputError, JudgeError, Overloaded, RlvrError, Unavailable
 from rlvr_ray.live import BURST_S, Heard, Told
 from rlvr_ray.metrics import Metrics
@@ -233,6 +235,12 @@ def open_tracer(settings: Settings) -> Tracer:
     from rlvr_ray.adapters.opentelemetry import OpenTelemetry
 
     return OpenTelemetry(settings.tracing)
+
+
+def log_folder() -> Path | None:
+    """Where Ray keeps the logs of this node; None outside of a cluster."""
+    node: Any = ray_worker._global_node
+    return None if node is None else Path(node.get_logs_dir_path())
 
 
 def start_aggregator(settings: Settings) -> Any:
@@ -483,6 +491,14 @@ class RemoteArchive:
 
     async def verdicts(self, where: Filter) -> Mapping[Verdict | None, int]:
         found: Mapping[Verdict | None, int] = await self._browse("verdicts", where)
+        return found
+
+    async def footprint(self, batch_id: UUID) -> tuple[BatchState, Footprint] | None:
+        found: tuple[BatchState, Footprint] | None = await self._browse("footprint", batch_id)
+        return found
+
+    async def named(self, name: str, limit: int) -> tuple[list[UUID], int]:
+        found: tuple[list[UUID], int] = await self._browse("named", name, limit)
         return found
 
     async def _browse(self, name: str, *arguments: Any) -> Any:

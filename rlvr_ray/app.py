@@ -134,6 +134,7 @@ def _parts(choice: engines.Choice, aggregator: Any) -> "Parts":
         archive=actors.RemoteArchive(aggregator),
         engine=f"{settings.generator.engine}: {choice.reason}",
         tracer=actors.open_tracer(settings),
+        logs=actors.log_folder(),
         metrics=Metrics(RayMeter()),
     )
 

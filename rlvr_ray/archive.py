@@ -13,8 +13,9 @@ from rlvr_ray.core import browsing, reviewing
 from rlvr_ray.core.browsing import Filter, Histogram, Measure
 from rlvr_ray.core.reviewing import Review, Said, Verdict
 from rlvr_ray.core.rows import Row
+from rlvr_ray.core.tracing import Footprint
 from rlvr_ray.errors import InputError, NotFound
-from rlvr_ray.ports import Duel, Reviewed
+from rlvr_ray.ports import BatchState, Duel, Reviewed
 from rlvr_ray.tasks import OneThread
 
 if TYPE_CHECKING:
@@ -135,6 +136,14 @@ class LedgerArchive:
             for verdict, number in part.items():
                 whole[verdict] = whole.get(verdict, 0) + number
         return whole
+
+    async def footprint(self, batch_id: UUID) -> tuple[BatchState, Footprint] | None:
+        """See ``ports.Archive``."""
+        return await self._look(methodcaller("footprint", batch_id))
+
+    async def named(self, name: str, limit: int) -> tuple[list[UUID], int]:
+        """See ``ports.Archive``."""
+        return await self._look(methodcaller("named", name, limit))
 
     # Below.
 

@@ -9,19 +9,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from rlvr_ray import engines, judging
+from rlvr_ray import engines, judging, log_lines, steps
 from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.ledger import Ledger, Operation, Reader
+from rlvr_ray.adapters.ledger import Browser, Ledger, Operation, Reader
 from rlvr_ray.audit import audit
-from rlvr_ray.errors import ConfigError, LedgerError, RlvrError
+from rlvr_ray.errors import ConfigError, LedgerError, NotFound, RlvrError
 from rlvr_ray.mirror import WINDOW
 from rlvr_ray.projection import Projector
 from rlvr_ray.settings import Settings
 
 #: Milliseconds of an fsync above which acknowledgements are felt to be slow.
 SLOW_FSYNC_MS = 20.0
+#: Batches of one correlation id that are told at once, the latest.
+TRACES = 20
 
 
 def verify_store(settings: Settings) -> list[str]:
@@ -31,6 +33,31 @@ def verify_store(settings: Settings) -> list[str]:
         return list(audit(ledger, _dataset(settings)))
     finally:
         ledger.close()
+
+
+def traces(settings: Settings, name: str) -> dict[str, Any]:
+    """What ``GET /traces`` says, from the ledger and the logs of this machine's last cluster.
+
+    Raises NotFound where no batch is meant.
+    """
+    ledger = Browser(settings.data_dir)
+    try:
+        batch_ids, left = ledger.named(name, TRACES)
+        found = [ledger.footprint(batch_id) for batch_id in batch_ids]
+    finally:
+        ledger.close()
+    if not found:
+        raise NotFound(
+            f"no batch, event or correlation id of {settings.data_dir} is {name[:200]!r}"
+        )
+    lines = log_lines.find(log_lines.latest_session(), batch_ids)
+    mirrored = settings.mirror.url is not None
+    told = [
+        steps.story(*one, mirrored=mirrored, logs=lines[one[0].batch.batch_id])
+        for one in found
+        if one is not None
+    ]
+    return {"traces": told, "left": left}
 
 
 def rebuild(settings: Settings) -> dict[str, bool]:

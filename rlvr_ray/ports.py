@@ -29,6 +29,7 @@ from rlvr_ray.core.records import (
 )
 from rlvr_ray.core.reviewing import Review, Said, Verdict
 from rlvr_ray.core.rows import Row
+from rlvr_ray.core.tracing import Footprint
 from rlvr_ray.errors import InputError, JudgeError
 
 Vectors = NDArray[np.float32]
@@ -493,6 +494,20 @@ class Archive(Protocol):
         """One of the pairs that fit and that nobody has judged, at random; None if none is left.
 
         Those of the batches ``seen`` are left out.
+        """
+        ...
+
+    async def footprint(self, batch_id: UUID) -> tuple[BatchState, Footprint] | None:
+        """A batch with what it left beside its records; None where it is unknown.
+
+        Raises NotFound where it is past retention.
+        """
+        ...
+
+    async def named(self, name: str, limit: int) -> tuple[list[UUID], int]:
+        """The batches that an id means, latest first, and how many there are beyond the limit.
+
+        It may be a batch's, an event's, or a correlation id; nothing is found where it is none.
         """
         ...
 

@@ -3,7 +3,7 @@
 from fastapi import Depends, FastAPI
 
 from rlvr_ray import __version__
-from rlvr_ray.api import access, asks, documents, page, problems, system
+from rlvr_ray.api import access, asks, documents, page, problems, system, tracing
 from rlvr_ray.api.parts import Parts, Probed, Watched
 from rlvr_ray.settings import Settings
 
@@ -22,6 +22,7 @@ def create_api(settings: Settings, parts: Parts) -> FastAPI:
         asks.routes(settings, parts),
         documents.routes(settings, parts),
         system.routes(parts),
+        tracing.routes(settings, parts),
     ]
     for router in guarded:
         api.include_router(router, dependencies=[access.guard(settings)])

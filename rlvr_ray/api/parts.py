@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -47,6 +48,7 @@ class Parts:
     archive: Archive
     engine: str  #: what runs the generator's model, and why
     tracer: Tracer = OFF
+    logs: Path | None = None  #: where Ray keeps the logs of this node
     metrics: Metrics = NO_METRICS
 
     async def close(self) -> None:

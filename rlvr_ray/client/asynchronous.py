@@ -224,10 +224,6 @@ class AsyncClient:
         leads to, latest first."""
         return await self._send(calls.traces(name))
 
-    async def traces(self, any_id: str) -> Traces:
-        """Where the id leads: that of a batch, an event or a trace, or a correlation id."""
-        return await self._send(calls.traces(any_id))
-
     async def is_up(self) -> bool:
         """Whether somebody answers at the URL."""
         try:

@@ -217,10 +217,6 @@ class Client:
         leads to, latest first."""
         return self._send(calls.traces(name))
 
-    def traces(self, any_id: str) -> Traces:
-        """Where the id leads: that of a batch, an event or a trace, or a correlation id."""
-        return self._send(calls.traces(any_id))
-
     def is_up(self) -> bool:
         """Whether somebody answers at the URL."""
         try:

@@ -259,11 +259,6 @@ def traces(name: str) -> Call[Traces]:
     return _get("/traces", Traces, {"id": name})
 
 
-def traces(any_id: str) -> Call[Traces]:
-    """All that happened to the batches that an id leads to."""
-    return _get("/traces", Traces, {"id": any_id})
-
-
 def alive() -> Call[None]:
     """Whether somebody answers."""
     return Call(method="GET", path="/livez", read=lambda _: None)

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from rlvr_ray import codec
 from rlvr_ray.adapters.ledger import entries
+from rlvr_ray.adapters.ledger.footprints import Footprints
 from rlvr_ray.adapters.ledger.reader import Reader
 from rlvr_ray.core import browsing
 from rlvr_ray.core.browsing import Filter, Histogram, Measure
@@ -58,7 +59,7 @@ _OPEN = {
 }
 
 
-class Browser(Reader):
+class Browser(Reader, Footprints):
     """A reader with a view on many batches; plain and blocking, for one thread at a time."""
 
     def __init__(self, folder: Path) -> None:

@@ -1,0 +1,111 @@
+"""``rlvr trace``: every step of a batch, from a running server or straight from the ledger."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from rlvr_ray.client import command as client_commands
+from rlvr_ray.messages import one_line
+from rlvr_ray.settings import load
+from rlvr_ray.terminal import Json, Url, err, out
+
+_STYLES = {"not verified": "yellow", "ERROR": "red", "CRITICAL": "red", "WARNING": "yellow"}
+
+
+def trace(
+    id_: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="Of a batch, an event or a trace, or a correlation id.",
+            show_default=False,
+        ),
+    ],
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Read this folder's ledger, and ask no server.")
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Every step of a batch with times, its events, its rows in the files, its log lines."""
+    settings = load() if data_dir is None else load(data_dir=data_dir)
+    client = None if data_dir is not None else client_commands.connect(url)
+    if client is not None and (url is not None or client.is_up()):
+        found = client.traces(id_).raw
+    else:
+        from rlvr_ray import maintenance
+
+        err.print(f"No server is asked: reading {settings.data_dir}.", markup=False, soft_wrap=True)
+        found = maintenance.traces(settings, id_)
+    if as_json:
+        sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
+        return
+    for number, one in enumerate(found["traces"]):
+        if number:
+            out.print()
+        for line in shown(one, settings.data_dir):
+            out.print(line, soft_wrap=True)
+    if found["left"]:
+        out.print(f"\nand {found['left']:,} earlier batches of this correlation id")
+
+
+def shown(trace: Mapping[str, Any], data_dir: Path) -> Iterator[Text]:
+    """A trace for people, line by line; text from questions, models and logs is text."""
+    yield Text(one_line(trace["question"]), "bold")
+    yield Text(f"batch {trace['batch_id']}, trace {trace['trace_id']}")
+    yield Text(f"correlation {one_line(trace['correlation_id'])}")
+    yield from _section("steps", [_step(step) for step in trace["steps"]])
+    if trace["state"] == "open":
+        yield Text("  not decided yet")
+    yield from _section(
+        "documents",
+        [
+            Text(f"{one_line(d['source'])}, {d['passages']} passages, {one_line(d['document_id'])}")
+            for d in trace["documents"]
+        ],
+    )
+    yield from _section("files", [_file(file, data_dir) for file in trace["files"]])
+    yield from _section("log lines", [_log(line) for line in trace["logs"]])
+
+
+def _section(name: str, lines: Sequence[Text]) -> Iterator[Text]:
+    if lines:
+        yield Text(name, "bold")
+    for line in lines:
+        yield Text("  ").append_text(line)
+
+
+def _step(step: Mapping[str, Any]) -> Text:
+    text = Text(f"{_clock(step['at'])} {step['after_s']:+9.3f} s  ")
+    text.append(f"{step['step']:<12}  ", _STYLES.get(step["step"]))
+    text.append(one_line(step["detail"]))
+    if event := step.get("event"):
+        told = {True: ", mirrored", False: ", waits for the broker", None: ""}[event["mirrored"]]
+        text.append(f"  [event {event['event_id']}, number {event['seq']}{told}]", "dim")
+    return text
+
+
+def _file(file: Mapping[str, Any], data_dir: Path) -> Text:
+    first, last = file["line"], file["line"] + file["rows"] - 1
+    lines = f"line {first}" if first == last else f"lines {first} to {last}"
+    if not file["written"]:
+        lines += ", not written yet"
+    part = file["part"] if file["sealed"] else "not sealed yet"
+    return Text(f"{data_dir / file['path']}, {lines}; Parquet: {part}")
+
+
+def _log(line: Mapping[str, Any]) -> Text:
+    text = Text(f"{_clock(line['at'])} ")
+    text.append(f"{line['level'] or '':<7} ", _STYLES.get(line["level"] or ""))
+    return text.append(one_line(line["message"])).append(f"  [{line['file']}]", "dim")
+
+
+def _clock(time: str | None) -> str:
+    """Of a day in UTC, to the millisecond."""
+    return f"{datetime.fromisoformat(time):%H:%M:%S.%f}"[:-3] if time else "--:--:--.---"
