@@ -29,7 +29,11 @@ const HISTOGRAMS = [
   { of: "chosen_score", name: "score", title: "Best score" },
 ];
 
-const SHOWN = ["batch_id", "question", "created_at", "decided_at", "outcome", "detail", "chosen_score", "score_diff", "models", "review"];
+// Of a line, what the table needs: there may be very many.
+const SHOWN = [
+  "batch_id", "question", "created_at", "decided_at", "outcome", "detail", "chosen_score",
+  "score_diff", "models", "review",
+];
 
 export async function show(root) {
   const address = asked();
@@ -78,6 +82,7 @@ class Dataset {
     });
     this.downloads = h("div", { class: "downloads" });
     this.reviewLink = h("a", {}, "Review these");
+    this.older = h("p", { class: "meta", hidden: true });
     this.trouble = h("div");
     this.list = h("div", { class: "dataset-list" }, this.rows.element, this.trouble);
     this.sheet = h("div", { class: "sheet" });
@@ -109,8 +114,14 @@ class Dataset {
         this.total,
         this.reviewLink,
         this.downloads,
-        h("div", { class: "check" }, this.human, h("label", { for: "human" }, "with the human’s word")),
+        h(
+          "div",
+          { class: "check" },
+          this.human,
+          h("label", { for: "human" }, "with the human’s word"),
+        ),
       ),
+      this.older,
       this.panes,
     ];
   }
@@ -172,6 +183,9 @@ class Dataset {
       this.#wanted = 0;
       this.#take(page);
       fill(this.total, many(page.total, "batch", "batches"));
+      this.older.hidden = !page.past_retention;
+      const older = many(page.past_retention ?? 0, "older batch", "older batches");
+      fill(this.older, `${older} past retention: in the files, no longer here.`);
       fill(this.trouble, page.total === 0 && this.#nothing());
       this.rows.element.hidden = page.total === 0;
       this.rows.reset(page.total);
@@ -193,7 +207,8 @@ class Dataset {
         h("button", { type: "button", onclick: () => this.form.clear() }, "Clear filters"),
       );
     }
-    return empty("There is no batch yet.", h("a", { href: "#/ask" }, "Ask a question"), " to make the first one.");
+    const ask = h("a", { href: "#/ask" }, "Ask a question");
+    return empty("There is no batch yet.", ask, " to make the first one.");
   }
 
   // A histogram shows all values, with the threshold that filters them: its own filter is left out.
@@ -224,7 +239,8 @@ class Dataset {
     try {
       while (this.#next !== null && this.#lines.length <= this.#wanted) {
         const first = this.#lines.length;
-        const page = await get(`/batches?${this.#query({ limit: MORE, after: this.#next })}`, { signal });
+        const query = this.#query({ limit: MORE, after: this.#next });
+        const page = await get(`/batches?${query}`, { signal });
         this.#take(page);
         this.rows.refresh(first);
         if (this.#next === null) this.rows.resize(this.#lines.length);
@@ -242,13 +258,15 @@ class Dataset {
     if (!line) return null;
     const cell = (name, attributes, ...children) =>
       h("div", { role: "gridcell", class: `col-${name}`, ...attributes }, ...children);
-    const label = (name) => h("span", { class: "cell-label" }, `${name} `); // where there is no head
+    // Where there is no room for a head.
+    const label = (name) => h("span", { class: "cell-label" }, `${name} `);
     const kind = { pair: "good", open: "accent" }[line.outcome] ?? "";
+    const tag = h("span", { class: `tag ${kind}` }, outcome(line.outcome));
     const models = line.models.join(", ");
     return [
       cell("time", {}, time(line.decided_at ?? line.created_at).slice(0, 16)),
       cell("question", { dir: "auto", title: line.question }, line.question),
-      cell("outcome", { title: line.detail }, h("span", { class: `tag ${kind}` }, outcome(line.outcome))),
+      cell("outcome", { title: line.detail }, tag),
       cell("margin", {}, label("margin"), score(line.score_diff)),
       cell("score", {}, label("best"), score(line.chosen_score)),
       cell("model", { title: models }, models),
@@ -299,7 +317,11 @@ class Dataset {
     const id = this.#opened;
     const body = h("div", { class: "details-body" });
     const title = h("h2", { tabindex: -1, class: "text", dir: "auto" });
-    const shut = h("button", { type: "button", onclick: () => this.#shut(), "data-testid": "row-close" }, "Close");
+    const shut = h(
+      "button",
+      { type: "button", "data-testid": "row-close", onclick: () => this.#shut() },
+      "Close",
+    );
     fill(this.panel, h("div", { class: "details-head" }, title, shut), body);
     this.panel.hidden = false;
     this.panes.classList.add("has-details");
@@ -315,7 +337,8 @@ class Dataset {
       () => Promise.all([get(`/batches/${path}`), get(`/reviews?batch_id=${path}`)]),
       draw,
     );
-    const instead = this.list.offsetParent === null; // of the table, where there is no room for both
+    // Where there is no room for both, they are there instead of the table.
+    const instead = this.list.offsetParent === null;
     reveal(this.panel, instead ? "start" : "nearest");
     // By key, the focus goes along; by pointer the next row is likelier than a way back.
     if (this.#byKey || instead) title.focus({ preventScroll: true });

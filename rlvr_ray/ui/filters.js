@@ -105,7 +105,13 @@ export function filterForm(given, changed) {
       "fieldset",
       { class: `field field-range ${low === "since" ? "field-dates" : ""}` },
       h("legend", {}, title),
-      h("div", {}, end(low, "from"), h("span", { "aria-hidden": "true" }, "–"), end(high, "up to")),
+      h(
+        "div",
+        {},
+        end(low, "from"),
+        h("span", { "aria-hidden": "true" }, "–"),
+        end(high, "up to"),
+      ),
     );
   }
 
@@ -135,7 +141,11 @@ export function filterForm(given, changed) {
     range("Margin", "min_margin", "max_margin", unit),
     range("Best score", "min_score", "max_score", unit),
     range("Date (UTC)", "since", "until", { type: "date" }),
-    single("correlation_id", "Correlation id", "input", { type: "text", maxlength: 200, spellcheck: "false" }),
+    single("correlation_id", "Correlation id", "input", {
+      type: "text",
+      maxlength: 200,
+      spellcheck: "false",
+    }),
     h("div", { class: "field field-clear" }, nothing),
     wrong,
   );
@@ -153,9 +163,11 @@ export function filterForm(given, changed) {
   function choices(name, options, all) {
     const value = values.get(name);
     if (value && !options.some(([each]) => each === value)) {
-      options = [...options, [value, name === "outcome" ? value.split(",").map(outcomes).join(" or ") : value]];
+      const title = name === "outcome" ? value.split(",").map(outcomes).join(" or ") : value;
+      options = [...options, [value, title]];
     }
-    fill(controls[name], [["", all], ...options].map(([each, title]) => h("option", { value: each }, title)));
+    const made = ([each, title]) => h("option", { value: each }, title);
+    fill(controls[name], [["", all], ...options].map(made));
     show();
   }
 
@@ -204,7 +216,8 @@ export function filterForm(given, changed) {
 
   function counts(found) {
     const some = (n) => (found ? ` (${count(n ?? 0)})` : "");
-    const reasons = found ? Object.keys(found).filter((name) => !["pair", "open"].includes(name)) : REASONS;
+    const seen = Object.keys(found ?? {}).filter((name) => !["pair", "open"].includes(name));
+    const reasons = found ? seen : REASONS;
     const none = reasons.reduce((sum, name) => sum + (found?.[name] ?? 0), 0);
     choices(
       "outcome",

@@ -79,7 +79,11 @@ export function histogram({ name, title, use }) {
   const rows = h("tbody");
   const element = h(
     "section",
-    { class: "histogram", "data-testid": `histogram-${name}`, "aria-labelledby": `histogram-${name}` },
+    {
+      class: "histogram",
+      "aria-labelledby": `histogram-${name}`,
+      "data-testid": `histogram-${name}`,
+    },
     h("div", { class: "histogram-head" }, h("h2", { id: `histogram-${name}` }, title), facts),
     picture,
     slider,

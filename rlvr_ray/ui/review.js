@@ -4,25 +4,19 @@
 // temperature or the judge's choice. A verdict is never changed: another one on the same pair is
 // recorded beside it, and the latest counts.
 
-import { folded, passages, text } from "./details.js";
+import { folded } from "./details.js";
 import { announce, fill, h, heading } from "./dom.js";
 import { asked, described, filtersOf, without } from "./filters.js";
 import { count, many, score } from "./format.js";
-import { get, send } from "./http.js";
+import { get, Problem, send } from "./http.js";
+import { passages } from "./passages.js";
+import { reviewHelp } from "./review_help.js";
 import { empty, failure, loading } from "./states.js";
 
 const LOOK_MS = 2000; // for which a pair stays after its verdict, with what the judge said of it
+const SEEN = 20; // pairs of this visit that are not drawn again while they wait for a verdict
 const VERDICTS = { a: "a", b: "b", t: "tie", d: "discard" };
 const WORDS = { a: "A is better", b: "B is better", tie: "a tie", discard: "discard" };
-const KEYS = [
-  ["A  B", "This answer is the better one"],
-  ["T", "A tie: neither is better"],
-  ["D", "Discard: the pair is of no use"],
-  ["N", "Write a note; Enter or Esc leaves it"],
-  ["U", "Back to the pair before; another verdict there counts instead"],
-  ["Enter", "On to the next pair, without waiting"],
-  ["?", "Show or hide this"],
-];
 
 // Keys are letters to whoever is writing.
 const FIELDS = "input:not([type=checkbox]), textarea, select, [contenteditable]";
@@ -38,7 +32,8 @@ export async function show(root) {
 
 class Review {
   #filters;
-  // A pair on the page: {pair, verdict, note, judged}; verdict is null until one is recorded.
+  // A pair on the page: {pair, verdict, note, judged, sent, key}; verdict is null until one is
+  // recorded.
   #item = null;
   #past = [];
   #future = []; // left by going back
@@ -53,18 +48,30 @@ class Review {
   }
 
   elements() {
+    this.help = reviewHelp();
     this.progress = h("p", { "data-testid": "review-progress" });
     this.agreement = h("p", { class: "meta", "data-testid": "review-agreement" });
-    this.status = h("p", { class: "review-status", role: "status", "data-testid": "review-status" });
+    this.status = h("p", {
+      class: "review-status",
+      role: "status",
+      "data-testid": "review-status",
+    });
     this.trouble = h("div", { class: "review-trouble" });
-    this.stage = h("div", { class: "section", "aria-live": "off" });
+    this.stage = h("div", { class: "section" });
+    this.question = h("h2", {
+      class: "text review-question",
+      dir: "auto",
+      tabindex: -1,
+      "data-testid": "review-question",
+    });
     const words = described(this.#filters);
     return [
       h("div", { class: "split" }, heading("Review"), this.progress, this.agreement),
-      words && h("p", { class: "meta" }, `Only: ${words}. `, h("a", { href: "#/review" }, "All pairs")),
+      words &&
+        h("p", { class: "meta" }, `Only: ${words}. `, h("a", { href: "#/review" }, "All pairs")),
       this.stage,
       this.#controls(),
-      this.#help(),
+      this.help.element,
     ];
   }
 
@@ -83,37 +90,27 @@ class Review {
 
   #controls() {
     const key = (letter) => h("kbd", { "aria-hidden": "true" }, letter);
-    const button = (verdict, title, letter) =>
+    const button = (name, title, letter, onclick) =>
       h(
         "button",
         {
           type: "button",
-          "aria-pressed": "false",
           "aria-keyshortcuts": letter,
-          "data-testid": `review-${verdict}`,
-          onclick: () => this.#say(verdict),
+          "data-testid": `review-${name}`,
+          onclick,
         },
         title,
         key(letter),
       );
+    const verdict = (name, title, letter) => button(name, title, letter, () => this.#say(name));
     this.verdicts = {
-      a: button("a", "A is better", "A"),
-      b: button("b", "B is better", "B"),
-      tie: button("tie", "Tie", "T"),
-      discard: button("discard", "Discard", "D"),
+      a: verdict("a", "A is better", "A"),
+      b: verdict("b", "B is better", "B"),
+      tie: verdict("tie", "Tie", "T"),
+      discard: verdict("discard", "Discard", "D"),
     };
-    this.back = h(
-      "button",
-      { type: "button", "aria-keyshortcuts": "U", "data-testid": "review-back", onclick: () => this.#back() },
-      "Back",
-      key("U"),
-    );
-    this.on = h(
-      "button",
-      { type: "button", "aria-keyshortcuts": "Enter", "data-testid": "review-next", onclick: () => this.#next() },
-      "Next",
-      key("Enter"),
-    );
+    this.back = button("back", "Back", "U", () => this.#back());
+    this.on = button("next", "Next", "Enter", () => this.#next());
     this.note = h("textarea", {
       id: "review-note",
       rows: 1,
@@ -144,46 +141,10 @@ class Review {
     return [this.bar, this.form];
   }
 
-  #help() {
-    this.name = h("input", {
-      id: "reviewer",
-      type: "text",
-      maxlength: 100,
-      autocomplete: "nickname",
-      "data-testid": "reviewer",
-      onchange: () => remember("reviewer", this.name.value.trim()),
-    });
-    this.name.value = remembered("reviewer");
-    this.letters = h("input", {
-      id: "letters",
-      type: "checkbox",
-      checked: remembered("letters") !== "off",
-      onchange: () => remember("letters", this.letters.checked ? "on" : "off"),
-    });
-    this.help = h(
-      "details",
-      { "data-testid": "review-keys" },
-      h("summary", {}, "Keys and your name ", h("kbd", { "aria-hidden": "true" }, "?")),
-      h(
-        "div",
-        { class: "section" },
-        h("dl", { class: "facts" }, KEYS.map(([key, does]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, does)])),
-        h("div", { class: "check" }, this.letters, h("label", { for: "letters" }, "Use letters as keys")),
-        h(
-          "div",
-          { class: "field review-name" },
-          h("label", { for: "reviewer" }, "Your name"),
-          this.name,
-          h("p", { class: "hint" }, "It is recorded with each verdict; this browser remembers it."),
-        ),
-      ),
-    );
-    return this.help;
-  }
-
   async #summary() {
     try {
-      const found = await get("/reviews/summary", { signal: this.#stopped.signal });
+      const { signal } = this.#stopped;
+      const found = await get(`/reviews/summary?${this.#filters}`, { signal });
       fill(this.progress, `${count(found.reviewed)} reviewed, ${count(found.left)} left`);
       fill(this.agreement, agreed(found));
     } catch {
@@ -194,7 +155,7 @@ class Review {
   #fetch() {
     const search = new URLSearchParams(this.#filters);
     const known = [...this.#past, ...this.#future, this.#item];
-    for (const item of known.slice(-20)) if (item) search.append("seen", item.pair.batch_id);
+    for (const item of known.slice(-SEEN)) if (item) search.append("seen", item.pair.batch_id);
     const found = get(`/reviews/next?${search}`, { signal: this.#stopped.signal });
     found.catch(() => {}); // whoever waits for it hears of it
     return found;
@@ -202,9 +163,8 @@ class Review {
 
   // On to the next pair: one that was left by going back, or another one.
   async #next() {
-    clearTimeout(this.#look);
-    this.#look = 0;
     if (this.#busy) return;
+    this.#stay();
     if (this.#item) this.#past.push(this.#item);
     this.#item = null;
     if (this.#future.length) {
@@ -230,10 +190,7 @@ class Review {
   #back() {
     if (this.#busy) return;
     if (this.#look) {
-      // The pair is still here.
-      clearTimeout(this.#look);
-      this.#look = 0;
-      this.#put(this.#item);
+      this.#put(this.#item); // it is still here
       return;
     }
     if (!this.#past.length) return;
@@ -244,8 +201,15 @@ class Review {
     this.#put(this.#past.pop());
   }
 
+  // Do not go on by itself.
+  #stay() {
+    clearTimeout(this.#look);
+    this.#look = 0;
+  }
+
   // Show a pair; null: there is none.
   #put(item) {
+    this.#stay();
     this.#item = item;
     fill(this.trouble);
     this.#usable(item !== null);
@@ -254,7 +218,9 @@ class Review {
       return;
     }
     this.note.value = item.note;
-    if (item.verdict) fill(this.status, `You said: ${WORDS[item.verdict]}. Another verdict counts instead.`);
+    if (item.verdict) {
+      fill(this.status, `You said: ${WORDS[item.verdict]}. Another verdict counts instead.`);
+    }
     this.#draw();
     announce(`${item.verdict ? "Back" : "Next"}: ${item.pair.question}`);
   }
@@ -265,9 +231,10 @@ class Review {
   }
 
   #nothing() {
+    const button = (title, onclick) => h("button", { type: "button", onclick }, title);
     const links = [
-      h("button", { type: "button", onclick: () => this.#next() }, "Look again"),
-      this.#past.length > 0 && h("button", { type: "button", onclick: () => this.#back() }, "Back to the last one"),
+      button("Look again", () => this.#next()),
+      this.#past.length > 0 && button("Back to the last one", () => this.#back()),
       h("a", { href: "#/dataset?review=disagree" }, "Where human and judge disagree"),
     ];
     return empty("No pair is left to review.", h("span", { class: "toolbar" }, links));
@@ -275,16 +242,17 @@ class Review {
 
   #draw() {
     const { pair, verdict, judged } = this.#item;
-    const contexts = folded(many(pair.contexts.length, "passage"), passages(pair.contexts));
+    const contexts = folded(many(pair.contexts.length, "passage"), passages(pair.contexts).element);
     contexts.open = !this.#folded;
     contexts.addEventListener("toggle", () => (this.#folded = !contexts.open));
     const side = (letter) => {
       const judge = judged?.[letter];
+      const chosen = judge?.chosen ? "chosen" : "";
       return h(
         "section",
-        { class: `answer ${judge?.chosen ? "preferred" : ""}`, "aria-labelledby": `answer-${letter}` },
+        { class: `answer ${chosen}`, "aria-labelledby": `answer-${letter}` },
         h("h3", { id: `answer-${letter}` }, letter.toUpperCase()),
-        text(pair[letter].answer),
+        h("p", { class: "text", dir: "auto" }, pair[letter].answer),
         judge &&
           h(
             "p",
@@ -294,9 +262,10 @@ class Review {
           ),
       );
     };
+    fill(this.question, pair.question);
     fill(
       this.stage,
-      h("h2", { class: "text review-question", dir: "auto", tabindex: -1, "data-testid": "review-question" }, pair.question),
+      this.question,
       contexts,
       h("div", { class: "versus" }, side("a"), side("b")),
     );
@@ -315,40 +284,53 @@ class Review {
       return;
     }
     const item = this.#item;
+    const { signal } = this.#stopped;
     item.note = this.note.value.trim();
     this.#busy = true;
     this.bar.setAttribute("aria-busy", "true");
     fill(this.trouble);
     try {
-      await send("POST", "/reviews", {
-        batch_id: item.pair.batch_id,
-        a: item.pair.a.candidate,
-        b: item.pair.b.candidate,
-        verdict,
-        note: item.note,
-        reviewer: this.name.value.trim(),
-      });
+      await this.#send(item, verdict);
+      item.verdict = verdict;
+      // Only now, what the judge said; without it the verdict is no less recorded.
+      const batch = await get(`/batches/${item.pair.batch_id}`, { signal }).catch(() => null);
+      item.judged = batch && judgement(item.pair, batch);
     } catch (error) {
+      if (signal.aborted) return;
       fill(this.status, `Not recorded: ${WORDS[verdict]}. It is kept here until it can be sent.`);
       fill(this.trouble, failure(error, () => this.#item === item && this.#say(verdict)));
+      // What the server refuses may never be taken.
+      this.on.hidden = !(error instanceof Problem);
       return;
     } finally {
       this.#busy = false;
       this.bar.removeAttribute("aria-busy");
     }
-    item.verdict = verdict;
-    await this.#tell(item);
-  }
-
-  // What was recorded, and only now what the judge said.
-  async #tell(item) {
-    const batch = await get(`/batches/${item.pair.batch_id}`).catch(() => null);
-    if (this.#stopped.signal.aborted) return;
-    item.judged = batch && judgement(item.pair, batch);
-    fill(this.status, `Recorded: ${WORDS[item.verdict]}. `, item.judged && compared(item.verdict, item.judged));
+    if (signal.aborted) return;
+    const word = item.judged && compared(verdict, item.judged);
+    fill(this.status, `Recorded: ${WORDS[verdict]}. `, word);
     this.#summary();
     this.#look = setTimeout(() => this.#next(), LOOK_MS);
     this.#draw();
+  }
+
+  // Sent again after a failure, it has the same key: it is recorded once.
+  async #send(item, verdict) {
+    const review = {
+      batch_id: item.pair.batch_id,
+      a: item.pair.a.candidate,
+      b: item.pair.b.candidate,
+      verdict,
+      note: item.note,
+      reviewer: this.help.reviewer(),
+    };
+    const text = JSON.stringify(review);
+    if (item.sent !== text) {
+      item.sent = text;
+      item.key = crypto.getRandomValues(new Uint32Array(4)).join("-");
+    }
+    await send("POST", "/reviews", review, { headers: { "Idempotency-Key": item.key } });
+    item.sent = null; // said again later, it is another one
   }
 
   #noteKey(event) {
@@ -360,7 +342,7 @@ class Review {
   }
 
   #leave() {
-    this.stage.querySelector(".review-question")?.focus({ preventScroll: true });
+    this.question.focus({ preventScroll: true });
   }
 
   // A note goes with the verdict; where that is recorded already, both are recorded anew.
@@ -379,12 +361,11 @@ class Review {
     if (key === "enter") {
       if (!this.#item?.verdict || target.closest(CONTROLS)) return;
       this.#next();
-    } else if (!this.letters.checked) return;
-    else if (key === "?") this.help.open = !this.help.open;
+    } else if (!this.help.letters()) return;
+    else if (key === "?") this.help.toggle();
     else if (key === "u") this.#back();
     else if (key === "n" && this.#item) {
-      clearTimeout(this.#look); // writing takes its time
-      this.#look = 0;
+      this.#stay(); // writing takes its time
       this.note.focus();
     } else if (Object.hasOwn(VERDICTS, key)) this.#say(VERDICTS[key]);
     else return;
@@ -415,22 +396,7 @@ function agreed({ agree, disagree, agreement, low, high }) {
   const percent = (share) => Math.round(100 * share);
   return (
     `Human and judge agree in ${percent(agreement)} % ` +
-    `(${count(agree)} of ${count(agree + disagree)}; 95 % interval ${percent(low)} to ${percent(high)} %)`
+    `(${count(agree)} of ${count(agree + disagree)}; ` +
+    `95 % interval ${percent(low)} to ${percent(high)} %)`
   );
-}
-
-function remembered(name) {
-  try {
-    return localStorage.getItem(`rlvr.${name}`) ?? "";
-  } catch {
-    return ""; // this browser keeps nothing
-  }
-}
-
-function remember(name, value) {
-  try {
-    localStorage.setItem(`rlvr.${name}`, value);
-  } catch {
-    // It is asked for again next time.
-  }
 }

@@ -30,7 +30,9 @@ export class Rows {
     this.#head = h(
       "div",
       { role: "row", class: "rows-head", "aria-rowindex": 1 },
-      columns.map(([name, title]) => h("div", { role: "columnheader", class: `col-${name}` }, title)),
+      columns.map(([name, title]) =>
+        h("div", { role: "columnheader", class: `col-${name}` }, title),
+      ),
     );
     this.#body = h("div", {
       role: "rowgroup",
