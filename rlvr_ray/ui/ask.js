@@ -31,10 +31,11 @@ function follow(root, batchId) {
   const asked = remembered(batchId);
   const title = heading(asked?.body.question ?? "Batch");
   title.classList.add("text");
-  const stage = h("p", { class: "stage meta", "data-testid": "stage" });
-  const connection = h("p", { class: "tag warn", role: "status", hidden: true }, "reconnecting…");
-  const facts = h("p", { class: "meta" });
-  const outcomeSlot = h("div", { class: "outcome-slot", hidden: true });
+  const doing = h("span", { "data-testid": "stage" });
+  const connection = h("span", { class: "tag warn", role: "status", hidden: true }, "reconnecting…");
+  const stage = h("p", { class: "stage" }, doing, connection);
+  const facts = h("span", {});
+  const outcomeSlot = h("div", { class: "outcome-slot" }, stage);
   const columns = h("div", { class: "candidates" });
   const found = h("h2", { id: "passages-title" }, "Passages");
   const list = h("div", {});
@@ -48,7 +49,7 @@ function follow(root, batchId) {
     "div",
     { class: "result" },
     outcomeSlot,
-    h("section", { class: "section", "aria-label": "Answers" }, columns),
+    h("section", { class: "section", "aria-labelledby": "answers-title" }, h("h2", { id: "answers-title" }, "Answers"), columns),
     side,
   );
   fill(
@@ -57,9 +58,7 @@ function follow(root, batchId) {
       "div",
       { class: "section" },
       title,
-      h("div", { class: "stage-line" }, stage, connection),
-      facts,
-      batchLinks(batchId),
+      batchLinks(batchId, facts),
     ),
     result,
     h(
@@ -87,7 +86,7 @@ function follow(root, batchId) {
   }
 
   function say(text) {
-    stage.textContent = text;
+    doing.textContent = text;
   }
 
   function contexts(all) {
@@ -132,9 +131,7 @@ function follow(root, batchId) {
       });
       const verified = state.candidates.filter((candidate) => candidate.verification).length;
       if (state.outcome) {
-        say("");
         if (!known?.outcome) {
-          outcomeSlot.hidden = false;
           fill(outcomeSlot, outcomeCard(state));
           said.push(spokenOutcome(state.outcome));
         }
@@ -148,15 +145,13 @@ function follow(root, batchId) {
     failed(problem) {
       remembered(batchId, { failed: true });
       for (const one of shown.values()) one.stop();
-      say("");
-      const open = root.querySelector(".another");
-      outcomeSlot.hidden = false;
+      const another = root.querySelector(".another");
       fill(outcomeSlot, failure(problem), h(
         "p",
         { class: "hint" },
         problem.status === 404 ? "" : "Nothing of it is recorded. Ask again below.",
       ));
-      open.open = true;
+      another.open = true;
     },
     reconnecting(yes) {
       connection.hidden = !yes;

@@ -93,9 +93,9 @@ export function askForm(body) {
     h(
       "div",
       { class: "ask-settings" },
-      field("Answers", candidates),
-      field("Temperatures", temperatures),
-      field("Passages", topK),
+      field("Answers", candidates, "2 to 8"),
+      field("Temperatures", temperatures, "taken in turn, 0 to 2"),
+      field("Passages", topK, "1 to 20"),
       h("div", { class: "send" }, h("span", { class: "hint keys" }, h("kbd", {}, "Ctrl"), " ", h("kbd", {}, "Enter")), button),
     ),
     wrong,

@@ -74,10 +74,15 @@ export function candidateColumn(index, temperature, press) {
         return false;
       }
       fill(scores, scoresOf(verification, index));
+      const counting = verification.assessments.filter((one) => one.weight > 0 && one.statements.length > 0);
       fill(
         judged,
-        verification.assessments.map((one) => statements(one, verification, press)),
-        details("Verifiers", verification.assessments.map(assessment)),
+        counting.map((one) => [
+          counting.length > 1 && h("h4", { class: "meta" }, named(one)),
+          statements(one, press),
+        ]),
+        verification.assessments.length > 0 &&
+          details("Verifiers", verification.assessments.map((one) => assessment(one, press))),
         details("Generation", generation(metadata)),
       );
       return true;
@@ -121,18 +126,11 @@ function scoresOf(verification, index) {
   ];
 }
 
-function statements(one, verification, press) {
-  if (one.statements.length === 0) return null;
-  const several = verification.assessments.filter((other) => other.statements.length > 0).length > 1;
+function statements(one, press) {
   return h(
-    "div",
-    { class: "section" },
-    several && h("h4", { class: "meta" }, named(one)),
-    h(
-      "ul",
-      { class: "statements", "aria-label": `Statements, ${named(one)}` },
-      one.statements.map((statement) => h("li", {}, statementButton(statement, press))),
-    ),
+    "ul",
+    { class: "statements", "aria-label": `Statements, ${named(one)}` },
+    one.statements.map((statement) => h("li", {}, statementButton(statement, press))),
   );
 }
 
@@ -149,14 +147,14 @@ function statementButton(statement, press) {
       onclick: () => press(statement.passage, button),
     },
     h("span", { class: `sign ${yes ? "good" : "bad"}`, "aria-hidden": "true" }, yes ? "✓" : "✗"),
-    h("span", { class: "text" }, statement.text, " "),
+    h("span", { class: "text" }, statement.text),
     h(
       "span",
       { class: `verdict ${yes ? "good" : "bad"}` },
       yes ? "supported" : "not supported",
       between && ` ${score(statement.verdict)}`,
     ),
-    statement.reason && h("span", { class: "why text" }, ` ${statement.reason}`),
+    statement.reason && h("span", { class: "why text" }, statement.reason),
   );
   return button;
 }
@@ -166,10 +164,10 @@ function details(title, content) {
 }
 
 function named(one) {
-  return `${one.verifier || "verifier"}${one.weight === 0 ? ", a check that does not count" : ""}`;
+  return `${one.verifier || "verifier"}${one.weight === 0 ? " (compared, not counted)" : ""}`;
 }
 
-function assessment(one) {
+function assessment(one, press) {
   const judge = one.judge ?? {};
   const rows = [
     ["score", score(one.score, 3)],
@@ -188,6 +186,7 @@ function assessment(one) {
     h("h4", {}, named(one)),
     one.detail && h("p", { class: "text" }, one.detail),
     facts(rows),
+    one.weight === 0 && one.statements.length > 0 && statements(one, press),
     one.reverse_questions?.length > 0 && [
       h("p", {}, "Questions that the answer would answer:"),
       h("ul", {}, one.reverse_questions.map((question) => h("li", { class: "text" }, question))),

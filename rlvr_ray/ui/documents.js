@@ -80,12 +80,15 @@ function dropZone() {
   return zone;
 }
 
+function isText(name) {
+  return SUFFIXES.some((suffix) => name.toLowerCase().endsWith(suffix));
+}
+
 // Files of an entry; of a folder those that are texts, with its name before theirs.
 async function collect(entry, found, path = "") {
   const name = path + entry.name;
   if (entry.isFile) {
-    const text = SUFFIXES.some((suffix) => name.toLowerCase().endsWith(suffix));
-    if (path !== "" && !text) return;
+    if (path !== "" && !isText(name)) return;
     found.push({ file: await new Promise((resolve, reject) => entry.file(resolve, reject)), name });
     return;
   }
@@ -135,6 +138,7 @@ async function work() {
 }
 
 async function put({ file, name, row, state }) {
+  if (!isText(name)) throw new Error(`Not a text: ${SUFFIXES.join(", ")} can be stored.`);
   if (file.size > MAX_UPLOAD) {
     throw new Error(`It is larger than ${bytes(MAX_UPLOAD)}: split it.`);
   }

@@ -39,7 +39,7 @@ export function bytes(value) {
     value /= 1024;
     unit += 1;
   }
-  return `${unit && value < 100 ? value.toFixed(1) : count(Math.round(value))} ${UNITS[unit]}`;
+  return `${unit && value < 10 ? value.toFixed(1) : count(Math.round(value))} ${UNITS[unit]}`;
 }
 
 // A length of time, from seconds: "42 s", "3 min", "5 h", "2 d".

@@ -17,33 +17,38 @@ export function outcomeCard(batch) {
     },
     h(
       "div",
-      { class: "split" },
+      { class: "section" },
       h("h2", { id: "outcome-title" }, title),
-      h("span", { class: "meta" }, `decided ${time(outcome.decided_at)}`),
+      !outcome.pair && outcome.detail && h("p", { class: "text" }, sentence(outcome.detail)),
+      checks(outcome),
+      scale(batch),
     ),
-    outcome.detail && h("p", { class: "text" }, sentence(outcome.detail)),
-    checks(outcome),
-    scale(batch),
-    sides(batch),
     h(
-      "details",
-      { class: "meta" },
-      h("summary", {}, "The rule in force"),
+      "div",
+      { class: "section" },
+      sides(batch),
+      h("p", { class: "meta" }, `Decided ${time(outcome.decided_at)}.`),
       h(
-        "dl",
-        { class: "facts" },
-        Object.entries(outcome.rule).map(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))]),
+        "details",
+        { class: "meta" },
+        h("summary", {}, "The rule in force"),
+        h(
+          "dl",
+          { class: "facts" },
+          Object.entries(outcome.rule).map(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))]),
+        ),
       ),
     ),
   );
 }
 
 // The places where a batch can be had.
-export function batchLinks(batchId) {
+export function batchLinks(batchId, facts) {
   const path = `/batches/${encodeURIComponent(batchId)}`;
   return h(
     "p",
     { class: "links meta" },
+    facts,
     h("a", { href: `#/ask/${encodeURIComponent(batchId)}`, "data-testid": "permalink" }, "Permalink"),
     h("a", { href: url(path), "data-testid": "json" }, "JSON"),
     h("a", { href: url(`${path}/trace`) }, "Trace"),
@@ -73,7 +78,7 @@ function checks({ rule, score_diff: margin, chosen_score: best }) {
         h("span", { class: holds ? "good" : "bad", "aria-hidden": "true" }, holds ? "✓" : "✗"),
         ` ${name} `,
         h("strong", {}, exact(value)),
-        h("span", { class: "meta" }, ` ${holds ? "≥" : "<"} ${exact(limit)} that it needs`),
+        h("span", { class: "meta" }, ` (at least ${exact(limit)} needed)`),
       );
     }),
   );
@@ -95,6 +100,7 @@ function scale({ candidates, outcome }) {
   }
   const place = ({ index }) =>
     index === outcome.chosen ? "chosen" : index === outcome.rejected ? "rejected" : "";
+  const limit = outcome.rule.min_chosen_score;
   const levels = Math.max(...scored.map((one) => one.level));
   return h(
     "div",
@@ -103,8 +109,10 @@ function scale({ candidates, outcome }) {
       class: "between",
       vars: { "--at": outcome.rejected_score, "--to": outcome.chosen_score },
     }),
-    typeof outcome.rule.min_chosen_score === "number" &&
-      h("span", { class: "limit", vars: { "--at": outcome.rule.min_chosen_score } }),
+    typeof limit === "number" && [
+      h("span", { class: "limit", vars: { "--at": limit } }),
+      limit > 0.05 && limit < 0.95 && h("span", { class: "tick", vars: { "--at": limit } }, limit),
+    ],
     scored.map((one) =>
       h(
         "span",
@@ -112,8 +120,7 @@ function scale({ candidates, outcome }) {
         h("span", {}, one.index + 1),
       ),
     ),
-    h("span", { class: "low" }, "0"),
-    h("span", { class: "high" }, "1"),
+    [0, 1].map((at) => h("span", { class: "tick", vars: { "--at": at } }, at)),
   );
 }
 
@@ -127,13 +134,13 @@ function sides({ candidates, outcome }) {
       {},
       h("th", { scope: "row" }, name),
       h("td", {}, `answer ${index + 1}`),
-      h("td", { class: "num" }, metadata.temperature),
-      h("td", { class: "num" }, exact(verification?.faithfulness)),
-      h("td", { class: "num" }, exact(verification?.relevancy)),
+      h("td", { class: "num extra" }, metadata.temperature),
+      h("td", { class: "num extra" }, exact(verification?.faithfulness)),
+      h("td", { class: "num extra" }, exact(verification?.relevancy)),
       h("td", { class: "num" }, h("strong", {}, exact(value))),
     );
   };
-  const head = (text, number = true) => h("th", { scope: "col", class: number && "num" }, text);
+  const head = (text, kind = "num") => h("th", { scope: "col", class: kind }, text);
   return h(
     "div",
     { class: "scroll", tabindex: "0", role: "group", "aria-label": "The two answers, table" },
@@ -148,10 +155,10 @@ function sides({ candidates, outcome }) {
           "tr",
           {},
           h("td"),
-          head("Answer", false),
-          head("Temperature"),
-          head("Faithfulness"),
-          head("Relevancy"),
+          head("Answer", ""),
+          head("Temperature", "num extra"),
+          head("Faithfulness", "num extra"),
+          head("Relevancy", "num extra"),
           head("Score"),
         ),
       ),

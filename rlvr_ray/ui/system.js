@@ -7,25 +7,26 @@ import { back, get, Offline, url } from "./http.js";
 import { failure, loading } from "./states.js";
 
 const EVERY_MS = 2000;
-const PART_NAMES = { generator: "Generator", retriever: "Retriever", aggregator: "Aggregator" };
+const WINDOWS = { "1m": "minute", "1h": "hour", "24h": "24 hours" };
 
 export async function show(root) {
   const stopping = new AbortController();
   const { signal } = stopping;
   const fresh = h("span", { class: "meta" });
   const trouble = h("div");
-  const blocks = [parts, work, rates, errors, latest, files].map(block);
-  const links = block(linksBlock);
+  const blocks = [parts, work, rates, errors, files, latest, links].map(block);
+  const [health, load, ...more] = blocks.map((one) => one.element);
+  const elsewhere = more.pop();
   const waiting = loading();
   fill(
     root,
     h("div", { class: "split" }, heading("System"), fresh),
     trouble,
     waiting,
-    blocks[0].element,
-    blocks[1].element,
-    h("div", { class: "columns" }, blocks.slice(2).map((one) => one.element)),
-    links.element,
+    health,
+    load,
+    h("div", { class: "columns" }, h("div", { class: "view" }, more.slice(0, 2)), more.slice(2)),
+    elsewhere,
   );
 
   async function ask() {
@@ -36,7 +37,7 @@ export async function show(root) {
       ]);
       waiting.remove();
       fill(trouble);
-      for (const one of [...blocks, links]) one.update({ stats, ready });
+      for (const one of blocks) one.update({ stats, ready });
       fresh.textContent = `as of ${time(new Date().toISOString()).slice(11)}`;
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -105,7 +106,7 @@ function titled(title, ...content) {
 function parts({ stats, ready }) {
   const known = { ...ready.parts };
   if (stats.mirror) {
-    known.mirror = { ok: true, detail: stats.mirror.pending === 0 ? "all events are sent" : "events wait" };
+    known.mirror = { ok: true, detail: stats.mirror.pending === 0 ? "all events are sent" : `${count(stats.mirror.pending)} events wait` };
   }
   return titled(
     ready.status === "ready" ? "All parts answer" : "Not every part answers",
@@ -119,7 +120,7 @@ function parts({ stats, ready }) {
           h(
             "div",
             { class: "split" },
-            h("h3", {}, PART_NAMES[name] ?? capital(name)),
+            h("h3", {}, name[0].toUpperCase() + name.slice(1)),
             part.ok
               ? h("span", { class: "tag good" }, "✓ ok")
               : h("span", { class: "tag bad" }, "✗ no answer"),
@@ -139,10 +140,6 @@ function partDetail(name, { ok, detail }) {
       : String(detail);
   }
   return detail === null ? "answers" : JSON.stringify(detail);
-}
-
-function capital(text) {
-  return text[0].toUpperCase() + text.slice(1);
 }
 
 function figure(name, value, more) {
@@ -198,13 +195,9 @@ function rates({ stats }) {
       table(
         "Rates",
         ["In the last", "Decided", "Pairs"],
-        windows.map(([name, one]) => [span2(name), count(one.decided ?? 0), count(one.pairs ?? 0)]),
+        windows.map(([name, one]) => [WINDOWS[name] ?? name, count(one.decided ?? 0), count(one.pairs ?? 0)]),
       ),
   );
-}
-
-function span2(name) {
-  return { "1m": "minute", "1h": "hour", "24h": "24 hours" }[name] ?? name;
 }
 
 function errors({ stats }) {
@@ -288,7 +281,7 @@ function table(caption, head, rows) {
   );
 }
 
-function linksBlock({ stats }) {
+function links({ stats }) {
   return titled(
     "Elsewhere",
     h(
