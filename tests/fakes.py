@@ -54,11 +54,13 @@ class Faulty:
     """What all fakes share.
 
     ``failures`` are raised by the next calls, one each; ``hang`` holds every call until
-    ``release``; ``calls``, ``running``, ``most_running`` and ``cancelled`` count.
+    ``release``; ``calls``, ``running``, ``most_running`` and ``cancelled`` count. What comes in
+    steps also hangs by itself after ``hangs_after`` more of them.
     """
 
     def __init__(self) -> None:
         self.failures: list[BaseException] = []
+        self.hangs_after: int | None = None
         self.calls = 0
         self.running = 0
         self.most_running = 0
@@ -85,6 +87,13 @@ class Faulty:
         except TimeoutError:
             counts = f"{self.calls} calls, {self.running} running, {self.cancelled} cancelled"
             raise AssertionError(f"after {PATIENCE:g} s it still has {counts}") from None
+
+    async def _step(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if self.hangs_after == 0:
+            self.hang()
+        self.hangs_after = self.hangs_after - 1 if self.hangs_after else None
+        await self._go.wait()
 
     @contextlib.asynccontextmanager
     async def _call(self) -> AsyncIterator[None]:
@@ -133,7 +142,7 @@ def _numbered(prompt: Prompt) -> list[Reply]:
 class FakeGenerator(Faulty):
     """A Generator: ``script`` says what it writes to a prompt, one text for each sample.
 
-    ``hang`` holds an answer that is being streamed before its next piece.
+    Each piece of a streamed answer is a step.
     """
 
     def __init__(self, script: Script = _numbered) -> None:
@@ -166,8 +175,7 @@ class FakeGenerator(Faulty):
                 if place < len(of_sample):
                     last = place == len(of_sample) - 1
                     text = of_sample[place] if last else f"{of_sample[place]} "
-                    await asyncio.sleep(self.piece_s)
-                    await self._go.wait()
+                    await self._step(self.piece_s)
                     yield Piece(
                         sample=sample, text=text, completion=answers[sample] if last else None
                     )
@@ -238,7 +246,7 @@ class FakePanel(Faulty):
 
 
 class FaultyPanel(Faulty):
-    """A Panel before another one: ``result_s`` seconds pass before each result."""
+    """A Panel before another one: ``result_s`` seconds pass before each result, which is a step."""
 
     def __init__(self, panel: StreamingPanel, result_s: float = 0.0) -> None:
         super().__init__()
@@ -253,8 +261,7 @@ class FaultyPanel(Faulty):
     async def stream(self, claims: Sequence[Claim]) -> AsyncGenerator[tuple[UUID, Verdict]]:
         async with self._call(), contextlib.aclosing(self._panel.stream(claims)) as results:
             async for result in results:
-                await asyncio.sleep(self.result_s)
-                await self._go.wait()
+                await self._step(self.result_s)
                 yield result
 
 

@@ -1,7 +1,7 @@
 """Batches that are decided already, for pages that show many."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import methodcaller
@@ -21,22 +21,23 @@ VERBS = ("keep", "lose", "need", "hold", "become", "cost", "weigh", "outlast")
 #: Batches in one commit.
 AT_ONCE = 500
 
+PLAIN = PairingRule()
 Decided = tuple[Batch, dict[UUID, Result], Outcome]
 
 
-def seed(ledger: Ledger, count: int, rule: PairingRule) -> None:
-    """Record and decide so many batches, always the same ones: most of them pairs."""
+def seed(ledger: Ledger, decided: Iterable[Decided]) -> None:
+    """Record and decide these batches, in their order."""
     gathered: list[Decided] = []
-    for decided in batches(count, rule):
-        gathered.append(decided)
+    for each in decided:
+        gathered.append(each)
         if len(gathered) == AT_ONCE:
             _commit(ledger, gathered)
             gathered.clear()
     _commit(ledger, gathered)
 
 
-def batches(count: int, rule: PairingRule) -> Iterator[Decided]:
-    """The same for the same count, oldest first."""
+def batches(count: int, rule: PairingRule = PLAIN) -> Iterator[Decided]:
+    """So many, most of them pairs, oldest first: the same ones for the same count."""
     chance = random.Random(7)
     for number in range(count):
         asked = LAST - SPAN * ((count - 1 - number) / max(count, 1))

@@ -12,11 +12,12 @@ import contextlib
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
+import httpx
 import uvicorn
 
 from rlvr_ray import judging
@@ -88,7 +89,11 @@ class Stage:
         self._problem: BaseException | None = None
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self._socket.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,11 +104,15 @@ class Stage:
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
-    def seed(self, count: int) -> None:
-        """Decided batches in the folder, while nothing runs."""
+    @property
+    def is_running(self) -> bool:
+        return self._thread is not None
+
+    def seed(self, decided: Iterable[seed.Decided]) -> None:
+        """Put batches into the ledger, while nothing runs."""
         ledger = Ledger(self.settings.data_dir)
         try:
-            seed.seed(ledger, count, self.settings.dpo.rule())
+            seed.seed(ledger, decided)
         finally:
             ledger.close()
 
@@ -144,6 +153,10 @@ class Stage:
             await self._aggregator.ingested(await self._retriever.ingest(given))
 
         self.run(ingest())
+
+    def get(self, path: str, **query: Any) -> Any:
+        """What the interface answers."""
+        return httpx.get(f"{self.url}{path}", params=query).raise_for_status().json()
 
     def _stop(self) -> None:
         self._server.should_exit = self._server.force_exit = True
@@ -198,12 +211,11 @@ class Stage:
 
 
 @contextlib.contextmanager
-def open_stage(pairs: int = 0, **options: Any) -> Iterator[Stage]:
-    """A stage in a folder of its own, with documents."""
+def open_stage(decided: Iterable[seed.Decided] = (), **options: Any) -> Iterator[Stage]:
+    """A stage in a folder of its own, with documents, and with these batches."""
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(Path(folder), **options)
-        if pairs:
-            stage.seed(pairs)
+        stage.seed(decided)
         with stage:
             stage.ingest(texts.DOCUMENTS)
             yield stage
@@ -218,7 +230,11 @@ def main() -> None:
     given = parser.parse_args()
     options = {"key": given.key} if given.key else {}
     with open_stage(
-        given.pairs, port=given.port, piece_s=given.slow, result_s=10 * given.slow, **options
+        seed.batches(given.pairs),
+        port=given.port,
+        piece_s=given.slow,
+        result_s=10 * given.slow,
+        **options,
     ) as stage:
         print(stage.url, flush=True)
         with contextlib.suppress(KeyboardInterrupt):
