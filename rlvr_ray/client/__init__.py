@@ -5,7 +5,23 @@
 
 from rlvr_ray.client.asynchronous import AsyncClient
 from rlvr_ray.client.blocking import Client
-from rlvr_ray.client.results import Batch, BatchLine, Histogram, ReviewTask, Stats
+from rlvr_ray.client.results import (
+    Assessment,
+    Batch,
+    BatchLine,
+    Candidate,
+    Context,
+    Histogram,
+    IngestedDocument,
+    Outcome,
+    Review,
+    ReviewSummary,
+    ReviewTask,
+    Statement,
+    StoredDocument,
+    Verification,
+)
+from rlvr_ray.client.system import Stats, Trace, Traces
 from rlvr_ray.client.watch import (
     Board,
     ContextsFound,
@@ -18,19 +34,31 @@ from rlvr_ray.client.watch import (
 from rlvr_ray.ports import Document
 
 __all__ = [
+    "Assessment",
     "AsyncClient",
     "Batch",
     "BatchLine",
     "Board",
+    "Candidate",
     "Client",
+    "Context",
     "ContextsFound",
     "Document",
     "Histogram",
+    "IngestedDocument",
     "LiveEvent",
+    "Outcome",
     "Piece",
     "Restarted",
+    "Review",
+    "ReviewSummary",
     "ReviewTask",
     "StateChanged",
+    "Statement",
     "Stats",
+    "StoredDocument",
     "Submitted",
+    "Trace",
+    "Traces",
+    "Verification",
 ]

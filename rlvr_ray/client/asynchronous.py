@@ -19,12 +19,10 @@ from rlvr_ray.client.results import (
     Review,
     ReviewSummary,
     ReviewTask,
-    Stats,
     StoredDocument,
-    Trace,
-    Traces,
     Verdict,
 )
+from rlvr_ray.client.system import Stats, Trace, Traces
 from rlvr_ray.client.watch import (
     PATIENCE_S,
     LiveEvent,

@@ -13,22 +13,20 @@ from uuid import UUID, uuid4
 import httpx
 
 from rlvr_ray.client import problems
+from rlvr_ray.client.reply import Reply
 from rlvr_ray.client.results import (
     Batch,
     Context,
     Histogram,
     IngestedDocument,
     Page,
-    Reply,
     Review,
     ReviewSummary,
     ReviewTask,
-    Stats,
     StoredDocument,
-    Trace,
-    Traces,
     Verdict,
 )
+from rlvr_ray.client.system import Stats, Trace, Traces
 from rlvr_ray.client.watch import Submitted
 from rlvr_ray.errors import InputError, RlvrError
 from rlvr_ray.ports import Document

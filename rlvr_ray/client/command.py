@@ -2,9 +2,9 @@
 
 import json
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
+from time import sleep
 from typing import Annotated, Any, Never
 
 import typer
@@ -138,11 +138,11 @@ def _watch(client: Client, stats: Stats, *, as_json: bool) -> Never:
     """Until Ctrl-C."""
     while as_json:
         _print_json(stats.raw)
-        time.sleep(WATCH_S)
+        sleep(WATCH_S)
         stats = client.stats()
     with Live(views.stats(stats), console=out, auto_refresh=False) as live:
         while True:
-            time.sleep(WATCH_S)
+            sleep(WATCH_S)
             try:
                 stats = client.stats()
                 live.update(views.stats(stats), refresh=True)

@@ -1,61 +1,15 @@
-"""What the server's replies say, as immutable values.
+"""Batches, documents and reviews, as the server tells of them: immutable values."""
 
-Ids are the strings that rows, events and logs hold; times are aware UTC datetimes; scores are from
-0 to 1. Fields that a newer server adds are ignored, and are in ``raw``, the reply as it came; what
-an older one lacks has its default.
-"""
-
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import BeforeValidator
 
+from rlvr_ray.client.reply import Raw, Reply, Whole, Wholes
 from rlvr_ray.core.records import NO_TOKENS, Usage
-from rlvr_ray.errors import RlvrError
 
-Raw = Mapping[str, Any]
 Verdict = Literal["a", "b", "tie", "discard"]
-
-_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
-
-
-class Reply:
-    """Base of what a reply, or a part of one, is read into."""
-
-    __slots__ = ()
-
-    @classmethod
-    def from_json(cls, data: Any) -> Self:
-        """The value; raises RlvrError where the data does not describe one."""
-        try:
-            value: Self = _adapter(cls).validate_python(
-                data | {"raw": data} if isinstance(data, dict) else data
-            )
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or cls.__name__
-            raise RlvrError(
-                f"the server's reply cannot be read: {where}: {first['msg']}; "
-                "are client and server of the same version?"
-            ) from None
-        return value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whole(Reply):
-    """Base of what is a reply of its own; ``raw`` is that reply as it came."""
-
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
-
-
-def _with_raw(data: Any) -> Any:
-    """Parts of a reply, each with itself as it came."""
-    if not isinstance(data, list):
-        return data
-    return [each | {"raw": each} if isinstance(each, dict) else each for each in data]
 
 
 # A batch.
@@ -229,7 +183,7 @@ class BatchLine(Whole):
 class Page(Whole):
     """Some lines of a list; ``next`` is where the next ones begin, None at its end."""
 
-    batches: Annotated[tuple[BatchLine, ...], BeforeValidator(_with_raw)]
+    batches: Wholes[BatchLine]
     total: int = 0
     next: str | None = None
     past_retention: int = 0  #: batches that only the files have
@@ -335,111 +289,4 @@ class ReviewSummary(Whole):
     agreement: float | None = None  #: share among agree and disagree
     low: float | None = None
     high: float | None = None
-    left: int = 0
-
-
-# The system.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recent(Reply):
-    """A batch that was decided lately; ``outcome`` is ``pair`` or the reason for none."""
-
-    batch_id: str
-    question: str
-    outcome: str
-    detail: str
-    decided_at: datetime
-    score_diff: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate(Reply):
-    """Batches that were decided within some time, and pairs among them."""
-
-    decided: int
-    pairs: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queue(Reply):
-    """Batches that wait for their verification, and since when the oldest does."""
-
-    open: int
-    oldest: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog(Reply):
-    """Events that the broker has not confirmed, and since when the oldest waits."""
-
-    pending: int
-    oldest: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble(Reply):
-    """An error of a part of the server."""
-
-    at: datetime
-    part: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disk(Reply):
-    """Room where the ledger is; below ``min_free_bytes`` questions are refused."""
-
-    free_bytes: int
-    min_free_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stats(Whole):
-    """What the server holds and does."""
-
-    batches: Mapping[str, int]  #: by outcome, ``open`` for those without
-    recent: tuple[Recent, ...] = ()
-    passages: int = 0
-    data_dir: str = ""
-    files: Mapping[str, int] = field(default_factory=dict)  #: JSONL files below data_dir: bytes
-    parts: tuple[str, ...] = ()  #: the latest Parquet files
-    num_parts: int = 0
-    mirror: Backlog | None = None  #: None where the mirror is off
-    last_error: str | None = None
-    rates: Mapping[str, Rate] = field(default_factory=dict)  #: by time: ``1m``, ``1h``, ``24h``
-    queue: Queue | None = None
-    errors: tuple[Trouble, ...] = ()
-    disk: Disk | None = None
-    dashboard: str | None = None  #: URL of Ray's dashboard
-    version: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step(Whole):
-    """Something that happened to a batch; what else is told of it is in ``raw``."""
-
-    at: datetime
-    step: str
-    detail: str
-    after_s: float = 0.0  #: seconds since the question was asked
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace(Whole):
-    """Every step of a batch, the files that hold its rows, and its log lines."""
-
-    trace_id: str
-    batch_id: str
-    correlation_id: str = ""
-    steps: Annotated[tuple[Step, ...], BeforeValidator(_with_raw)] = ()
-    files: tuple[Raw, ...] = ()
-    logs: tuple[Raw, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traces(Whole):
-    """The batches that an id leads to, latest first, and how many more there are."""
-
-    traces: Annotated[tuple[Trace, ...], BeforeValidator(_with_raw)]
     left: int = 0

@@ -16,10 +16,9 @@ from rlvr_ray.client.results import (
     Candidate,
     IngestedDocument,
     Outcome,
-    Recent,
-    Stats,
     Verification,
 )
+from rlvr_ray.client.system import Recent, Stats
 from rlvr_ray.client.watch import (
     Board,
     ContextsFound,

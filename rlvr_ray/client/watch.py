@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from rlvr_ray.client import problems
-from rlvr_ray.client.results import Batch, Context, Whole
+from rlvr_ray.client.reply import Whole
+from rlvr_ray.client.results import Batch, Context
 from rlvr_ray.client.sse import EventStream, Sent
 from rlvr_ray.errors import InputError, NotFound, RlvrError, Unavailable
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,7 +151,7 @@ class TestStatus:
             if len(naps) > (1 if as_json else 2):
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(time, "sleep", sleep)
+        monkeypatch.setattr(command, "sleep", sleep)
         first, second = ({"batches": {"open": n}, "passages": n} for n in (11, 22))
         drops = [] if as_json else [DROP]
         with DroppingServer([reply(200, first), *drops, reply(200, second)]) as server:
