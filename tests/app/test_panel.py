@@ -492,3 +492,52 @@ async def test_blank_contexts_are_none() -> None:
     asked = claim(contexts=("", " \n"), references=(SOUND,))
     verified(await only(panel(verifier), asked))
     assert verifier.claims == [[replace(asked, contexts=())]]
+
+
+# One by one, for who watches.
+
+
+@pytest.mark.parametrize("view", [0.1, 0.9])
+async def test_a_stream_says_what_a_call_says(view: float) -> None:
+    opinions: dict[str, Opinion] = {
+        SOUND: assessment(0.9, 0.8),
+        "Ray is a fish.": assessment(0.1, 0.7),
+        "Ray? Maybe.": JudgeError("no verdict"),
+    }
+    answers = [SOUND, ABSTAINS, EMPTY_WORDS, "Ray is a fish.", STEERS, "Ray? Maybe."]
+    claims = [claim(answer) for answer in answers]
+
+    def subject() -> WeightedPanel:
+        return panel(says(opinions), says(opinions), judge=FakeContextJudge(view))
+
+    at_once = await subject().verify(claims)
+    streamed = [found async for found in subject().stream(claims)]
+    assert len(streamed) == len(claims)
+    found = dict(streamed)
+    assert [timeless(found[c.answer_event_id]) for c in claims] == [timeless(r) for r in at_once]
+
+
+async def test_a_stream_does_not_wait_for_the_slowest() -> None:
+    quick = claim()
+    slow = claim("Ray is slow.")
+    judged = assessment(0.9, 0.8)
+
+    class Waiting(FakeVerifier):
+        async def verify(self, claims: Sequence[Claim]) -> list[Opinion]:
+            if slow in claims:
+                await asyncio.Event().wait()
+            return await super().verify(claims)
+
+    subject = panel(Waiting(lambda _: judged))
+    results = subject.stream([slow, quick])
+    async with asyncio.timeout(5):
+        event_id, result = await anext(results)
+    assert (event_id, verified(result).faithfulness) == (quick.answer_event_id, 0.9)
+    await results.aclose()
+
+
+async def test_a_stream_ends_with_what_a_verifier_raises() -> None:
+    broken = says(assessment())
+    broken.failures.append(Unavailable("the judge is down"))
+    with pytest.raises(Unavailable, match="the judge is down"):
+        _ = [found async for found in panel(broken).stream([claim()])]
