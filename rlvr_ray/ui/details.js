@@ -1,9 +1,9 @@
 // One batch with all that explains it, for the dataset's panel.
 
 import { candidateColumn } from "./candidate.js";
-import { reviewed } from "./filters.js";
 import { h } from "./dom.js";
-import { many, time } from "./format.js";
+import { reviewed } from "./filters.js";
+import { many, outcome, time } from "./format.js";
 import { batchLinks, outcomeCard } from "./outcome.js";
 import { passages } from "./passages.js";
 
@@ -27,23 +27,36 @@ export function details(batch, reviews) {
   const compared = end && end.chosen !== null ? [end.chosen, end.rejected] : all;
   const others = all.filter((index) => !compared.includes(index));
   return [
-    end ? outcomeCard(batch) : h("p", { class: "meta" }, "Its answers are being verified."),
+    verdict(end),
+    batchLinks(batch.batch_id),
     h("div", { class: "candidates" }, compared.map(column)),
     others.length > 0 &&
       folded(
         many(others.length, "other answer"),
         h("div", { class: "candidates" }, others.map(column)),
       ),
+    end && folded("How it was decided", outcomeCard(batch)),
     contexts,
     reviews.length > 0 &&
       folded(many(reviews.length, "review"), h("ol", { class: "section" }, reviews.map(review))),
-    folded("Provenance", facts(batch), batchLinks(batch.batch_id)),
+    folded("Provenance", facts(batch)),
   ];
 }
 
 // A part that opens.
 export function folded(title, ...children) {
   return h("details", {}, h("summary", {}, title), children);
+}
+
+function verdict(end) {
+  if (!end) return h("p", {}, "Open: its answers are being verified.");
+  const word = end.pair ? "Pair" : `No pair, ${outcome(end.reason)}`;
+  return h(
+    "p",
+    { class: "text" },
+    h("strong", { class: end.pair ? "good" : "warn" }, word),
+    end.detail && `: ${end.detail}`,
+  );
 }
 
 function review(one) {
