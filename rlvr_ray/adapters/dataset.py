@@ -2,11 +2,13 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -311,6 +313,45 @@ class Dataset:
                 return None
             with self._parts.open_input_file(path) as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class PartStream:
+    """A Parquet part that is made in memory, row group by row group, and taken away as it grows."""
+
+    def __init__(self, dataset: str) -> None:
+        self._dataset = dataset
+        self._made = io.BytesIO()
+        self._sink = pa.PythonFile(_Growing(self._made), mode="w")
+        self._writer = pq.ParquetWriter(self._sink, SCHEMAS[dataset], compression="zstd")
+
+    def group(self, rows: Sequence[Row]) -> bytes:
+        """Write a row group; return what the file grew by."""
+        self._writer.write_table(_table(self._dataset, rows), row_group_size=len(rows))
+        return self._taken()
+
+    def end(self) -> bytes:
+        """Write what closes the file; return it. Without a group, it is a part without rows."""
+        self._writer.close()
+        return self._taken()
+
+    def _taken(self) -> bytes:
+        data = self._made.getvalue()
+        self._made.seek(0)
+        self._made.truncate()
+        return data
+
+
+class _Growing(io.RawIOBase):
+    """What the writer takes for a file: it only ever writes at the end."""
+
+    def __init__(self, target: io.BytesIO) -> None:
+        self._target = target
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._target.write(data)
 
 
 def _table(dataset: str, rows: Sequence[Row]) -> pa.Table:

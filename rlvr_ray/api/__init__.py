@@ -3,7 +3,7 @@
 from fastapi import Depends, FastAPI
 
 from rlvr_ray import __version__
-from rlvr_ray.api import access, asks, documents, page, problems, system, tracing
+from rlvr_ray.api import access, asks, dataset, documents, page, problems, reviews, system, tracing
 from rlvr_ray.api.parts import Parts, Probed, Watched
 from rlvr_ray.settings import Settings
 
@@ -19,6 +19,8 @@ def create_api(settings: Settings, parts: Parts) -> FastAPI:
     api.add_middleware(problems.BodyLimit)
     problems.add_problems(api)
     guarded = [
+        dataset.routes(parts),  # before the path of one batch, which would take its paths
+        reviews.routes(parts),
         asks.routes(settings, parts),
         documents.routes(settings, parts),
         system.routes(parts),

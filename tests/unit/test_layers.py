@@ -117,6 +117,7 @@ SHELL = (
     "actors.py",
     "app.py",
     "bulk/driver.py",
+    "downloads.py",
     "export/decontamination.py",
     "engines.py",
     "export/folder.py",

@@ -1,0 +1,43 @@
+"""Rows of a dataset as one file that is sent while it is made: few rows are in memory."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Literal
+
+from rlvr_ray.core.rows import Row
+
+Format = Literal["jsonl", "parquet"]
+#: Rows of a Parquet row group.
+ROW_GROUP = 2000
+
+
+async def stream(
+    dataset: str, file_format: Format, pages: AsyncIterator[Sequence[Row]]
+) -> AsyncGenerator[bytes]:
+    """The file's bytes. Its form is that of the dataset's own files."""
+    parts = _parquet(dataset, pages) if file_format == "parquet" else _jsonl(pages)
+    async for data in parts:
+        if data:
+            yield data
+
+
+async def _jsonl(pages: AsyncIterator[Sequence[Row]]) -> AsyncGenerator[bytes]:
+    from rlvr_ray.adapters.dataset import Dataset
+
+    async for rows in pages:
+        yield await asyncio.to_thread(Dataset.lines, rows)
+
+
+async def _parquet(dataset: str, pages: AsyncIterator[Sequence[Row]]) -> AsyncGenerator[bytes]:
+    from rlvr_ray.adapters.dataset import PartStream
+
+    part = await asyncio.to_thread(PartStream, dataset)
+    waiting: list[Row] = []
+    async for rows in pages:
+        waiting += rows
+        while len(waiting) >= ROW_GROUP:
+            group, waiting = waiting[:ROW_GROUP], waiting[ROW_GROUP:]
+            yield await asyncio.to_thread(part.group, group)
+    if waiting:
+        yield await asyncio.to_thread(part.group, waiting)
+    yield await asyncio.to_thread(part.end)
