@@ -3,6 +3,7 @@
 What is read is bounded: the ends of the latest files.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -20,7 +21,11 @@ FILE_BYTES, ALL_BYTES = 8 * 2**20, 64 * 2**20
 #: Lines of one batch, the latest, and characters of one.
 LINES, LINE_CHARS = 200, 2000
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,]\d{3,6})?(Z|[+-]\d\d:?\d\d)?")
+_TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{3,6})?(?:Z|[+-]\d\d:?\d\d)?"
+_LEVEL = r"DEBUG|INFO|WARNING|ERROR|CRITICAL"
+#: How our lines for people begin, and Serve's.
+_OURS = re.compile(rf"(?P<time>{_TIME}) (?P<level>{_LEVEL}) (?P<message>.*)")
+_SERVES = re.compile(rf"(?P<level>{_LEVEL}) (?P<time>{_TIME}) (?P<message>.*)")
 
 
 def latest_session() -> Path:
@@ -81,28 +86,26 @@ def _written(path: Path) -> float:
 
 
 def _line(text: str, file: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except ValueError:
-        data = None
-    if not isinstance(data, Mapping):
-        data = {"message": text.strip()}
-    time, level, message = data.get("time"), data.get("level"), str(data.get("message", text))
+    text = text.strip()
+    found: Mapping[str, Any] = {}
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError):
+            found = json.loads(text)
+    elif match := _OURS.match(text) or _SERVES.match(text):
+        found = match.groupdict()
+    level = found.get("level")
     return {
-        "at": _iso(time if isinstance(time, str) else message),
+        "at": _iso(str(found.get("time"))),
         "level": level if isinstance(level, str) else None,
-        "message": message[:LINE_CHARS],
+        "message": str(found.get("message", text))[:LINE_CHARS],
         "file": file,
     }
 
 
 def _iso(text: str) -> str | None:
-    """The time that a text has, in UTC; one without an offset is taken as UTC."""
-    found = _TIME.search(text)
-    if found is None:
-        return None
+    """In UTC; a time without an offset is taken as UTC. None where it is no time."""
     try:
-        time = datetime.fromisoformat(found[0].replace(",", "."))
+        time = datetime.fromisoformat(text.replace(",", "."))
     except ValueError:
         return None
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()

@@ -35,10 +35,8 @@ def trace(
 ) -> None:
     """Every step of a batch with times, its events, its rows in the files, its log lines."""
     settings = load() if data_dir is None else load(data_dir=data_dir)
-    client = None if data_dir is not None else client_commands.connect(url)
-    if client is not None and (url is not None or client.is_up()):
-        found = client.traces(id_).raw
-    else:
+    found = None if data_dir else _from_server(id_, url)
+    if found is None:
         from rlvr_ray import maintenance
 
         err.print(f"No server is asked: reading {settings.data_dir}.", markup=False, soft_wrap=True)
@@ -53,6 +51,12 @@ def trace(
             out.print(line, soft_wrap=True)
     if found["left"]:
         out.print(f"\nand {found['left']:,} earlier batches of this correlation id")
+
+
+def _from_server(name: str, url: str | None) -> Mapping[str, Any] | None:
+    """None where no server was named and none runs."""
+    with client_commands.connect(url) as client:
+        return client.traces(name).raw if url is not None or client.is_up() else None
 
 
 def shown(trace: Mapping[str, Any], data_dir: Path) -> Iterator[Text]:

@@ -249,13 +249,16 @@ def test_lines_of_a_batch_come_from_all_files_in_order(tmp_path: Path) -> None:
         f"INFO 2026-03-14 09:26:03,500 rlvr_Ask GET /batches/{TEST_ID} 200",
         "INFO 2026-03-14 09:26:04,000 nothing of it",
     )
+    text = f"2026-03-14T09:26:04.250+00:00 WARNING rlvr_ray.y: for people (batch {TEST_ID}, x)"
+    write(tmp_path / "worker-3.err", text)
     write(tmp_path / "worker-2.out", f"(pid=7) trace {TEST_ID.hex} has no time")
     write(tmp_path / "raylet.out", entry(9, "is not ours"))
     found = log_lines.find(tmp_path, [TEST_ID])[TEST_ID]
     assert [line["message"] for line in found] == [
         f"(pid=7) trace {TEST_ID.hex} has no time",
         "first",
-        f"INFO 2026-03-14 09:26:03,500 rlvr_Ask GET /batches/{TEST_ID} 200",
+        f"rlvr_Ask GET /batches/{TEST_ID} 200",
+        f"rlvr_ray.y: for people (batch {TEST_ID}, x)",
         "third",
     ]
     assert found[1] == {
@@ -264,8 +267,13 @@ def test_lines_of_a_batch_come_from_all_files_in_order(tmp_path: Path) -> None:
         "message": "first",
         "file": "worker-1.err",
     }
-    assert found[2]["at"] == "2026-03-14T09:26:03.500000+00:00"
-    assert found[2]["file"] == "serve/replica_1.log"
+    assert found[2] == {
+        "at": "2026-03-14T09:26:03.500000+00:00",
+        "level": "INFO",
+        "message": f"rlvr_Ask GET /batches/{TEST_ID} 200",
+        "file": "serve/replica_1.log",
+    }
+    assert (found[3]["at"], found[3]["level"]) == ("2026-03-14T09:26:04.250000+00:00", "WARNING")
 
 
 def test_a_line_in_two_files_is_one(tmp_path: Path) -> None:
@@ -290,9 +298,10 @@ def test_what_is_read_is_bounded_and_the_latest_counts(
 
 def test_odd_lines_are_lines(tmp_path: Path) -> None:
     path = tmp_path / "worker-1.err"
-    path.write_bytes(b"\xff\xfe " + str(TEST_ID).encode() + b"\0\n[1, 2]\n" + TEST_ID.hex.encode())
-    found = messages(tmp_path)
-    assert len(found) == 2
+    plain, digits = str(TEST_ID).encode(), TEST_ID.hex.encode()
+    path.write_bytes(b"\xff\xfe " + plain + b"\0\n[1, 2]\n{torn " + plain + b"\n" + digits)
+    write(tmp_path / "worker-2.err", entry(1, "no time", time=None, level=5))
+    assert len(messages(tmp_path)) == 4
     assert messages(tmp_path / "nowhere") == messages(None) == []
 
 
