@@ -9,7 +9,7 @@ import { count, many, outcome, score, time } from "./format.js";
 import { histogram } from "./histogram.js";
 import { get, url } from "./http.js";
 import { Rows } from "./rows.js";
-import { empty, failure, through } from "./states.js";
+import { empty, failure, loading, through } from "./states.js";
 
 const FIRST = 100; // lines of the first page, which shall be there soon
 const MORE = 500; // and of each after it
@@ -84,6 +84,7 @@ class Dataset {
     this.reviewLink = h("a", {}, "Review these");
     this.older = h("p", { class: "meta", hidden: true });
     this.trouble = h("div");
+    this.rows.element.hidden = true;
     this.list = h("div", { class: "dataset-list" }, this.rows.element, this.trouble);
     this.sheet = h("div", { class: "sheet" });
     this.panel = h("section", {
@@ -112,6 +113,7 @@ class Dataset {
         "div",
         { class: "dataset-bar" },
         this.total,
+        h("button", { type: "button", class: "quiet", onclick: () => this.start() }, "Refresh"),
         this.reviewLink,
         this.downloads,
         h(
@@ -175,6 +177,7 @@ class Dataset {
     this.#tell();
     this.#link();
     this.list.setAttribute("aria-busy", "true");
+    if (this.rows.element.hidden) fill(this.trouble, loading());
     this.histograms.forEach((one) => this.#count(one, signal));
     try {
       const page = await get(`/batches?${this.#query({ limit: FIRST })}`, { signal });
@@ -191,8 +194,8 @@ class Dataset {
       this.rows.reset(page.total);
       this.#mark();
     } catch (error) {
+      if (error.name === "AbortError") return; // others are being fetched
       this.#fetching = false;
-      if (error.name === "AbortError") return;
       this.rows.element.hidden = true;
       fill(this.total, "–");
       fill(this.trouble, failure(error, () => this.#load()));

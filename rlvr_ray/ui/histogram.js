@@ -162,6 +162,10 @@ export function histogram({ name, title, use }) {
   }
 
   function fail(error) {
+    counts = [];
+    total = 0;
+    fill(rows);
+    draw();
     fill(facts, h("span", { class: "bad" }, error.message));
   }
 

@@ -107,15 +107,21 @@ export class Rows {
     this.#resized.disconnect();
   }
 
-  // The height of a row follows from the width. What was at the top stays there.
+  // The height of a row follows from the width. What was in sight stays there: the row of the tab
+  // stop or, where that was out of sight, the first one.
   #measure() {
+    const { scrollTop, clientHeight } = this.element;
+    if (!clientHeight) return; // it is hidden
     const height = parseFloat(getComputedStyle(this.element).getPropertyValue("--row-height"));
-    const first = this.#height ? this.element.scrollTop / this.#height : 0;
-    const other = this.#height !== 0 && this.#height !== height;
+    const before = this.#height;
     this.#height = height;
     this.#body.style.setProperty("height", `${this.#total * height}px`);
-    if (other) {
-      this.element.scrollTop = first * height;
+    if (before && before !== height) {
+      const room = clientHeight - this.#head.offsetHeight;
+      const place = this.#at * before - scrollTop;
+      const seen = place >= 0 && place < room;
+      const kept = seen ? this.#at : Math.floor(scrollTop / before);
+      this.element.scrollTop = kept * height - (seen ? Math.min(place, room - height) : 0);
       for (const [index, row] of this.#shown) this.#place(row, index);
     }
     this.#later();
@@ -135,6 +141,7 @@ export class Rows {
   }
 
   #draw() {
+    if (!this.#height) return;
     const top = Math.floor(this.element.scrollTop / this.#height);
     const first = Math.max(0, top - SPARE);
     const last = Math.min(this.#total, top + this.#sight + 2 + SPARE);
