@@ -1,5 +1,7 @@
 """Deterministic ids and seeds: the same fact has the same id, however often it is told."""
 
+import hashlib
+from collections.abc import Iterable, Iterator
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 #: Root of every id that rlvr_ray derives. Changing it would orphan every ledger.
@@ -29,6 +31,33 @@ def verification_event(batch_id: UUID, index: int) -> UUID:
 def outcome_event(batch_id: UUID) -> UUID:
     """``pair.created`` or ``pair.skipped`` of a batch."""
     return derive(batch_id, "outcome")
+
+
+def events_of(batch_id: UUID, candidates: int) -> Iterator[UUID]:
+    """Ids of all events that a batch of so many candidates can have."""
+    yield outcome_event(batch_id)
+    for index in range(candidates):
+        yield answer_event(batch_id, index)
+        yield verification_event(batch_id, index)
+
+
+def batch_of(event_id: UUID, batch_ids: Iterable[str], candidates: int) -> UUID | None:
+    """The batch, of so many candidates at most, from which an event's id is derived; or None."""
+    names = ["outcome"]
+    for index in range(candidates):
+        names += [f"answer\x1f{index}", f"verification\x1f{index}"]
+    endings = [f"\x1f{name}".encode() for name in names]
+    # What uuid5 does, without what it does besides: there may be many batches. The first six bytes
+    # of an id are those of the hash.
+    beginning = event_id.bytes[:6]
+    for text in batch_ids:
+        start = hashlib.sha1(NAMESPACE.bytes + text.encode(), usedforsecurity=False)
+        for ending in endings:
+            whole = start.copy()
+            whole.update(ending)
+            if whole.digest()[:6] == beginning and event_id in events_of(UUID(text), candidates):
+                return UUID(text)
+    return None
 
 
 def document_event(document_id: UUID, number: int) -> UUID:

@@ -71,3 +71,14 @@ def test_seeds_differ_between_candidates_and_use_their_range() -> None:
 
 def test_a_seed_depends_on_all_of_its_parts() -> None:
     assert len({ids.seed(BATCH, 1), ids.seed(BATCH, 2), ids.seed(7, 1), ids.seed(1, 7)}) == 4
+
+
+def test_the_batch_of_an_event_is_found_among_many() -> None:
+    batches = [ids.derive("batch", n) for n in range(50)]
+    names = [str(batch_id) for batch_id in batches]
+    for event_id in ids.events_of(batches[31], 3):
+        assert ids.batch_of(event_id, names, 8) == batches[31]
+        assert ids.batch_of(event_id, names[:31], 8) is None
+    assert len(set(ids.events_of(batches[31], 3))) == 7
+    assert ids.batch_of(ids.answer_event(batches[31], 3), names, 3) is None
+    assert ids.batch_of(batches[0], names, 8) is None

@@ -79,11 +79,7 @@ class Footprints(ABC):
     def _owner(self, event_id: UUID) -> UUID | None:
         """The batch from which an event's id is derived."""
         latest = self._rows("SELECT batch_id FROM batch ORDER BY seq DESC LIMIT ?", (SEARCHED,))
-        for (text,) in latest:
-            batch_id = UUID(text)
-            if event_id in _event_ids(batch_id, CANDIDATES):
-                return batch_id
-        return None
+        return ids.batch_of(event_id, (batch_id for (batch_id,) in latest), CANDIDATES)
 
     def _numbers_of_events(self, number: int, state: BatchState) -> dict[UUID, int]:
         batch = state.batch
@@ -155,13 +151,6 @@ def _event_id(batch: Batch, kind: str, candidate: int | None) -> UUID:
     if kind == "answer":
         return ids.answer_event(batch.batch_id, candidate)
     return ids.verification_event(batch.batch_id, candidate)
-
-
-def _event_ids(batch_id: UUID, candidates: int) -> Iterator[UUID]:
-    yield ids.outcome_event(batch_id)
-    for index in range(candidates):
-        yield ids.answer_event(batch_id, index)
-        yield ids.verification_event(batch_id, index)
 
 
 def _uuid(text: str) -> UUID | None:
