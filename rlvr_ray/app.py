@@ -58,7 +58,11 @@ def build(choice: engines.Choice) -> Application:
             replica,
             name=name,
             # A line for each call is for HTTP, where it tells who asked what.
-            logging_config={"enable_access_log": name == "Ask"},
+            logging_config={
+                "enable_access_log": name == "Ask",
+                "encoding": settings.log.format.upper(),
+                "log_level": settings.log.level,
+            },
             num_replicas=1,
             health_check_period_s=5,
             ray_actor_options={"num_cpus": SHARE} | (needs or {}),

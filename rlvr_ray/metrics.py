@@ -38,8 +38,8 @@ class Metric:
     bounds: Sequence[float] = ()
 
     def combinations(self) -> Iterator[dict[str, str]]:
-        """Every combination of tag values that there can be."""
-        tags = {name: [*values, OTHER] for name, values in (self.tags or {}).items()}
+        """Every combination of listed values."""
+        tags = self.tags or {}
         for values in product(*tags.values()):
             yield dict(zip(tags, values, strict=True))
 
@@ -50,7 +50,7 @@ class Metric:
 
 
 _ASKED = ("ok", "refused", "overloaded", "unavailable", "cancelled", "failed")
-_PARTS = ("verify", "project", "parts", "mirror", "inbox", "ledger", "prune")
+_PARTS = ("verify", "project", "parts", "mirror", "inbox", "ledger", "measure")
 
 METRICS: Mapping[str, Metric] = {
     "rlvr_ask_duration_seconds": Metric(

@@ -83,6 +83,30 @@ def test_serve_config_is_valid_and_builds(application: ServeApplicationSchema) -
     assert isinstance(app.app(application.args), Application)
 
 
+def _logging(deployment: DeploymentInfo) -> dict[str, Any]:
+    found: Any = deployment.deployment_config.logging_config
+    plain: dict[str, Any] = found if isinstance(found, dict) else found.model_dump()
+    return plain
+
+
+def test_all_log_lines_are_json(
+    given: dict[str, Any], settings: Settings, deployed: dict[str, DeploymentInfo]
+) -> None:
+    assert settings.log.format == "json"
+    assert given["logging_config"]["encoding"] == "JSON"
+    for name, deployment in deployed.items():
+        logging = _logging(deployment)
+        assert (name, logging["encoding"]) == (name, "JSON")
+        assert (name, logging["enable_access_log"]) == (name, name == "Ask")
+
+
+def test_by_default_they_are_text(tmp_path: Path) -> None:
+    built = _built(app.app({"data_dir": tmp_path}))
+    for name, deployment in built.items():
+        logging = _logging(deployment)
+        assert (name, logging["encoding"]) == (name, "TEXT")
+
+
 def test_serve_ignores_nothing_in_it(given: dict[str, Any]) -> None:
     assert list(unknown(given, ServeDeploySchema)) == []
 
