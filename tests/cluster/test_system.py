@@ -350,6 +350,11 @@ def test_the_command_line_asks_and_tells(system: System) -> None:
     state = json.loads(system.rlvr("ask", QUESTION, "-n", "2", "--url", system.url, "--json"))
     assert len(state["candidates"]) == 2
     assert QUESTION in system.rlvr("ask", QUESTION, "-n", "2", "--url", system.url)
+    followed = system.rlvr("ask", QUESTION, "-n", "2", "--follow", "--url", system.url, "--json")
+    events = [json.loads(line) for line in followed.splitlines()]
+    kinds = [event["event"] for event in events]
+    assert kinds[:2] == ["submitted", "contexts"] and "piece" in kinds
+    assert events[-1]["outcome"] is not None
     stats = json.loads(system.rlvr("status", "--url", system.url, "--json"))
     assert stats["batches"]["open"] == 0
     assert stats["last_error"] is None or "verif" in stats["last_error"]
