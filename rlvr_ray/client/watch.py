@@ -63,7 +63,7 @@ class Piece(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restarted(Event):
-    """The answers begin anew: the pieces so far are void."""
+    """It begins anew: passages and pieces so far are void."""
 
     name: ClassVar[str] = "restart"
 
@@ -219,7 +219,7 @@ class Board:
             case Piece():
                 self.answers[event.candidate] = self.answers.get(event.candidate, "") + event.text
             case Restarted():
-                self.answers = {}
+                self.contexts, self.answers = (), {}
             case StateChanged():
                 self.batch = event.batch
                 self.contexts = event.batch.contexts

@@ -4,11 +4,14 @@ import contextlib
 import queue
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 import rlvr_ray
@@ -19,9 +22,12 @@ from rlvr_ray.client import (
     Document,
     Piece,
     Restarted,
+    ReviewTask,
     StateChanged,
     Stats,
     Submitted,
+    asynchronous,
+    blocking,
     problems,
     watch,
 )
@@ -29,7 +35,7 @@ from rlvr_ray.client.results import Histogram
 from rlvr_ray.client.watch import Board
 from rlvr_ray.core import ids
 from rlvr_ray.errors import InputError, NotFound, RlvrError, Unavailable
-from tests.browser import texts
+from tests.browser import seed, texts
 from tests.browser.stage import Stage, open_stage
 from tests.clients import KINDS
 from tests.dropping_server import DROP, DroppingServer, event, problem, reply, stream
@@ -45,6 +51,7 @@ HERE = {
     "events": f"/batches/{STATE['batch_id']}/events",
 }
 CONTEXTS = event("contexts", {"contexts": STATE["contexts"]}, "e-1")
+SEEDED = [recorded for recorded, *_ in seed.batches(60)]
 LAST = event("state", STATE, "e-9") + event("end", None, "e-10")
 
 
@@ -70,6 +77,12 @@ def stage() -> Iterator[Stage]:
 def scripted(kind: Any, *replies: bytes, **options: Any) -> Iterator[tuple[Any, DroppingServer]]:
     with DroppingServer(replies) as server, kind(server.url, **options) as client:
         yield client, server
+
+
+@pytest.fixture(scope="module")
+def full() -> Iterator[Stage]:
+    with open_stage(seed.batches(len(SEEDED))) as running:
+        yield running
 
 
 def names(events: list[Any]) -> list[str]:
@@ -244,6 +257,131 @@ class TestDocuments:
                 client.delete_document(owls.document_id)
             with pytest.raises(InputError, match="does not exist"):
                 client.ingest(["nowhere"])
+
+
+class TestDataset:
+    """Over batches that were decided before: some pairs, some not."""
+
+    def test_all_pages_of_a_list(
+        self, kind: Any, full: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in (blocking, asynchronous):
+            monkeypatch.setattr(module, "PAGE", 7)
+        with kind(full.url) as client:
+            lines = list(client.batches())
+            assert [line.batch_id for line in lines] == [str(b.batch_id) for b in reversed(SEEDED)]
+            assert {type(line.decided_at) for line in lines} == {datetime}
+            assert list(client.batches(limit=10)) == lines[:10]
+            assert list(client.batches(limit=0)) == []
+            some = client.batches()
+            assert next(some) == lines[0]
+            some.close()
+            pairs = list(client.batches(outcome="pair"))
+            others = list(client.batches(outcome=["no_pair", "open"]))
+        assert [line for line in lines if line.outcome == "pair"] == pairs
+        assert [line for line in lines if line.outcome != "pair"] == others
+        assert pairs and others
+        assert lines[0].raw["question"] == lines[0].question
+
+    def test_filters_are_sent(self, kind: Any, full: Stage) -> None:
+        with kind(full.url) as client:
+            lines = list(client.batches())
+            day = lines[20].decided_at
+            assert day is not None
+            since = list(client.batches(since=day))
+            assert since == lines[:21] == list(client.batches(since=day.isoformat()))
+            dates = list(client.batches(since=day.date(), until=day.date()))
+            assert dates == [li for li in lines if li.decided_at.date() == day.date()]
+            assert list(client.batches(text=lines[3].question.upper())) == [lines[3]]
+            model = client.models()[0]
+            assert list(client.batches(model=model)) == [li for li in lines if model in li.models]
+            with pytest.raises(InputError, match="min_score"):
+                list(client.batches(min_score=2.0))
+            with pytest.raises(InputError, match="outcome"):
+                client.pairs(outcome="pear")
+
+    def test_tables_and_the_histogram_agree(self, kind: Any, full: Stage) -> None:
+        with kind(full.url) as client:
+            pairs = client.pairs()
+            rows = pairs.to_pylist()
+            lines = list(client.batches(outcome="pair"))
+            answers = client.answers(outcome="pair")
+            histogram = client.histogram(outcome="pair")
+            narrow = client.pairs(min_margin=0.3)
+            none = client.pairs(text="nobody ever said this")
+        assert {row["metadata"]["batch_id"] for row in rows} == {li.batch_id for li in lines}
+        by_id = {line.batch_id: line for line in lines}
+        for row in rows:
+            line = by_id[row["metadata"]["batch_id"]]
+            assert (row["chosen"], row["score_diff"]) == (line.chosen, line.score_diff)
+        assert answers.num_rows == sum(line.num_candidates for line in lines)
+        assert histogram.total == len(rows)
+        assert histogram.at_least(0.3) == narrow.num_rows > 0
+        assert none.num_rows == 0 and none.schema.equals(pairs.schema)
+        frame = pairs.to_pandas()
+        assert frame["score_diff"].max() == max(line.score_diff for line in lines)
+
+    def test_a_download_that_breaks_off_begins_anew(self, kind: Any, full: Stage) -> None:
+        whole = httpx.get(f"{full.url}/pairs", params={"format": "parquet"}).content
+        answer = reply(200, "x" * len(whole)).replace(b"x" * len(whole), whole)
+        with scripted(kind, answer[:-100], answer) as (client, server):
+            assert client.pairs().num_rows > 2
+        assert len(server.requests) == 2
+
+    def test_reviews(self, kind: Any, full: Stage) -> None:
+        with kind(full.url) as client:
+            first = client.next_review(text="year 1")
+            assert "year 1" in first.question
+            before = client.review_summary()
+            second = client.next_review(seen=[first.batch_id])
+            assert first.batch_id != second.batch_id
+            pair = client.batch(first.batch_id)
+            better = "a" if first.a.candidate == pair.rejected.candidate_index else "b"
+            said = client.review(first, better, note="so it is", reviewer="Ada")
+            assert (said.verdict, said.review) == (better, "disagree")
+            client.review(first, "tie")
+            client.review(first, better)
+            kept = client.reviews(first.batch_id)
+            assert [r.review for r in kept] == ["disagree", "tie", "disagree"]
+            assert kept[0] == said
+            after = client.review_summary()
+            assert (after.disagree, after.left) == (before.disagree + 1, before.left - 1)
+            (row,) = client.pairs(human=True, text=first.question).to_pylist()
+            assert (row["chosen"], row["score_diff"]) == (pair.rejected.answer, None)
+            wrong = replace(first, b=first.a)
+            with pytest.raises(InputError, match="candidates are"):
+                client.review(wrong, "a")
+            assert client.next_review(text="nobody ever said this") is None
+
+    def test_a_review_is_said_once_where_the_connection_drops(self, kind: Any) -> None:
+        task = ReviewTask.from_json(
+            {
+                "batch_id": STATE["batch_id"],
+                "question": "?",
+                "contexts": [],
+                "a": {"candidate": 1, "answer": "x"},
+                "b": {"candidate": 0, "answer": "y"},
+            }
+        )
+        with scripted(kind, DROP, reply(201, {"seq": 1})) as (client, server):
+            client.review(task, "tie")
+        first, second = server.requests
+        assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+
+    def test_traces(self, kind: Any, full: Stage) -> None:
+        batch_id = str(SEEDED[5].batch_id)
+        with kind(full.url) as client:
+            trace = client.trace(batch_id)
+            assert trace.trace_id == batch_id.replace("-", "")
+            assert trace.steps[0].step == "asked"
+            assert trace.steps[-1].step == "decided"
+            assert all(a.at <= b.at for a, b in pairwise(trace.steps))
+            found = client.traces(trace.trace_id)
+            assert [each.batch_id for each in found.traces] == [batch_id]
+            assert found.raw["traces"][0] == found.traces[0].raw
+            assert client.traces("seed-0").left == len(SEEDED) - len(client.traces("seed-0").traces)
+            with pytest.raises(NotFound):
+                client.trace(uuid4())
 
 
 class TestSystem:
