@@ -24,7 +24,7 @@ from typing import Any
 
 import ray
 
-from rlvr_ray import actors, app, training
+from rlvr_ray import app, remote, training
 from rlvr_ray.adapters.questions import read_questions
 from rlvr_ray.core.training import Messages, Plan
 from rlvr_ray.errors import ConfigError, InputError, RlvrError, Unavailable
@@ -186,7 +186,7 @@ def _score(out: Path, report: dict[str, Any], application: training.Application)
 def _application() -> training.Application:
     settings, parts = app.attach(load(), deploy=False)
     return training.Application(
-        panel=actors.RemotePanel(),
+        panel=remote.RemotePanel(),
         retriever=parts.retriever,
         recorder=parts.recorder,
         top_k=settings.retrieval.top_k,

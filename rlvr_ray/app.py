@@ -15,7 +15,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from rlvr_ray import __version__, actors, engines, judging, logs
+from rlvr_ray import __version__, actors, engines, judging, logs, remote
 from rlvr_ray.errors import ConfigError, Unavailable
 from rlvr_ray.metrics import Metrics
 from rlvr_ray.ray_metrics import RayMeter
@@ -124,18 +124,18 @@ def _parts(choice: engines.Choice, aggregator: Any) -> "Parts":
     settings = choice.settings
 
     def handle(name: str) -> DeploymentHandle[Any]:
-        return serve.get_deployment_handle(name, app_name=actors.APP)
+        return serve.get_deployment_handle(name, app_name=remote.APP)
 
     generator: Probed
     if engines.is_remote(settings.generator):
         generator = Limited(engines.open_engine(settings.generator), settings.generator)
     else:
-        generator = actors.RemoteGenerator(handle("Generator"))
+        generator = remote.RemoteGenerator(handle("Generator"))
     return Parts(
-        retriever=actors.RemoteRetriever(handle("Retriever")),
+        retriever=remote.RemoteRetriever(handle("Retriever")),
         generator=generator,
-        recorder=actors.RemoteRecorder(aggregator),
-        archive=actors.RemoteArchive(aggregator),
+        recorder=remote.RemoteRecorder(aggregator),
+        archive=remote.RemoteArchive(aggregator),
         engine=f"{settings.generator.engine}: {choice.reason}",
         tracer=actors.open_tracer(settings),
         logs=actors.log_folder(),
@@ -152,7 +152,7 @@ def attach(settings: Settings, *, deploy: bool = True) -> "tuple[Settings, Parts
     """
     _join(settings.ray_address or "auto")
     try:
-        if actors.APP not in serve.status().applications:
+        if remote.APP not in serve.status().applications:
             if not deploy:
                 raise ConfigError("the application does not run on this cluster: rlvr serve")
             _deploy(settings)
@@ -215,7 +215,7 @@ def _deploy(settings: Settings) -> None:
     serve.start(http_options={"host": settings.api.host, "port": settings.api.port})
     choice = engines.choose(settings, _gpus())
     _check_gpus(choice.settings)
-    serve.run(build(choice), name=actors.APP, route_prefix="/")
+    serve.run(build(choice), name=remote.APP, route_prefix="/")
 
 
 def _check_gpus(settings: Settings) -> None:
@@ -258,7 +258,7 @@ def check_broker(settings: Settings) -> None:
 
 def _reason() -> str | None:
     """What a replica of ours said when it could not start; Serve has it inside a traceback."""
-    application = serve.status().applications.get(actors.APP)
+    application = serve.status().applications.get(remote.APP)
     deployments = application.deployments.values() if application else ()
     messages = "\n".join(deployment.message for deployment in deployments)
     said = re.findall(r"rlvr_ray\.errors\.\w+: (.+)", messages)
@@ -290,5 +290,5 @@ def _check_this_machine(settings: Settings) -> None:
 def stop(settings: Settings) -> None:
     """Finish the files and take the app down; a cluster that was joined stays up."""
     actors.stop_aggregator()
-    serve.delete(actors.APP)
+    serve.delete(remote.APP)
     ray.shutdown()

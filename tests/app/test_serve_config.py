@@ -13,7 +13,7 @@ from ray.serve._private.application_state import override_deployment_info
 from ray.serve._private.deployment_info import DeploymentInfo
 from ray.serve.schema import DeploymentSchema, ServeApplicationSchema, ServeDeploySchema
 
-from rlvr_ray import actors, app
+from rlvr_ray import actors, app, remote
 from rlvr_ray.errors import ConfigError
 from rlvr_ray.models import SMOLLM2_135M
 from rlvr_ray.settings import LOOPBACK, Settings, load
@@ -79,7 +79,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def test_serve_config_is_valid_and_builds(application: ServeApplicationSchema) -> None:
     assert application.import_path == "rlvr_ray.app:app"
-    assert application.name == actors.APP, "the parts find each other by it"
+    assert application.name == remote.APP, "the parts find each other by it"
     assert isinstance(app.app(application.args), Application)
 
 

@@ -34,7 +34,7 @@ from typing import Any
 import httpx
 from ray import serve
 
-from rlvr_ray import actors, app, demo
+from rlvr_ray import app, demo, remote
 from rlvr_ray.client import Client
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.ports import Prompt, Sample
@@ -172,8 +172,8 @@ def ceiling(options: argparse.Namespace) -> dict[str, float]:
 
 
 async def through_generator(options: argparse.Namespace) -> dict[str, float]:
-    generator = actors.RemoteGenerator(
-        serve.get_deployment_handle("Generator", app_name=actors.APP)
+    generator = remote.RemoteGenerator(
+        serve.get_deployment_handle("Generator", app_name=remote.APP)
     )
     prompts = prompts_of(options)
     await generator.generate(prompts[:WARM])
