@@ -209,7 +209,7 @@ class _Seldom(logging.Filter):
 _seldom = _Seldom()
 
 
-def serve_spans(_: str) -> list[SpanProcessor]:
+def serve_spans() -> list[SpanProcessor]:
     """Where Ray Serve's own spans go, for ``RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH``.
 
     To ``tracing.endpoint`` of the settings; raises ConfigError where that is not set.

@@ -346,10 +346,10 @@ def test_serve_s_own_spans_go_to_the_same_place(
     received: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ConfigError, match=r"tracing\.endpoint"):
-        serve_spans("a file")
+        serve_spans()
     monkeypatch.setenv("RLVR_TRACING__ENDPOINT", f"{received.url}/v1/traces")
     provider = TracerProvider()
-    for processor in serve_spans("a file"):
+    for processor in serve_spans():
         provider.add_span_processor(processor)
     provider.get_tracer("serve").start_span("proxy").end()
     provider.shutdown()
