@@ -2,20 +2,21 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from time import sleep
 from typing import Annotated, Any, Never
 
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from rlvr_ray.client import Board, Client, LiveEvent, Stats, views
 from rlvr_ray.client.calls import Options
-from rlvr_ray.client.results import IngestedDocument
-from rlvr_ray.errors import Unavailable
+from rlvr_ray.client.results import BatchLine, IngestedDocument
+from rlvr_ray.client.system import Recent
+from rlvr_ray.errors import NotFound, Unavailable
 from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load
 from rlvr_ray.terminal import Json, Url, err, out
 
@@ -125,29 +126,59 @@ def status(
     With --watch --json: one JSON object a line.
     """
     with connect(url) as client:
-        stats = client.stats()
         if watch:
-            _watch(client, stats, as_json=as_json)
-    if as_json:
-        _print_json(stats.raw)
-    else:
-        out.print(views.stats(stats))
+            _watch(client, as_json=as_json)
+        elif as_json:
+            _print_json(client.stats().raw)
+        else:
+            out.print(_Look(client).shown())
 
 
-def _watch(client: Client, stats: Stats, *, as_json: bool) -> Never:
+def _watch(client: Client, *, as_json: bool) -> Never:
     """Until Ctrl-C."""
     while as_json:
-        _print_json(stats.raw)
+        _print_json(client.stats().raw)
         sleep(WATCH_S)
-        stats = client.stats()
-    with Live(views.stats(stats), console=out, auto_refresh=False) as live:
+    look = _Look(client)
+    with Live(look.shown(), console=out, auto_refresh=False) as live:
         while True:
             sleep(WATCH_S)
             try:
-                stats = client.stats()
-                live.update(views.stats(stats), refresh=True)
+                look.again()
+                live.update(look.shown(), refresh=True)
             except Unavailable as error:  # a restart, perhaps: it comes back
-                live.update(Group(views.stats(stats), Text(str(error), "yellow")), refresh=True)
+                live.update(Group(look.shown(), Text(str(error), "yellow")), refresh=True)
+
+
+class _Look:
+    """What ``status`` shows. Latest batches are looked for only where something was decided."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._stats: Stats | None = None
+        self.again()
+
+    def again(self) -> None:
+        """Look again."""
+        stats = self._client.stats()
+        if self._stats is None or stats.batches != self._stats.batches:
+            self._latest = self._find(stats)
+        self._stats = stats
+
+    def _find(self, stats: Stats) -> Sequence[Recent | BatchLine]:
+        try:
+            return [
+                line
+                for outcome in ("pair", "no_pair")
+                for line in self._client.batches(limit=views.LATEST, outcome=outcome)
+            ]
+        except NotFound:  # a server that has no such list yet
+            return stats.recent
+
+    def shown(self) -> RenderableType:
+        """As it was at the last look."""
+        assert self._stats is not None
+        return views.stats(self._stats, self._latest)
 
 
 def _print_json(value: Any) -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from rlvr_ray.client.results import (
     Batch,
+    BatchLine,
     Candidate,
     IngestedDocument,
     Outcome,
@@ -213,7 +214,7 @@ def _score(verification: Verification | None) -> Text:
 # The system.
 
 
-def stats(value: Stats) -> RenderableType:
+def stats(value: Stats, latest: Sequence[Recent | BatchLine]) -> RenderableType:
     """Counts, rates, latest pairs and rejections, files, and what is wrong."""
     counts = Table("state", "batches", box=None)
     for state, count in value.batches.items():
@@ -227,8 +228,8 @@ def stats(value: Stats) -> RenderableType:
     else:
         parts.append(counts)
     parts += [
-        _latest("pair", (r for r in value.recent if r.outcome == "pair")),
-        _latest("no pair", (r for r in value.recent if r.outcome != "pair")),
+        _latest("pair", (each for each in latest if each.outcome == "pair")),
+        _latest("no pair", (each for each in latest if each.outcome != "pair")),
         _files(value),
     ]
     if value.queue is not None and value.queue.open:
@@ -252,11 +253,14 @@ def stats(value: Stats) -> RenderableType:
     return Group(*parts)
 
 
-def _latest(name: str, entries: Iterable[Recent]) -> RenderableType:
+def _latest(name: str, entries: Iterable[Recent | BatchLine]) -> RenderableType:
     table = Table(name, "question", "why", box=None)
     for entry in islice(entries, LATEST):
-        why = entry.detail if entry.outcome == "pair" else f"{entry.outcome}: {entry.detail}"
-        table.add_row(_time(entry.decided_at), Text(entry.question[:60]), Text(why))
+        why = entry.detail or ""
+        if entry.outcome != "pair":
+            why = f"{entry.outcome}: {why}"
+        at = _time(entry.decided_at) if entry.decided_at else ""
+        table.add_row(at, Text(entry.question[:60]), Text(why))
     return table
 
 

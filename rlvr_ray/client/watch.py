@@ -181,19 +181,26 @@ class Watch:
         """
         if self.ended and error is not None:
             raise error
-        if self._wait:
-            self._wait.check()
         if isinstance(error, NotFound) and self._repeats > 0:
             self.lost = True
         elif isinstance(error, InputError | NotFound):
             raise error
-        waited = time.monotonic() - self._since
-        if not self._has_answered or waited >= self._patience_s:
-            if isinstance(error, RlvrError):
+        if isinstance(error, RlvrError):
+            # Somebody is there: whoever waits until a certain time waits for a busy server, too.
+            over = self._wait.left_s <= 0 if self._wait else self._is_impatient
+            if over:
                 raise error
-            raise problems.unreachable(self._url, error) from None
+        else:
+            if self._wait:
+                self._wait.check()
+            if self._is_impatient or not self._has_answered:
+                raise problems.unreachable(self._url, error) from None
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, _MAX_PAUSE_S)
         return pause_s
+
+    @property
+    def _is_impatient(self) -> bool:
+        return time.monotonic() - self._since >= self._patience_s
 
     def asked_again(self) -> Restarted:
         """The server has the question again: what it told before is void."""

@@ -1,6 +1,7 @@
 """Both clients over the real interface, and over a server that drops connections."""
 
 import contextlib
+import inspect
 import queue
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ import pytest
 import rlvr_ray
 from rlvr_ray.api import states
 from rlvr_ray.client import (
+    AsyncClient,
     Batch,
+    Client,
     ContextsFound,
     Document,
     Piece,
@@ -547,6 +550,20 @@ class TestDroppedStreams:
         ):
             list(client.events("x", patience_s=0.0))
 
+    def test_who_waits_until_a_time_waits_for_a_busy_server_too(
+        self, kind: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in (blocking, asynchronous):
+            monkeypatch.setattr(module, "PATIENCE_S", 0.0)
+        busy = problem(503, "100 watchers are connected")
+        with scripted(kind, busy, busy, stream(LAST)) as (client, _):
+            assert client.wait("x").outcome.pair
+        with (
+            scripted(kind, busy) as (client, _),
+            pytest.raises(Unavailable, match="100 watchers"),
+        ):
+            client.wait("x", timeout_s=0.0)
+
     def test_no_json_in_an_event(self, kind: Any) -> None:
         with (
             scripted(kind, stream("event: state\ndata: {\n\n"), DROP) as (client, server),
@@ -610,3 +627,15 @@ def test_the_package_has_both_clients() -> None:
     assert rlvr_ray.AsyncClient.__name__ == "AsyncClient"
     with pytest.raises(AttributeError):
         rlvr_ray.Nothing  # noqa: B018
+
+
+def test_both_clients_take_the_same() -> None:
+    def methods(kind: type) -> dict[str, list[Any]]:
+        return {
+            name: [*inspect.signature(method).parameters.values()]
+            for name, method in vars(kind).items()
+            if not name.startswith("_")
+        }
+
+    assert methods(Client) == methods(AsyncClient)
+    assert len(methods(Client)) > 20

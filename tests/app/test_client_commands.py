@@ -29,9 +29,12 @@ from rlvr_ray.client.results import Context
 from rlvr_ray.errors import Unavailable
 from tests.browser import texts
 from tests.browser.stage import Stage, open_stage
-from tests.dropping_server import DROP, DroppingServer, reply
+from tests.dropping_server import DROP, DroppingServer, problem, reply
 from tests.folders import decided
 
+AT = "2026-03-01T12:00:00+00:00"
+NONE = reply(200, {"batches": [], "total": 0, "next": None})
+LISTS = [NONE, NONE]  #: of pairs, and of batches without one
 MARKUP = "[red]no[/red] [link=x]y[/link] :smile: [/]"
 
 
@@ -153,19 +156,28 @@ class TestStatus:
 
         monkeypatch.setattr(command, "sleep", sleep)
         first, second = ({"batches": {"open": n}, "passages": n} for n in (11, 22))
-        drops = [] if as_json else [DROP]
-        with DroppingServer([reply(200, first), *drops, reply(200, second)]) as server:
+        looks = [[reply(200, first), *LISTS], [DROP], [reply(200, second), *LISTS]]
+        if as_json:
+            looks = [[reply(200, first)], [reply(200, second)]]
+        with DroppingServer([each for look in looks for each in look]) as server:
             more = ["--json"] if as_json else []
             result = rlvr("status", "--watch", "--url", server.url, *more, code=130)
+        assert len(server.requests) == sum(map(len, looks))
         assert naps == [command.WATCH_S] * len(naps)
         if as_json:
             assert [json.loads(line) for line in result.stdout.splitlines()] == [first, second]
         else:
             assert "22 passages to search" in result.stdout
 
+    def test_a_server_without_lists(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "160")
+        entry = {"batch_id": "x", "decided_at": AT, "question": "Why?", "detail": "two alike"}
+        stats = {"batches": {"tie": 1}, "recent": [{**entry, "outcome": "tie"}]}
+        with DroppingServer([reply(200, stats), problem(404, "Not Found")]) as server:
+            assert "tie: two alike" in rlvr("status", "--url", server.url).stdout
+
     def test_all_that_there_can_be(self) -> None:
-        at = "2026-03-01T12:00:00+00:00"
-        entry = {"batch_id": "x", "decided_at": at, "question": MARKUP}
+        entry = {"batch_id": "x", "decided_at": AT, "question": MARKUP}
         value: dict[str, Any] = {
             "batches": {"open": 3, "pair": 1200, "tie": 1},
             "recent": [
@@ -177,18 +189,19 @@ class TestStatus:
             "files": {"dpo_data/a.jsonl": 1234567},
             "parts": ["dpo_data/parquet/b.parquet"],
             "num_parts": 4,
-            "mirror": {"pending": 1500, "oldest": at},
+            "mirror": {"pending": 1500, "oldest": AT},
             "last_error": f"verify: {MARKUP}",
             "rates": {"1m": {"decided": 7, "pairs": 5}, "24h": {"decided": 7000, "pairs": 5000}},
-            "queue": {"open": 3, "oldest": at},
-            "errors": [{"at": at, "part": "mirror", "detail": MARKUP}],
+            "queue": {"open": 3, "oldest": AT},
+            "errors": [{"at": AT, "part": "mirror", "detail": MARKUP}],
             "disk": {"free_bytes": 2**30, "min_free_bytes": 2**31},
             "dashboard": "http://127.0.0.1:8265",
             "version": "9",
         }
         console = Console(width=160, force_terminal=False)
         with console.capture() as capture:
-            console.print(views.stats(Stats.from_json(value)))
+            stats = Stats.from_json(value)
+            console.print(views.stats(stats, stats.recent))
         shown = capture.get()
         for text in (
             "1,200",
