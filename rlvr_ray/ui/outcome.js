@@ -27,7 +27,7 @@ export function outcomeCard(batch) {
       "div",
       { class: "section" },
       sides(batch),
-      h("p", { class: "meta" }, `Decided ${time(outcome.decided_at)}.`),
+      h("p", { class: "meta text" }, [`Decided ${time(outcome.decided_at)}`, outcome.pair && outcome.detail].filter(Boolean).join(": ")),
       h(
         "details",
         { class: "meta" },
