@@ -1,6 +1,6 @@
 """Replies that are errors, and connections that fail, as this package's exceptions."""
 
-from typing import Any
+import json
 
 import httpx
 
@@ -34,11 +34,13 @@ def of_reply(reply: httpx.Response) -> RlvrError:
     return of_status(reply.status_code, detail)
 
 
-def of_body(problem: Any) -> RlvrError:
+def of_text(text: str) -> RlvrError:
     """The exception of a problem that did not come as a reply's status."""
-    if not isinstance(problem, dict) or not isinstance(problem.get("status"), int):
-        return RlvrError(f"the ask failed: {problem}")
-    return of_status(problem["status"], str(problem.get("detail", "no reason was given")))
+    try:
+        problem = json.loads(text)
+        return of_status(int(problem["status"]), str(problem["detail"]))
+    except (ValueError, KeyError, TypeError):
+        return RlvrError(f"the ask failed: {text[:200]}")
 
 
 def unreachable(url: str, error: Exception | None) -> RlvrError:

@@ -17,11 +17,10 @@ class Sent:
 
 
 class EventStream:
-    """Reads one stream. ``last_id`` and ``retry_ms`` are what it said last of each, if it did."""
+    """Reads one stream; ``last_id`` is the last id that it told, if it did."""
 
     def __init__(self) -> None:
         self.last_id: str | None = None
-        self.retry_ms: int | None = None
         self._rest = b""
         self._started = False
         self._name = ""
@@ -55,5 +54,3 @@ class EventStream:
                 self._data.append(value)
             case "id" if "\0" not in value:
                 self.last_id = value
-            case "retry" if value.isascii() and value.isdigit():
-                self.retry_ms = int(value)

@@ -158,21 +158,27 @@ class Watch:
                 return
 
     def _event(self, sent: Sent) -> LiveEvent | None:
-        if sent.name == "end":
-            self.ended = True
-        if sent.name != "failed" and sent.name not in _KINDS:
-            return None
-        try:
-            data = json.loads(sent.data)
-        except ValueError:
-            self.ended = True
-            raise RlvrError(f"{self._url}: the event {sent.name!r} holds no JSON") from None
+        if sent.name in _KINDS:
+            try:
+                return self._read(_KINDS[sent.name], sent.data)
+            except RlvrError:  # it would read the same another time
+                self.ended = True
+                raise
         if sent.name == "failed":
             self.ended = True
-            raise problems.of_body(data)
-        if sent.name == "state":
+            raise problems.of_text(sent.data)
+        if sent.name == "end":
+            self.ended = True
+        return None
+
+    def _read(self, kind: type[Event], text: str) -> LiveEvent:
+        try:
+            data = json.loads(text)
+        except ValueError:
+            raise RlvrError(f"{self._url}: the event {kind.name!r} holds no JSON") from None
+        if kind is StateChanged:
             return StateChanged(batch=Batch.from_json(data), raw=data)
-        return cast("LiveEvent", _KINDS[sent.name].from_json(data))
+        return cast("LiveEvent", kind.from_json(data))
 
     def after(self, error: Exception | None) -> float:
         """Seconds until the next request; raises where another would not help, or none did.

@@ -564,13 +564,25 @@ class TestDroppedStreams:
         ):
             client.wait("x", timeout_s=0.0)
 
-    def test_no_json_in_an_event(self, kind: Any) -> None:
+    @pytest.mark.parametrize("data", ["{", "[]", '{"batch_id": 5}', ""])
+    def test_an_event_that_cannot_be_read_is_no_dropped_connection(
+        self, kind: Any, data: str
+    ) -> None:
+        broken = f"id: 1\nevent: state\ndata: {data}\n\n"
         with (
-            scripted(kind, stream("event: state\ndata: {\n\n"), DROP) as (client, server),
-            pytest.raises(RlvrError, match="holds no JSON"),
+            scripted(kind, stream(broken), stream(broken)) as (client, server),
+            pytest.raises(RlvrError, match=r"holds no JSON|cannot be read"),
         ):
             list(client.events("x"))
         assert len(server.requests) == 1
+
+    @pytest.mark.parametrize("data", ["{}", "no JSON", "5", '{"status": "bad", "detail": 1}'])
+    def test_a_failure_without_a_reason(self, kind: Any, data: str) -> None:
+        with (
+            scripted(kind, stream(f"event: failed\ndata: {data}\n\n")) as (client, _),
+            pytest.raises(RlvrError, match="the ask failed"),
+        ):
+            list(client.events("x"))
 
     def test_a_failure_is_the_servers_own(self, kind: Any) -> None:
         said = {"status": 422, "detail": "ask for fewer passages"}

@@ -28,7 +28,6 @@ def test_the_events_of_a_stream() -> None:
     stream = EventStream()
     assert list(stream.feed(TEXT)) == EVENTS
     assert stream.last_id == "", "an empty id takes the last one back"
-    assert stream.retry_ms == 1500
 
 
 @given(st.lists(st.integers(0, len(TEXT)), max_size=20))
