@@ -1,14 +1,14 @@
 """A ledger that is looked through over HTTP: the real one, in a folder of the test's own."""
 
-import asyncio
 from collections.abc import Sequence
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 
-from rlvr_ray.adapters.ledger import Ledger
+from rlvr_ray.adapters.ledger import Ledger, Operation
 from rlvr_ray.api import Parts, create_api
 from rlvr_ray.archive import LedgerArchive
 from rlvr_ray.commits import Commits
@@ -17,7 +17,6 @@ from rlvr_ray.ports import BatchState
 from rlvr_ray.settings import Settings
 from tests.builders import context
 from tests.fakes import FakeGenerator, FakeRecorder, FakeRetriever
-from tests.folders import decide_in
 
 
 class Served:
@@ -25,8 +24,8 @@ class Served:
 
     def __init__(self, folder: Path) -> None:
         self.ledger = Ledger(folder)
-        self._commits = Commits(self.ledger)
-        self.archive = LedgerArchive(self.ledger.browser(), self._commits)
+        self.commits = Commits(self.ledger)
+        self.archive = LedgerArchive(self.ledger.browser(), self.commits)
         app = create_api(
             Settings(data_dir=folder),
             Parts(
@@ -42,9 +41,13 @@ class Served:
         )
 
     def decide(self, *states: BatchState) -> None:
-        """Record and decide them, one after the other."""
+        """Record and decide them, in this order."""
+        operations: list[Operation] = []
         for state in states:
-            decide_in(self.ledger, state)
+            assert state.outcome is not None
+            operations.append(methodcaller("record", [state.batch]))
+            operations.append(methodcaller("decide", state.batch, state.results, state.outcome))
+        self.ledger.commit(operations)
 
     def record(self, *batches: Batch) -> None:
         """Have them open."""
@@ -88,14 +91,9 @@ class Served:
     async def close(self) -> None:
         await self.http.aclose()
         await self.archive.close()
-        await self._commits.close()
+        await self.commits.close()
 
 
 def ids(states: Sequence[BatchState]) -> list[str]:
     """Of batches, latest first."""
     return [str(state.batch.batch_id) for state in reversed(states)]
-
-
-def read(*coroutines: Any) -> Any:
-    """Several at once."""
-    return asyncio.gather(*coroutines)

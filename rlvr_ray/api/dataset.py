@@ -44,7 +44,7 @@ def routes(parts: Parts) -> APIRouter:
         before, total = _place(after)
         lines, follows = await archive.page(where, before, limit)
         if total is None:
-            total = await archive.count(where)
+            total = len(lines) if follows is None else await archive.count(where)
         return {
             "batches": lines,
             "next": None if follows is None else f"{follows}-{total}",

@@ -31,6 +31,17 @@ _MEASURES: dict[Measure, str] = {
 #: In millionths.
 _BIN = browsing.MILLION // browsing.BINS
 _LATEST = "SELECT batch, verdict, max(seq) FROM review GROUP BY batch"
+#: Whether a batch has a text. It is done in C, while the interpreter does other things: first the
+#: whole record, then its texts. Only where SQLite does not know the case of the letters wanted, is
+#: what is left looked at here.
+_SAYS = """
+record LIKE :in_record ESCAPE '\\'
+AND (record ->> '$.question' LIKE :in_text ESCAPE '\\' OR EXISTS (
+    SELECT 1 FROM json_each(record, '$.candidates') AS one
+    WHERE one.value ->> '$.answer' LIKE :in_text ESCAPE '\\'
+))
+AND (:ascii OR says(record, :text))
+"""
 #: Conditions on an entry, by the parameter that asks for each.
 _ENTRY = {
     "outcomes": "outcome IN (SELECT value FROM json_each(:outcomes))",
@@ -44,9 +55,7 @@ _ENTRY = {
     "correlation_id": "correlation_id = :correlation_id",
     "unreviewed": "entry.batch NOT IN (SELECT batch FROM review)",
     "verdict": f"entry.batch IN (SELECT batch FROM ({_LATEST}) WHERE verdict = :verdict)",
-    # The record is what is searched, in C, before anything of it is read.
-    "text": "EXISTS (SELECT 1 FROM batch WHERE batch.seq = entry.batch "
-    "AND record LIKE :like ESCAPE '\\' AND says(record, :text))",
+    "text": f"EXISTS (SELECT 1 FROM batch WHERE batch.seq = entry.batch AND {_SAYS})",
 }
 #: The same on the record of a batch that is open.
 _OPEN = {
@@ -55,7 +64,7 @@ _OPEN = {
     "since": "micros(record ->> '$.created_at') >= :since",
     "until": "micros(record ->> '$.created_at') < :until",
     "correlation_id": "record ->> '$.correlation_id' = :correlation_id",
-    "text": "record LIKE :like ESCAPE '\\' AND says(record, :text)",
+    "text": _SAYS,
 }
 
 
@@ -240,15 +249,21 @@ def _values(where: Filter) -> dict[str, Any]:
     if where.review not in (None, browsing.UNREVIEWED):
         found["verdict"] = where.review
     if where.text:
-        found |= {"text": where.text, "like": _like(where.text)}
+        in_record = json.dumps(where.text, ensure_ascii=False)[1:-1]
+        found |= {
+            "text": where.text,
+            "in_record": _like(in_record),
+            "in_text": _like(where.text),
+            "ascii": where.text.isascii(),
+        }
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _like(text: str) -> str:
-    """A pattern that fits whatever record has the text.
+    """A pattern that fits whatever has the text.
 
-    A record is JSON; SQLite ignores the case of ASCII only, so other characters fit anything.
+    SQLite knows the case of ASCII only, so other characters may be anything.
     """
-    escaped = json.dumps(text, ensure_ascii=False)[1:-1]
-    pattern = re.sub(r"([\\%_])", r"\\\1", escaped)
-    return f"%{re.sub(r'[^ -~]+', '%', pattern)}%"
+    pattern = re.sub(r"([\\%_])", r"\\\1", text)
+    pattern = re.sub(r"[^\x00-\x7f]+", "%", pattern)
+    return f"%{pattern}%"
