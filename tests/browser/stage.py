@@ -12,7 +12,7 @@ import contextlib
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -145,7 +145,7 @@ class Stage:
         """The result of a coroutine that runs in the server's event loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
-    def ingest(self, documents: dict[str, str]) -> None:
+    def ingest(self, documents: Mapping[str, str]) -> None:
         """Store documents, by name."""
         given = [Document(source=name, text=text) for name, text in documents.items()]
 
@@ -211,13 +211,17 @@ class Stage:
 
 
 @contextlib.contextmanager
-def open_stage(decided: Iterable[seed.Decided] = (), **options: Any) -> Iterator[Stage]:
-    """A stage in a folder of its own, with documents, and with these batches."""
+def open_stage(
+    decided: Iterable[seed.Decided] = (),
+    documents: Mapping[str, str] = texts.DOCUMENTS,
+    **options: Any,
+) -> Iterator[Stage]:
+    """A stage in a folder of its own, with these batches and documents."""
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(Path(folder), **options)
         stage.seed(decided)
         with stage:
-            stage.ingest(texts.DOCUMENTS)
+            stage.ingest(documents)
             yield stage
 
 
