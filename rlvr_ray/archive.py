@@ -11,9 +11,9 @@ from uuid import UUID
 from rlvr_ray.commits import Commits
 from rlvr_ray.core import browsing, reviewing
 from rlvr_ray.core.browsing import Filter, Histogram, Measure
+from rlvr_ray.core.footprints import Footprint
 from rlvr_ray.core.reviewing import Review, Said, Verdict
 from rlvr_ray.core.rows import Row
-from rlvr_ray.core.tracing import Footprint
 from rlvr_ray.errors import InputError, NotFound
 from rlvr_ray.ports import BatchState, Duel, Reviewed
 from rlvr_ray.tasks import OneThread

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rlvr_ray.core.browsing import Filter, Histogram, Measure
 from rlvr_ray.core.events import Event
+from rlvr_ray.core.footprints import Footprint
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import (
@@ -29,7 +30,6 @@ from rlvr_ray.core.records import (
 )
 from rlvr_ray.core.reviewing import Review, Said, Verdict
 from rlvr_ray.core.rows import Row
-from rlvr_ray.core.tracing import Footprint
 from rlvr_ray.errors import InputError, JudgeError
 
 Vectors = NDArray[np.float32]

@@ -13,10 +13,10 @@ from ray.serve import exceptions as serve_errors
 from ray.serve.handle import DeploymentHandle
 
 from rlvr_ray.core.browsing import Filter, Histogram, Measure
+from rlvr_ray.core.footprints import Footprint
 from rlvr_ray.core.records import Batch, Context, Verification
 from rlvr_ray.core.reviewing import Review, Said, Verdict
 from rlvr_ray.core.rows import Row
-from rlvr_ray.core.tracing import Footprint
 from rlvr_ray.errors import InputError, JudgeError, Overloaded, RlvrError, Unavailable
 from rlvr_ray.live import Heard, Told
 from rlvr_ray.ports import (

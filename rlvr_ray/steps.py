@@ -8,10 +8,11 @@ from uuid import UUID
 
 from rlvr_ray import codec
 from rlvr_ray.core import ids, tracing
+from rlvr_ray.core.footprints import Footprint
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.records import Batch, Candidate, Outcome, Verification
+from rlvr_ray.core.reviewing import Review
 from rlvr_ray.core.scoring import score
-from rlvr_ray.core.tracing import Footprint
 from rlvr_ray.ports import BatchState
 
 Step = dict[str, Any]
@@ -30,6 +31,7 @@ def story(
             steps.append(teller.verified(candidate, result))
     if state.outcome is not None:
         steps.append(teller.decided(state.outcome))
+    steps += [teller.reviewed(review) for review in footprint.reviews]
     return {
         "trace_id": tracing.trace_id(batch.batch_id),
         "batch_id": str(batch.batch_id),
@@ -117,6 +119,18 @@ class _Teller:
             reason=outcome.reason,
             margin=outcome.score_diff,
             event=self._event(ids.outcome_event(self._batch.batch_id)),
+        )
+
+    def reviewed(self, review: Review) -> Step:
+        who = review.reviewer or "a person"
+        return self._step(
+            review.reviewed_at,
+            "reviewed",
+            f"{who}: {review.verdict}{f', {review.note}' if review.note else ''}",
+            verdict=review.verdict,
+            a=review.a,
+            b=review.b,
+            said=review.said,
         )
 
     def _step(self, at: datetime, name: str, detail: str, **more: Any) -> Step:

@@ -1,6 +1,7 @@
 """``rlvr trace``: every step of a batch, from a running server or straight from the ledger."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -70,12 +71,15 @@ def shown(trace: Mapping[str, Any], data_dir: Path) -> Iterator[Text]:
     yield from _section(
         "documents",
         [
-            Text(f"{one_line(d['source'])}, {d['passages']} passages, {one_line(d['document_id'])}")
+            Text(
+                f"{one_line(d['source'])}, passages: {d['passages']}, {one_line(d['document_id'])}"
+            )
             for d in trace["documents"]
         ],
     )
     yield from _section("files", [_file(file, data_dir) for file in trace["files"]])
-    yield from _section("log lines", [_log(line) for line in trace["logs"]])
+    own = f" (batch {trace['batch_id']}, correlation {trace['correlation_id']})"
+    yield from _section("log lines", [_log(line, own) for line in trace["logs"]])
 
 
 def _section(name: str, lines: Sequence[Text]) -> Iterator[Text]:
@@ -104,10 +108,12 @@ def _file(file: Mapping[str, Any], data_dir: Path) -> Text:
     return Text(f"{data_dir / file['path']}, {lines}; Parquet: {part}")
 
 
-def _log(line: Mapping[str, Any]) -> Text:
+def _log(line: Mapping[str, Any], own: str) -> Text:
+    """Without what every line says, and with the process of the worker whose file it is in."""
+    file = re.sub(r"-[0-9a-f]{20,}-.*-", "-…-", line["file"])
     text = Text(f"{_clock(line['at'])} ")
     text.append(f"{line['level'] or '':<7} ", _STYLES.get(line["level"] or ""))
-    return text.append(one_line(line["message"])).append(f"  [{line['file']}]", "dim")
+    return text.append(one_line(line["message"].removesuffix(own))).append(f"  [{file}]", "dim")
 
 
 def _clock(time: str | None) -> str:

@@ -5,8 +5,6 @@ process or the next one after a crash, goes on with the same trace.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from uuid import UUID
 
 from rlvr_ray.core import ids
@@ -49,26 +47,3 @@ def sampled(batch_id: UUID, share: float) -> bool:
     """Whether a batch is among the share, 0 to 1, that is traced: every process says the same."""
     number: int = batch_id.int >> (128 - _RANDOM_BITS)
     return number < share * (1 << _RANDOM_BITS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileRows:
-    """Where the rows of a batch are in a dataset: ``rows`` lines of the JSONL file from ``line``
-    on, counted from 1, and the same rows in a Parquet part."""
-
-    dataset: str
-    path: str  #: under the data folder
-    line: int
-    rows: int
-    written: bool  #: the lines are there; else they are about to be
-    part: str | None  #: None where none holds them yet
-    sealed: bool  #: the part is there and whole
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Footprint:
-    """What a batch left beside its records."""
-
-    numbers: Mapping[UUID, int]  #: of its events, in the order of all commits
-    mirrored: int  #: the last event that the broker has confirmed
-    files: tuple[FileRows, ...]

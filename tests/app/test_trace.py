@@ -22,7 +22,8 @@ from rlvr_ray.aggregator import Aggregator
 from rlvr_ray.api import Parts, create_api
 from rlvr_ray.cli import app
 from rlvr_ray.core import ids
-from rlvr_ray.core.tracing import Footprint
+from rlvr_ray.core.footprints import Footprint
+from rlvr_ray.core.reviewing import Review, Verdict
 from rlvr_ray.errors import NotFound
 from rlvr_ray.ports import BatchState, Ingested
 from rlvr_ray.settings import Settings
@@ -143,6 +144,27 @@ def test_events_are_found_wherever_others_stand_between(tmp_path: Path) -> None:
         assert len(found.numbers) == whole
         assert found.mirrored == 9
     assert footprint(tmp_path, states[0].batch.batch_id)[1].files == ()
+
+
+def test_what_people_said_is_a_step(tmp_path: Path) -> None:
+    pair = MIXED[0]
+    assert pair.outcome is not None and pair.outcome.chosen is not None
+    said = Review(
+        review_id=uuid4(),
+        batch_id=pair.batch.batch_id,
+        a=pair.outcome.chosen,
+        b=pair.outcome.rejected or 0,
+        said="b",
+        verdict=Verdict.DISAGREE,
+        note="B is right",
+        reviewer="Ann",
+        reviewed_at=DECIDED + timedelta(days=1),
+    )
+    with closing(Ledger(tmp_path)) as ledger:
+        decide_in(ledger, pair)
+        ledger.commit([methodcaller("review", said)])
+    steps = story(*footprint(tmp_path, pair.batch.batch_id), mirrored=False, logs=[])["steps"]
+    assert (steps[-1]["step"], steps[-1]["detail"]) == ("reviewed", "Ann: disagree, B is right")
 
 
 # Ids.
@@ -379,12 +401,14 @@ def test_the_command_reads_the_ledger_where_no_server_runs(
     sealed: Folder, no_session: Path
 ) -> None:
     batch_id = MIXED[0].batch.batch_id
-    write(no_session / "worker-1.err", entry(1, "what was logged", batch_id))
+    own = f"(batch {batch_id}, correlation test-correlation)"
+    worker = no_session / f"worker-{'0a' * 28}-01000000-77.err"
+    write(worker, f"2026-03-14T09:26:50.001+00:00 INFO rlvr_ray.x: what was logged {own}")
     result = rlvr(batch_id.hex, "--data-dir", str(sealed.path), "--json")
     assert result.exit_code == 0, result.output
     (found,) = json.loads(result.stdout)["traces"]
     assert found["batch_id"] == str(batch_id)
-    assert [line["message"] for line in found["logs"]] == ["what was logged"]
+    assert [line["message"] for line in found["logs"]] == [f"rlvr_ray.x: what was logged {own}"]
     told = rlvr(str(batch_id), "--data-dir", str(sealed.path)).stdout
     for text in (
         "Question 0?",
@@ -396,7 +420,7 @@ def test_the_command_reads_the_ledger_where_no_server_runs(
         str(ids.outcome_event(batch_id)),
         f"{sealed.path}/dpo_data/dpo_data_202603.jsonl, line 1; Parquet: dpo_data/parquet/",
         "training_data_202603.jsonl, lines 1 to 3;",
-        "what was logged  [worker-1.err]",
+        "09:26:50.001 INFO    rlvr_ray.x: what was logged  [worker-…-77.err]",
     ):
         assert text in told, told
 

@@ -11,20 +11,21 @@ from uuid import UUID, uuid4
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from rlvr_ray import actors
 from rlvr_ray.adapters.dataset import Dataset
 from rlvr_ray.adapters.ledger import Ledger
 from rlvr_ray.adapters.opentelemetry import OpenTelemetry, serve_spans
 from rlvr_ray.aggregator import Aggregator
-from rlvr_ray.core import ids, tracing
+from rlvr_ray.core import events, ids, tracing
 from rlvr_ray.core.records import Batch, Kind
 from rlvr_ray.errors import ConfigError, NoDocuments, Unavailable
 from rlvr_ray.pipeline import Ask, Pipeline
 from rlvr_ray.settings import Settings, TracingSettings
-from rlvr_ray.tracing import OFF, Tracer
-from tests.builders import context
+from rlvr_ray.tracing import OFF, Tracer, tell_answers
+from tests.builders import batch, context
 from tests.fakes import PATIENCE, FakeGenerator, FakePanel, FakeRetriever
 from tests.otlp import Receiver, Span, receiver
 
@@ -50,6 +51,19 @@ def tracer_of(received: Receiver, share: float = 1.0) -> OpenTelemetry:
     return OpenTelemetry(TracingSettings(endpoint=received.url, sample=share))
 
 
+def ask(**changes: Any) -> Ask:
+    fields: dict[str, Any] = {
+        "batch_id": uuid4(),
+        "correlation_id": "mine",
+        "question": QUESTION,
+        "kind": Kind.PREFERENCE,
+        "num_candidates": 3,
+        "temperatures": (0.3, 0.7, 0.9),
+        "top_k": 3,
+    }
+    return Ask(**fields | changes)
+
+
 class System:
     """An aggregator on a folder and a pipeline before it, each as its own process has them."""
 
@@ -64,16 +78,7 @@ class System:
         self.pipeline = Pipeline(self.retriever, self.generator, self.aggregator, 64, asking)
 
     async def ask(self, **changes: Any) -> Batch:
-        fields: dict[str, Any] = {
-            "batch_id": uuid4(),
-            "correlation_id": "mine",
-            "question": QUESTION,
-            "kind": Kind.PREFERENCE,
-            "num_candidates": 3,
-            "temperatures": (0.3, 0.7, 0.9),
-            "top_k": 3,
-        }
-        return await self.pipeline.ask(Ask(**fields | changes))
+        return await self.pipeline.ask(ask(**changes))
 
     async def decided(self, batch_id: UUID) -> None:
         """Wait until the batch is decided; the hub tells at once."""
@@ -190,6 +195,26 @@ async def test_a_pair_has_its_margin_and_both_files(received: Receiver, tmp_path
     assert "rlvr.reason" not in decide.attributes
     assert len(write.attributes["rlvr.files"]) == 2
     assert write.attributes["rlvr.rows"] == 4
+
+
+async def test_answers_that_are_watched_have_their_own_ends(
+    received: Receiver, tmp_path: Path
+) -> None:
+    tracer = tracer_of(received)
+    async with running(tmp_path, tracer) as system:
+        system.generator.script = lambda _: ("short", "two words", "of all the longest one")
+        prepared = await system.pipeline.prepare(asked := ask())
+        assert not isinstance(prepared, Batch)
+        await system.pipeline.answer(prepared, lambda *_: None)
+        await system.decided(asked.batch_id)
+    tracer.close()
+    spans = await until(received, "write")
+    answers = sorted(
+        spans["generate candidate"], key=lambda s: s.attributes["rlvr.candidate_index"]
+    )
+    assert len({span.start for span in answers}) == 1
+    first, second, third = (span.end for span in answers)
+    assert first < second < third <= spans["generate"][0].end
 
 
 async def test_no_text_is_ever_sent(received: Receiver, tmp_path: Path) -> None:
@@ -319,6 +344,27 @@ async def test_whoever_asked_is_linked_and_the_span_around_too(
     )
     assert links[plain.batch_id.hex] == ()
     assert not trace.get_current_span().get_span_context().is_valid
+
+
+async def test_a_consumer_goes_on_with_the_trace(received: Receiver) -> None:
+    """As the events' page says: the header's span becomes the parent."""
+    recorded = batch()
+    header = events.headers(events.answer_generated(recorded, recorded.candidates[1]).body)
+    context = TraceContextTextMapPropagator().extract(header)
+    provider = TracerProvider()
+    with provider.get_tracer("theirs").start_as_current_span("judge", context) as span:
+        theirs = span.get_span_context()
+        assert theirs.trace_id == recorded.batch_id.int
+        assert theirs.trace_flags.sampled
+    tracer = tracer_of(received)
+    tell_answers(tracer, recorded, datetime.now(UTC))
+    tracer.close()
+    spans = await until(received, "generate candidate")
+    (parent,) = [
+        s for s in spans["generate candidate"] if s.attributes["rlvr.candidate_index"] == 1
+    ]
+    assert isinstance(span, ReadableSpan) and span.parent is not None
+    assert f"{span.parent.span_id:016x}" == parent.span_id
 
 
 async def test_an_ask_that_fails_is_told_as_such(received: Receiver, tmp_path: Path) -> None:

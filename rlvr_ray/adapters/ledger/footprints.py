@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from rlvr_ray.core import ids, rows
+from rlvr_ray.core.footprints import FileRows, Footprint
 from rlvr_ray.core.records import Batch
-from rlvr_ray.core.tracing import FileRows, Footprint
+from rlvr_ray.core.reviewing import Review
 from rlvr_ray.ports import BatchState
 
 #: Latest batches among which the one of an event is looked for; a row of a file, an event and a log
@@ -30,6 +32,14 @@ class Footprints(ABC):
     def _rows(self, query: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> list[Any]: ...
 
     @abstractmethod
+    def snapshot(self) -> AbstractContextManager[None]:
+        """See ``Reader``."""
+
+    @abstractmethod
+    def reviews(self, batch_id: UUID) -> list[tuple[int, Review]] | None:
+        """See ``Browser``."""
+
+    @abstractmethod
     def find(self, batch_id: UUID) -> BatchState | None:
         """See ``Reader``."""
 
@@ -43,15 +53,17 @@ class Footprints(ABC):
 
     def footprint(self, batch_id: UUID) -> tuple[BatchState, Footprint] | None:
         """A batch and what it left; raises NotFound where it is past retention."""
-        state = self.find(batch_id)
-        if state is None:
-            return None
-        (number,) = self._row("SELECT seq FROM batch WHERE batch_id = ?", (str(batch_id),))
-        return state, Footprint(
-            numbers=self._numbers_of_events(number, state),
-            mirrored=self.mark("mirrored"),
-            files=tuple(self._files(number, state)),
-        )
+        with self.snapshot():
+            state = self.find(batch_id)
+            if state is None:
+                return None
+            (number,) = self._row("SELECT seq FROM batch WHERE batch_id = ?", (str(batch_id),))
+            return state, Footprint(
+                numbers=self._numbers_of_events(number, state),
+                mirrored=self.mark("mirrored"),
+                files=tuple(self._files(number, state)),
+                reviews=tuple(review for _, review in self.reviews(batch_id) or ()),
+            )
 
     def named(self, name: str, limit: int) -> tuple[list[UUID], int]:
         """The batches that an id means, latest first, and how many there are beyond the limit.
