@@ -240,6 +240,12 @@ def export(
     pairs: Annotated[
         Pairs, typer.Option(help="As decided, or formed anew: dpo.* settings and this strategy.")
     ] = "decided",
+    human: Annotated[
+        bool, typer.Option("--human", help="Apply reviews: turn pairs round, leave them out.")
+    ] = False,
+    reviewed_only: Annotated[
+        bool, typer.Option("--reviewed-only", help="With --human: only what was reviewed.")
+    ] = False,
     eval_: Annotated[float, typer.Option("--eval", help="Share of rows held out; 0: none.")] = 0.1,
     max_tokens: Annotated[
         int | None, typer.Option(help="Leave out what a trainer with this limit would cut.")
@@ -290,6 +296,8 @@ def export(
         out=folder,
         prompt=prompt,
         pairs=pairs,
+        human=human,
+        reviewed_only=reviewed_only,
         eval_share=eval_,
         max_tokens=max_tokens,
         tokenizer=tokenizer,

@@ -19,6 +19,9 @@ REASONS = {
     "empty_answer": "an answer without text",
     "no_contexts": "no passages to put into the prompt",
     "too_long": "longer than the token limit",
+    "human_tie": "a person found neither answer better",
+    "human_discard": "a person found it fit for nothing",
+    "unreviewed": "nobody has reviewed it",
     "held_out": "gives away a held-out question",
     "near_duplicate": "says nearly the same as an earlier row",
     "incomplete": "some answers of its batch are missing",
@@ -90,6 +93,9 @@ def _body(report: Mapping[str, Any], version: str, license_: str | None) -> Iter
     yield from _splits(report)
     yield "\n## Left out\n"
     yield from _left_out(report)
+    if report["human"]:
+        yield "\n## People's reviews\n"
+        yield from _human(report["human"])
     yield "\n## Where it comes from\n"
     yield from _origin(report)
     yield "\n## Known biases\n"
@@ -162,6 +168,23 @@ def _left_out(report: Mapping[str, Any]) -> Iterator[str]:
         )
     else:
         yield "\nNo held-out questions were given: rows may give away those of a benchmark."
+
+
+def _human(human: Mapping[str, int]) -> Iterator[str]:
+    yield "People compared both answers of pairs without knowing which one the judge had chosen."
+    yield "By the latest word on each pair that was read they say as below;"
+    yield f"{human['turned_round']:,} pairs are here the other way round than the judge had them,"
+    yield "and have no margin.\n"
+    names = {
+        "agree": "the chosen answer is better",
+        "disagree": "the rejected answer is better",
+        "tie": "neither is",
+        "discard": "fit for nothing",
+        "unreviewed": "nobody has said",
+    }
+    yield from _table(
+        ["word", "", "pairs"], *([f"`{n}`", said, f"{human[n]:,}"] for n, said in names.items())
+    )
 
 
 def _origin(report: Mapping[str, Any]) -> Iterator[str]:

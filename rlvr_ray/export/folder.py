@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from rlvr_ray.core import strict_json
 from rlvr_ray.core.export import Answer, Format, NoPair, Pair, Pairs, PromptStyle
 from rlvr_ray.core.overlap import words
 from rlvr_ray.core.prompts import PROMPT_VERSION
+from rlvr_ray.core.reviewing import Verdict, reviewed_pair
 from rlvr_ray.core.rows import Row
 from rlvr_ray.core.splitting import Groups
 from rlvr_ray.errors import InputError, RlvrError, Unavailable
@@ -57,6 +58,8 @@ class Request:
     out: Path  #: a new or an empty folder
     prompt: PromptStyle = "question"
     pairs: Pairs = "decided"
+    human: bool = False  #: people's reviews are applied
+    reviewed_only: bool = False  #: what nobody has reviewed is left out, too
     eval_share: float = 0.1
     max_tokens: int | None = None
     tokenizer: Path | None = None  #: the trained model's tokenizer.json
@@ -70,6 +73,13 @@ class Request:
     def __post_init__(self) -> None:
         if self.pairs != "decided" and self.format not in formats.PAIR_FORMATS:
             raise InputError(f"--pairs says which pairs, and {self.format} has none")
+        if self.reviewed_only and not self.human:
+            raise InputError("--reviewed-only goes with --human")
+        if self.human and self.dataset != "dpo_data":
+            raise InputError(
+                "--human is about the pairs that were decided: choose a format of pairs, and "
+                "--pairs decided"
+            )
         if not 0 <= self.eval_share < 1:
             raise InputError(f"--eval must be from 0 and below 1, not {self.eval_share}")
         if (self.max_tokens is None) != (self.tokenizer is None):
@@ -135,7 +145,7 @@ def _write(
         if request.near_duplicates is not None:
             texts = stack.enter_context(TemporaryFile(dir=folder))
             kept = NearDuplicates(request.near_duplicates, texts)
-        for value in _chosen(settings, request, tally):
+        for value in _chosen(settings, request, tally, _verdicts(settings, request)):
             prompt = value.prompt(request.prompt)
             tokens = formats.tokens(prompt, value.answers, count) if count else 0
             if not all(text.strip() for text in value.answers):
@@ -165,6 +175,7 @@ def _write(
         "left_out": {name: tally.left_out[name] for name in REASONS if tally.left_out[name]},
         "unreadable": tally.unreadable,
         "examples": tally.examples,
+        "human": {**tally.human, "turned_round": tally.turned} if request.human else None,
         "near_duplicates": request.near_duplicates,
         "decontaminate": [asdict(file) for file in held_out.files] if held_out else [],
         "max_tokens": request.max_tokens,
@@ -292,11 +303,30 @@ def _of_lines(file: Path, stream: BinaryIO, tally: Tally) -> Iterator[tuple[str,
             tally.bad(f"{file}:{number}", f"not JSON: {error}")
 
 
-def _chosen(settings: Settings, request: Request, tally: Tally) -> Iterator[Pair | Answer | NoPair]:
-    """What is to be rows: of the rows that are read as they are, or of each batch's answers."""
+def _verdicts(settings: Settings, request: Request) -> Mapping[str, Verdict] | None:
+    """What people say of pairs, by batch; None where it is not asked for."""
+    if not request.human:
+        return None
+    from rlvr_ray.adapters.ledger import Browser
+
+    browser = Browser(settings.data_dir)
+    try:
+        return browser.judged()
+    finally:
+        browser.close()
+
+
+def _chosen(
+    settings: Settings, request: Request, tally: Tally, verdicts: Mapping[str, Verdict] | None
+) -> Iterator[Pair | Answer | NoPair]:
+    """What is to be rows: pairs as they are or as people want them, or of each batch's answers."""
     values = _values(settings.data_dir, request.dataset, tally)
     if request.dataset == "dpo_data":
-        yield from values
+        for value in values:
+            if verdicts is None or not isinstance(value, Pair):
+                yield value
+            elif kept := _reviewed(value, verdicts.get(value.batch_id), request, tally):
+                yield kept
         return
     for _, batch in itertools.groupby(values, key=lambda value: value.batch_id):
         answers = [value for value in batch if isinstance(value, Answer)]
@@ -304,6 +334,18 @@ def _chosen(settings: Settings, request: Request, tally: Tally) -> Iterator[Pair
             yield from _of_batch(answers, settings, request, tally)
         except ValueError as error:
             tally.leave("incomplete", str(error))
+
+
+def _reviewed(pair: Pair, said: Verdict | None, request: Request, tally: Tally) -> Pair | None:
+    """A pair as people want it; None where it is left out."""
+    tally.human[said.value if said else "unreviewed"] += 1
+    if said is None and request.reviewed_only:
+        tally.left_out["unreviewed"] += 1
+        return None
+    kept = reviewed_pair(pair, said)
+    if kept is None:
+        tally.left_out[f"human_{said}"] += 1
+    return kept
 
 
 def _of_batch(

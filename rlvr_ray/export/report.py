@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlvr_ray.core.export import Answer, Judged, NoPair, Pair
+from rlvr_ray.core.reviewing import Verdict
 from rlvr_ray.export.card import REASONS
 
 #: Unreadable rows that are named; the rest is counted.
@@ -33,6 +34,11 @@ class Tally:
     left_out: Counter[str] = field(default_factory=Counter)
     unreadable: list[str] = field(default_factory=list)
     examples: dict[str, list[str]] = field(default_factory=dict)  #: by reason
+    #: Pairs that were read, by what people say of them.
+    human: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys([*map(str, Verdict), "unreviewed"], 0)
+    )
+    turned: int = 0  #: pairs that were exported the other way round
     facts: list[Facts] = field(default_factory=list)
     models: Counter[str] = field(default_factory=Counter)
     judges: Counter[Judged] = field(default_factory=Counter)
@@ -59,6 +65,7 @@ class Tally:
         self.prompt_versions[value.prompt_version] += 1
         if isinstance(value, Pair):
             self.rules[value.rule] += 1
+            self.turned += value.margin is None
             score, margin, other = value.chosen_score, value.margin, len(value.rejected)
             self.facts.append(Facts(score, len(value.chosen), margin, other, tokens))
         else:
@@ -72,7 +79,8 @@ def figures(facts: list[Facts]) -> dict[str, Any]:
     pairs = [(f.margin, f.chars, f.rejected_chars) for f in facts if f.rejected_chars is not None]
     if pairs:
         found["chosen_longer"] = sum(chars > other for _, chars, other in pairs) / len(pairs)
-        found["margin"] = _quartiles([margin for margin, _, _ in pairs if margin is not None])
+        if margins := [margin for margin, _, _ in pairs if margin is not None]:
+            found["margin"] = _quartiles(margins)
         found["rejected_chars"] = _quartiles([other for _, _, other in pairs])
     found["score"] = _quartiles([f.score for f in facts])
     found["chars"] = _quartiles([f.chars for f in facts])
@@ -108,6 +116,9 @@ def text(report: dict[str, Any], out: Path) -> Iterator[tuple[str, bool]]:
     for name, number in report["left_out"].items():
         yield f"left out, {name}: {number:,} ({REASONS[name]})", True
         yield from ((f"  such as {told}", True) for told in report["examples"].get(name, ()))
+    if human := report["human"]:
+        counts = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in human.items())
+        yield f"people's reviews: {counts}", False
     for file in report["decontaminate"]:
         told = f"{file['source']}: {file['questions']:,} held-out questions, {file['rows']:,} rows"
         yield f"{told} left out", False

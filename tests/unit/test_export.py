@@ -477,6 +477,7 @@ class TestSplit:
 PINNED = [8, 9, 13, 17]
 
 REPORT: dict[str, Any] = {
+    "human": None,
     "near_duplicates": None,
     "decontaminate": [],
     "format": "trl",
@@ -589,6 +590,14 @@ class TestCard:
         assert front["size_categories"] == [size]
         assert front["language"] == ["no", "pt-BR"]
         assert "language" not in self.front(self.written())
+
+    def test_what_people_said(self) -> None:
+        assert "People" not in self.written()
+        counts = {"agree": 1_700, "disagree": 30, "tie": 4, "discard": 2, "unreviewed": 9}
+        text = self.written(human={**counts, "turned_round": 28})
+        assert "| `disagree` | the rejected answer is better | 30 |" in text
+        assert "| `agree` | the chosen answer is better | 1,700 |" in text
+        assert "28 pairs are here the other way round" in text
 
     def test_names_do_not_break_its_tables(self) -> None:
         assert "| `a\\|b` | 1 |" in self.written(models={"a|b": 1})
