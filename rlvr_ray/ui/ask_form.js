@@ -84,7 +84,7 @@ export function askForm(body) {
     value: settings.temperatures,
     "data-testid": "temperatures",
   });
-  const wrong = h("div", { class: "wrong", id: "ask-wrong", role: "alert", "data-testid": "error" });
+  const wrong = h("div", { class: "wrong", id: "ask-wrong", role: "alert" });
   const button = h("button", { class: "primary", "data-testid": "ask" }, "Ask");
   const form = h(
     "form",
@@ -104,7 +104,7 @@ export function askForm(body) {
   let pending = null; // {text, key}: what is sent again has the key that it had
 
   function refuse(name, ...said) {
-    fill(wrong, h("p", {}, ...said));
+    fill(wrong, h("p", { "data-testid": "error" }, ...said));
     const input = inputs[name];
     if (!input) return;
     input.setAttribute("aria-invalid", "true");

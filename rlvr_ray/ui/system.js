@@ -2,11 +2,12 @@
 // while the page is seen; what a server does not tell is left out.
 
 import { fill, h, heading } from "./dom.js";
-import { ago, bytes, count, outcome, span, time } from "./format.js";
+import { bytes, count, cut, outcome, span, time } from "./format.js";
 import { back, get, Offline, url } from "./http.js";
 import { failure, loading } from "./states.js";
 
 const EVERY_MS = 2000;
+const SHORT = 200; // characters of a question or a detail
 const WINDOWS = { "1m": "minute", "1h": "hour", "24h": "24 hours" };
 
 export async function show(root) {
@@ -139,7 +140,7 @@ function partDetail(name, { ok, detail }) {
       ? `${count(detail)} passages`
       : String(detail);
   }
-  return detail === null ? "answers" : JSON.stringify(detail);
+  return detail === null ? "The ledger answers." : JSON.stringify(detail);
 }
 
 function figure(name, value, more) {
@@ -237,17 +238,22 @@ function latest({ stats }) {
         h(
           "li",
           {},
-          h("a", { href: `#/ask/${one.batch_id}` }, one.question),
+          h("a", { href: `#/ask/${one.batch_id}` }, short(one.question)),
           h(
             "p",
             { class: "meta" },
             h("span", { class: `tag ${one.outcome === "pair" ? "good" : "warn"}` }, outcome(one.outcome)),
-            ` ${one.detail} · ${time(one.decided_at)}`,
+            ` ${short(one.detail)} · ${time(one.decided_at)}`,
           ),
         ),
       ),
     ),
   );
+}
+
+function short(text) {
+  const [start, , rest] = cut(text, SHORT, SHORT);
+  return rest ? `${start}…` : start;
 }
 
 function files({ stats }) {
