@@ -20,13 +20,8 @@ _STYLES = {"not verified": "yellow", "ERROR": "red", "CRITICAL": "red", "WARNING
 
 
 def trace(
-    id_: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID",
-            help="Of a batch, an event or a trace, or a correlation id.",
-            show_default=False,
-        ),
+    id: Annotated[
+        str, typer.Argument(help="Of a batch, an event or a trace, or a correlation id.")
     ],
     data_dir: Annotated[
         Path | None, typer.Option(help="Read this folder's ledger, and ask no server.")
@@ -36,12 +31,12 @@ def trace(
 ) -> None:
     """Every step of a batch with times, its events, its rows in the files, its log lines."""
     settings = load() if data_dir is None else load(data_dir=data_dir)
-    found = None if data_dir else _from_server(id_, url)
+    found = None if data_dir else _from_server(id, url)
     if found is None:
         from rlvr_ray import maintenance
 
         err.print(f"No server is asked: reading {settings.data_dir}.", markup=False, soft_wrap=True)
-        found = maintenance.traces(settings, id_)
+        found = maintenance.traces(settings, id)
     if as_json:
         sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
         return

@@ -207,16 +207,18 @@ WALLS = [
     ),
     Wall(
         f"only {', '.join(RAY)} and jobs/ import Ray",
-        lambda file: (
-            not _one_of(*RAY)(file)
-            and not _below("jobs/")(file)
-        ),
+        lambda file: not _one_of(*RAY)(file) and not _below("jobs/")(file),
         lambda found: found.top == "ray",
     ),
     Wall(
         f"only the shell ({', '.join(SHELL)}) and jobs/ choose adapters",
         lambda file: not _one_of(*SHELL)(file) and not _below("rlvr_ray/adapters/", "jobs/")(file),
         lambda found: found.reaches(*_own("adapters")),
+    ),
+    Wall(
+        "only adapters/opentelemetry.py imports OpenTelemetry, which nobody needs with tracing off",
+        lambda file: not _one_of("adapters/opentelemetry.py")(file),
+        lambda found: found.top == "opentelemetry",
     ),
     Wall(
         "nothing that ships imports tests",
@@ -330,6 +332,8 @@ def test_there_is_something_to_look_at() -> None:
         ("settings.py", "from rlvr_ray.adapters import ledger"),
         ("cli.py", "from tests.builders import batch"),
         ("actors.py", "import tests.builders"),
+        ("tracing.py", "def late():\n    from opentelemetry import trace"),
+        ("adapters/rabbitmq.py", "import opentelemetry.sdk"),
     ],
 )
 def test_the_checker_catches(file: str, source: str) -> None:
