@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -121,6 +122,21 @@ class TestAddress:
         page.get_by_test_id("filter-text").fill("year")
         page.keyboard.press("Enter")
         page.wait_for_url("**/#/dataset?text=year&outcome=unscored&outcome=identical_answers")
+
+    def test_a_link_opens_the_details(self, some: Stage, table: Page, new_page: NewPage) -> None:
+        table.get_by_test_id("filter-outcome").select_option("no_pair")
+        found = httpx.get(f"{some.url}/batches?outcome=no_pair&limit=1").json()["total"]
+        expect(table.get_by_test_id("dataset-total")).to_have_text(f"{found} batches")
+        table.get_by_test_id("dataset-row").nth(2).click()
+        table.wait_for_url("**/#/dataset?outcome=no_pair&open=*")
+        question = table.get_by_test_id("row-details").locator("h2").first.inner_text()
+        other = new_page()
+        other.goto(table.url)
+        details = other.get_by_test_id("row-details")
+        expect(details.locator("h2").first).to_have_text(question)
+        expect(details).to_contain_text("No pair")
+        expect(other.locator("[aria-selected=true]")).to_contain_text(question)
+        expect(other.get_by_test_id("filter-outcome")).to_have_value("no_pair")
 
     def test_what_cannot_be_is_said_and_changes_nothing(self, table: Page) -> None:
         table.get_by_test_id("filter-min_margin").fill("1.5")
