@@ -562,7 +562,9 @@ class TestDroppedStreams:
             scripted(kind, busy) as (client, _),
             pytest.raises(Unavailable, match="100 watchers"),
         ):
-            client.wait("x", timeout_s=0.0)
+            left = iter([5.0, 0.0])
+            monkeypatch.setattr(watch.Wait, "left_s", property(lambda _: next(left)))
+            client.wait("x", timeout_s=5.0)
 
     @pytest.mark.parametrize("data", ["{", "[]", '{"batch_id": 5}', ""])
     def test_an_event_that_cannot_be_read_is_no_dropped_connection(
