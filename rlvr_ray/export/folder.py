@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,13 +26,13 @@ from rlvr_ray.core import strict_json
 from rlvr_ray.core.export import Answer, Format, NoPair, Pair, Pairs, PromptStyle
 from rlvr_ray.core.overlap import words
 from rlvr_ray.core.prompts import PROMPT_VERSION
-from rlvr_ray.core.reviewing import Verdict, reviewed_pair
 from rlvr_ray.core.rows import Row
 from rlvr_ray.core.splitting import Groups
 from rlvr_ray.errors import InputError, RlvrError, Unavailable
 from rlvr_ray.export import decontamination
 from rlvr_ray.export.card import REASONS, card
 from rlvr_ray.export.decontamination import HeldOut
+from rlvr_ray.export.human import Human
 from rlvr_ray.export.near_duplicates import NearDuplicates
 from rlvr_ray.export.report import Tally, figures, nothing, ranked
 from rlvr_ray.settings import Settings
@@ -145,7 +145,7 @@ def _write(
         if request.near_duplicates is not None:
             texts = stack.enter_context(TemporaryFile(dir=folder))
             kept = NearDuplicates(request.near_duplicates, texts)
-        for value in _chosen(settings, request, tally, _verdicts(settings, request)):
+        for value in _chosen(settings, request, tally, _human(settings, request)):
             prompt = value.prompt(request.prompt)
             tokens = formats.tokens(prompt, value.answers, count) if count else 0
             if not all(text.strip() for text in value.answers):
@@ -303,29 +303,23 @@ def _of_lines(file: Path, stream: BinaryIO, tally: Tally) -> Iterator[tuple[str,
             tally.bad(f"{file}:{number}", f"not JSON: {error}")
 
 
-def _verdicts(settings: Settings, request: Request) -> Mapping[str, Verdict] | None:
-    """What people say of pairs, by batch; None where it is not asked for."""
+def _human(settings: Settings, request: Request) -> Human | None:
+    """What people say; None where it is not asked for."""
     if not request.human:
         return None
-    from rlvr_ray.adapters.ledger import Browser
-
-    browser = Browser(settings.data_dir)
-    try:
-        return browser.judged()
-    finally:
-        browser.close()
+    return Human(settings.data_dir, reviewed_only=request.reviewed_only)
 
 
 def _chosen(
-    settings: Settings, request: Request, tally: Tally, verdicts: Mapping[str, Verdict] | None
+    settings: Settings, request: Request, tally: Tally, human: Human | None
 ) -> Iterator[Pair | Answer | NoPair]:
     """What is to be rows: pairs as they are or as people want them, or of each batch's answers."""
     values = _values(settings.data_dir, request.dataset, tally)
     if request.dataset == "dpo_data":
         for value in values:
-            if verdicts is None or not isinstance(value, Pair):
+            if human is None or not isinstance(value, Pair):
                 yield value
-            elif kept := _reviewed(value, verdicts.get(value.batch_id), request, tally):
+            elif kept := human.pair(value, tally):
                 yield kept
         return
     for _, batch in itertools.groupby(values, key=lambda value: value.batch_id):
@@ -334,18 +328,6 @@ def _chosen(
             yield from _of_batch(answers, settings, request, tally)
         except ValueError as error:
             tally.leave("incomplete", str(error))
-
-
-def _reviewed(pair: Pair, said: Verdict | None, request: Request, tally: Tally) -> Pair | None:
-    """A pair as people want it; None where it is left out."""
-    tally.human[said.value if said else "unreviewed"] += 1
-    if said is None and request.reviewed_only:
-        tally.left_out["unreviewed"] += 1
-        return None
-    kept = reviewed_pair(pair, said)
-    if kept is None:
-        tally.left_out[f"human_{said}"] += 1
-    return kept
 
 
 def _of_batch(

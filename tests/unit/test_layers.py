@@ -121,6 +121,7 @@ SHELL = (
     "export/decontamination.py",
     "engines.py",
     "export/folder.py",
+    "export/human.py",
     "ingestion.py",
     "judging.py",
     "maintenance.py",

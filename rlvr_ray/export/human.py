@@ -1,0 +1,33 @@
+"""Pairs as people want them: what was said of each is in the ledger."""
+
+from pathlib import Path
+
+from rlvr_ray.core.export import Pair
+from rlvr_ray.core.reviewing import reviewed_pair
+from rlvr_ray.export.report import Tally
+
+
+class Human:
+    """The latest word on each pair; raises LedgerError where the folder has no ledger."""
+
+    def __init__(self, data_dir: Path, *, reviewed_only: bool) -> None:
+        from rlvr_ray.adapters.ledger import Browser
+
+        self._reviewed_only = reviewed_only
+        browser = Browser(data_dir)
+        try:
+            self._verdicts = browser.judged()
+        finally:
+            browser.close()
+
+    def pair(self, pair: Pair, tally: Tally) -> Pair | None:
+        """The pair, turned round where people say so; None where it is left out, and counted."""
+        said = self._verdicts.get(pair.batch_id)
+        tally.human[said.value if said else "unreviewed"] += 1
+        if said is None and self._reviewed_only:
+            tally.left_out["unreviewed"] += 1
+            return None
+        kept = reviewed_pair(pair, said)
+        if kept is None:
+            tally.left_out[f"human_{said}"] += 1
+        return kept
