@@ -21,10 +21,10 @@ from rlvr_ray.archive import LedgerArchive
 from rlvr_ray.commits import Commits, Then
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import Result, decide
-from rlvr_ray.core.records import Batch, FailedVerification, Outcome, Verification
-from rlvr_ray.core.scoring import score
+from rlvr_ray.core.records import Batch, FailedVerification
 from rlvr_ray.errors import JudgeError, Overloaded, RlvrError, TimedOut, Unavailable
 from rlvr_ray.external import External
+from rlvr_ray.facts import Facts
 from rlvr_ray.live import Live
 from rlvr_ray.metrics import NO_METRICS, Metrics
 from rlvr_ray.mirror import Mirror
@@ -42,7 +42,7 @@ from rlvr_ray.projection import Projector
 from rlvr_ray.settings import Settings
 from rlvr_ray.stats import Statistics, Troubles, measure
 from rlvr_ray.tasks import OneThread, cancelled_by_caller, supervise
-from rlvr_ray.tracing import OFF, Tracer, decided, tell_results, without_quotations
+from rlvr_ray.tracing import OFF, Tracer, decided, tell_results
 
 if TYPE_CHECKING:
     from rlvr_ray.adapters.dataset import Dataset
@@ -87,6 +87,7 @@ class Aggregator:
         self._settings = settings
         self._tracer = tracer
         self._metrics = metrics
+        self._facts = Facts(metrics)
         self._commits = Commits(ledger, metrics)
         self._reader, self._reads = ledger.reader(), OneThread("reads")
         self.archive = LedgerArchive(ledger.browser(), self._commits)
@@ -179,7 +180,8 @@ class Aggregator:
         """See ``ports.Recorder``. When this returns, the batches are on disk."""
         await self.admit()
         recorded: list[Batch] = await self._commits.commit(
-            methodcaller("record", batches), partial(self._count_recorded, batches)
+            methodcaller("record", batches),
+            self._wake_then(partial(self._facts.recorded, batches)),
         )
         for batch in recorded:
             await self.live.refresh(batch.batch_id)
@@ -272,13 +274,13 @@ class Aggregator:
         with self._tracer.span("decide", batch.batch_id, decided(outcome), event_id=event_id):
             await self._persist(
                 methodcaller("decide", batch, results, outcome),
-                partial(self._count_decided, batch, outcome),
+                partial(self._facts.decided, batch, outcome),
             )
         await self.live.refresh(batch.batch_id)
 
     async def _keep(self, batch: Batch, results: Mapping[UUID, Result]) -> None:
         await self._persist(
-            methodcaller("keep", batch, results), partial(self._count_verified, batch)
+            methodcaller("keep", batch, results), partial(self._facts.verified, batch)
         )
 
     async def _scored(self, state: BatchState, claims: Sequence[Claim]) -> dict[UUID, Result]:
@@ -335,6 +337,7 @@ class Aggregator:
 
     async def _persist(self, operation: "Operation", then: Then) -> None:
         """Commit, waiting for room on the disk if need be."""
+        then = self._wake_then(then)
         while True:
             try:
                 await self._commits.commit(operation, then)
@@ -343,32 +346,14 @@ class Aggregator:
                 self._note("ledger", str(error))
                 await asyncio.sleep(MAX_BACKOFF)
 
-    # Counting: what a commit says is new, so that a repeat after a crash counts once.
+    def _wake_then(self, told: Then) -> Then:
+        """What follows a commit: the loops go on, and what is new is told."""
 
-    def _count_recorded(self, batches: Sequence[Batch], recorded: Sequence[Batch]) -> None:
-        self._wake()
-        for batch, kept in zip(batches, recorded, strict=True):
-            if kept is batch:
-                self._metrics.recorded(batch)
-                with logs.about(batch.batch_id, batch.correlation_id):
-                    log.info("recorded: %d answers", len(batch.candidates))
+        def then(result: Any) -> None:
+            self._wake()
+            told(result)
 
-    def _count_verified(self, batch: Batch, new: Sequence[Result]) -> None:
-        self._wake()
-        with logs.about(batch.batch_id, batch.correlation_id):
-            for result in new:
-                self._metrics.verified(result)
-                log.info("verified: %s", _told(batch, result))
-
-    def _count_decided(self, batch: Batch, outcome: Outcome, new: Sequence[Result] | None) -> None:
-        self._wake()
-        if new is None:
-            return
-        self._count_verified(batch, new)
-        self._metrics.decided(batch, outcome)
-        end = "pair" if outcome.reason is None else f"no pair, {outcome.reason}"
-        with logs.about(batch.batch_id, batch.correlation_id):
-            log.info("decided: %s, score difference %s", end, outcome.score_diff)
+        return then
 
     # Projecting.
 
@@ -434,16 +419,6 @@ def claims_of(batch: Batch) -> list[Claim]:
         )
         for candidate in batch.candidates
     ]
-
-
-def _told(batch: Batch, result: Result) -> str:
-    """A result for the log, without what a reason has from the texts."""
-    (candidate,) = [c for c in batch.candidates if c.event_id == result.answer_event_id]
-    if isinstance(result, Verification):
-        return f"answer {candidate.index} has score {score(result)}"
-    texts = [batch.question, candidate.answer, *(c.content for c in batch.contexts)]
-    reason = without_quotations(result.reason, [*texts, *batch.references])
-    return f"answer {candidate.index} has no score: {reason}"
 
 
 def _failed(claim: Claim, reason: str, attempts: int) -> FailedVerification:

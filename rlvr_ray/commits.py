@@ -1,6 +1,7 @@
 """Group commit: whoever waits for the disk at the same time shares one fsync."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,6 +12,8 @@ from rlvr_ray.tasks import OneThread
 
 if TYPE_CHECKING:
     from rlvr_ray.adapters.ledger import Ledger, Operation
+
+log = logging.getLogger(__name__)
 
 Then = Callable[[Any], object]
 Waiting = tuple["Operation", asyncio.Future[Any], Then | None]
@@ -75,8 +78,12 @@ class Commits:
         for (_, future, _), result in zip(group, results, strict=True):
             _settle(future, result=result)
         for (_, _, then), result in zip(group, results, strict=True):
-            if then is not None:
+            if then is None:
+                continue
+            try:
                 then(result)
+            except Exception:  # a defect: what is committed holds, and others wait for theirs
+                log.exception("what follows a commit failed")
 
     def _timed(self, operations: Sequence["Operation"]) -> list[Any]:
         began = time.perf_counter()

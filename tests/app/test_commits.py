@@ -223,6 +223,23 @@ class TestThen:
         await asyncio.wait_for(called.wait(), PATIENCE)
         assert system.questions() == ["0", "1"]
 
+    async def test_one_that_fails_holds_up_nobody(self, system: System) -> None:
+        called: list[int] = []
+
+        def fail(_: Any) -> None:
+            raise ZeroDivisionError
+
+        first = await system.held(recording(0))
+        both = [
+            asyncio.create_task(system.commits.commit(recording(1), fail)),
+            asyncio.create_task(system.commits.commit(recording(2), lambda _: called.append(2))),
+        ]
+        await asyncio.sleep(0)
+        system.ledger.gate.set()
+        await asyncio.wait_for(asyncio.gather(first, *both), PATIENCE)
+        await asyncio.wait_for(system.commits.commit(recording(3)), PATIENCE)
+        assert called == [2] and system.questions() == ["0", "1", "2", "3"]
+
     async def test_not_after_a_failure(self, system: System) -> None:
         called: list[int] = []
         first = await system.held(recording(0))

@@ -138,7 +138,7 @@ def test_log_lines_name_their_batch(observed: Prometheus, measured: System) -> N
     assert steps == ["asked", "recorded", *["verified"] * 3, "decided", "written"]
     assert {line["logger"] for line in own} == {
         "rlvr_ray.pipeline",
-        "rlvr_ray.aggregator",
+        "rlvr_ray.facts",
         "rlvr_ray.projection",
     }
 

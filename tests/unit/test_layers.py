@@ -136,6 +136,7 @@ MIDDLE = (
     "audit.py",
     "commits.py",
     "external.py",
+    "facts.py",
     "logs.py",
     "metrics.py",
     "mirror.py",
