@@ -55,7 +55,7 @@ async function route(first) {
     else link.removeAttribute("aria-current");
   }
   const root = h("div", { class: `view view-${known ? name : "none"}` });
-  fill(main, root);
+  fill(main, main.querySelector(".key"), root);
   scrollTo(0, 0);
   let shown;
   if (known) {
@@ -64,7 +64,9 @@ async function route(first) {
     fill(root, h("h1", { tabindex: "-1" }, "There is no such page"), h("a", { href: "#/ask" }, "Ask"));
   }
   await Promise.race([shown, heading(root)]);
-  if (mine === turn && !first) (root.querySelector("h1") ?? main).focus({ preventScroll: true });
+  if (mine !== turn || first) return;
+  const focused = main.querySelector("#key") ?? root.querySelector("h1") ?? main;
+  focused.focus({ preventScroll: true });
 }
 
 async function draw(root, load, params, mine) {
@@ -108,7 +110,7 @@ function keyForm(tried) {
     const form = h(
       "form",
       { class: "key", "aria-labelledby": "key-title", "data-testid": "key-form" },
-      h("h2", { id: "key-title" }, "This server asks for its API key"),
+      h("h1", { id: "key-title" }, "This server asks for its API key"),
       h("p", { class: "hint" }, "The key stays on the server; this browser gets a cookie for the session."),
       h("div", { class: "field" }, h("label", { for: "key" }, "API key"), input),
       said,
@@ -132,7 +134,7 @@ function keyForm(tried) {
       button.disabled = false;
       input.select();
     });
-    main.before(form);
+    main.prepend(form); // the view waits, hidden
     input.focus();
   });
 }

@@ -45,13 +45,13 @@ function follow(root, batchId) {
     found,
     list,
   );
-  const result = h(
-    "div",
-    { class: "result" },
-    outcomeSlot,
-    h("section", { class: "section", "aria-labelledby": "answers-title" }, h("h2", { id: "answers-title" }, "Answers"), columns),
-    side,
+  const answers = h(
+    "section",
+    { class: "section", "aria-labelledby": "answers-title", hidden: true },
+    h("h2", { id: "answers-title" }, "Answers"),
+    columns,
   );
+  const result = h("div", { class: "result" }, outcomeSlot, answers, side);
   fill(
     root,
     h(
@@ -80,6 +80,7 @@ function follow(root, batchId) {
       const warmth = temperatures && temperatures[index % temperatures.length];
       shown.set(index, candidateColumn(index, warmth, (passage, from) => marks?.mark(passage, from)));
       const inOrder = [...shown.entries()].sort(([a], [b]) => a - b);
+      answers.hidden = false;
       columns.replaceChildren(...inOrder.map(([, one]) => one.element));
     }
     return shown.get(index);

@@ -87,16 +87,20 @@ function isText(name) {
 // Files of an entry; of a folder those that are texts, with its name before theirs.
 async function collect(entry, found, path = "") {
   const name = path + entry.name;
-  if (entry.isFile) {
-    if (path !== "" && !isText(name)) return;
-    found.push({ file: await new Promise((resolve, reject) => entry.file(resolve, reject)), name });
-    return;
-  }
-  const reader = entry.createReader();
-  for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (some.length === 0) return;
-    for (const one of some) await collect(one, found, `${name}/`);
+  if (entry.isFile && path !== "" && !isText(name)) return;
+  try {
+    if (entry.isFile) {
+      found.push({ file: await new Promise((good, bad) => entry.file(good, bad)), name });
+      return;
+    }
+    const reader = entry.createReader();
+    for (;;) {
+      const some = await new Promise((good, bad) => reader.readEntries(good, bad));
+      if (some.length === 0) return;
+      for (const one of some) await collect(one, found, `${name}/`);
+    }
+  } catch {
+    found.push({ file: null, name });
   }
 }
 
@@ -139,13 +143,10 @@ async function work() {
 
 async function put({ file, name, row, state }) {
   if (!isText(name)) throw new Error(`Not a text: ${SUFFIXES.join(", ")} can be stored.`);
+  const readable = await file?.slice(0, 1).arrayBuffer().catch(() => null);
+  if (!readable) throw new Error("This browser cannot read it.");
   if (file.size > MAX_UPLOAD) {
     throw new Error(`It is larger than ${bytes(MAX_UPLOAD)}: split it.`);
-  }
-  try {
-    await file.slice(0, 1).arrayBuffer();
-  } catch {
-    throw new Error("This browser cannot read the file.");
   }
   const bar = h("progress", { max: 1, value: 0, "aria-label": `Upload of ${name}` });
   row.append(bar);
@@ -196,7 +197,7 @@ function documentList() {
   }, "Show more");
   const table = h(
     "table",
-    { "data-testid": "documents-list" },
+    { class: "list", "data-testid": "documents-list" },
     h("caption", { class: "unseen" }, "Documents"),
     h(
       "thead",
@@ -232,10 +233,7 @@ function documentList() {
           h(
             "td",
             { class: "num" },
-            confirmed("Delete", "Delete it?", (button) => remove(document, button), {
-              class: "quiet",
-              "aria-label": `Delete ${document.source}`,
-            }),
+            confirmed("Delete", "Delete it?", (button) => remove(document, button), document.source),
           ),
         ),
       );

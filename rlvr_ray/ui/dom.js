@@ -79,31 +79,33 @@ export function field(label, input, hint) {
 }
 
 // A button that asks for a second press before it acts: no dialog. It forgets after five seconds
-// or when it loses the focus.
-export function confirmed(label, question, act, attributes) {
+// or when it loses the focus. `about` names for screen readers what it acts on.
+export function confirmed(label, question, act, about) {
   let timer = 0;
+  const named = (text) => [text, h("span", { class: "unseen" }, ` ${about}`)];
   const calm = () => {
     clearTimeout(timer);
     timer = 0;
-    fill(button, label);
+    fill(button, named(label));
     button.classList.remove("danger");
   };
   const button = h("button", {
     type: "button",
-    ...attributes,
+    class: "quiet",
     onblur: () => timer && calm(),
-    onclick: () => {
+    onclick: (event) => {
+      if (event.detail > 1) return; // a double click is one press
       if (timer) {
         calm();
         act(button);
         return;
       }
-      fill(button, question);
+      fill(button, named(question));
       button.classList.add("danger");
       announce(`${question} Press again to confirm.`);
       timer = setTimeout(calm, 5000);
     },
-  }, label);
+  }, named(label));
   return button;
 }
 

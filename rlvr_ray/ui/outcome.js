@@ -19,7 +19,7 @@ export function outcomeCard(batch) {
       "div",
       { class: "section" },
       h("h2", { id: "outcome-title" }, title),
-      !outcome.pair && outcome.detail && h("p", { class: "text" }, sentence(outcome.detail)),
+      !outcome.pair && why(batch),
       checks(outcome),
       scale(batch),
     ),
@@ -54,6 +54,21 @@ export function batchLinks(batchId, facts) {
     h("a", { href: url(`${path}/trace`) }, "Trace"),
     h("span", { class: "mono" }, batchId),
   );
+}
+
+// The reason in a sentence; where answers have no score, by the numbers that they have on this page.
+function why({ candidates, outcome }) {
+  const failed = candidates
+    .map(({ verification }, index) => [index, verification?.status === "failed" && verification.reason])
+    .filter(([, reason]) => reason);
+  if (outcome.reason === "unscored" && failed.length > 0) {
+    return h(
+      "ul",
+      {},
+      failed.map(([index, reason]) => h("li", { class: "text" }, `Answer ${index + 1}: ${reason}`)),
+    );
+  }
+  return outcome.detail && h("p", { class: "text" }, sentence(outcome.detail));
 }
 
 function sentence(text) {

@@ -44,8 +44,8 @@ export async function show(root) {
       if (error.name === "AbortError") return;
       waiting.remove();
       // The figures of before stay, with their time.
-      if (trouble.textContent !== error.message) fill(trouble, failure(error));
       if (error instanceof Offline) await back();
+      else if (trouble.textContent !== error.message) fill(trouble, failure(error));
     }
   }
 

@@ -48,7 +48,7 @@ export function watch(batchId, on, asked) {
     for (const kind of KINDS) {
       source.addEventListener(kind, (event) => {
         wait = FIRST_WAIT_MS;
-        if (fresh) on.restart();
+        if (fresh && kind !== "state") on.restart();
         fresh = false;
         on[kind](JSON.parse(event.data));
       });
