@@ -16,7 +16,7 @@ import { empty, failure, loading } from "./states.js";
 const LOOK_MS = 2000; // for which a pair stays after its verdict, with what the judge said of it
 const SEEN = 20; // pairs of this visit that are not drawn again while they wait for a verdict
 const VERDICTS = { a: "a", b: "b", t: "tie", d: "discard" };
-const WORDS = { a: "A is better", b: "B is better", tie: "a tie", discard: "discard" };
+const WORDS = { a: "A is better", b: "B is better", tie: "a tie", discard: "discarded" };
 
 // Keys are letters to whoever is writing.
 const FIELDS = "input:not([type=checkbox]), textarea, select, [contenteditable]";
@@ -56,6 +56,7 @@ class Review {
       role: "status",
       "data-testid": "review-status",
     });
+    this.before = h("p", { class: "meta" }); // of the pair before, for who looked away
     this.trouble = h("div", { class: "review-trouble" });
     this.stage = h("div", { class: "section" });
     this.question = h("h2", {
@@ -122,6 +123,7 @@ class Review {
     this.bar = h(
       "div",
       { class: "review-bar", role: "group", "aria-label": "Your verdict" },
+      this.before,
       this.status,
       this.trouble,
       h("div", { class: "review-buttons" }, Object.values(this.verdicts), this.back, this.on),
@@ -218,9 +220,11 @@ class Review {
       return;
     }
     this.note.value = item.note;
-    if (item.verdict) {
-      fill(this.status, `You said: ${WORDS[item.verdict]}. Another verdict counts instead.`);
-    }
+    const word = WORDS[item.verdict];
+    const said = word && `You said: ${word}. Another verdict counts instead.`;
+    fill(this.status, said);
+    const last = this.#past.at(-1);
+    fill(this.before, !said && last?.verdict && `Before: ${told(last)}`);
     this.#draw();
     announce(`${item.verdict ? "Back" : "Next"}: ${item.pair.question}`);
   }
@@ -307,8 +311,8 @@ class Review {
       this.bar.removeAttribute("aria-busy");
     }
     if (signal.aborted) return;
-    const word = item.judged && compared(verdict, item.judged);
-    fill(this.status, `Recorded: ${WORDS[verdict]}. `, word);
+    fill(this.before);
+    fill(this.status, `Recorded: ${told(item)}`);
     this.#summary();
     this.#look = setTimeout(() => this.#next(), LOOK_MS);
     this.#draw();
@@ -381,6 +385,11 @@ function judgement(pair, batch) {
     temperature: batch.candidates[candidate].metadata.temperature,
   });
   return { a: side(pair.a), b: side(pair.b), margin: batch.outcome.score_diff };
+}
+
+// The verdict and, where it is known, the judge's word on it.
+function told({ verdict, judged }) {
+  return `${WORDS[verdict]}. ${judged ? compared(verdict, judged) : ""}`;
 }
 
 function compared(verdict, judged) {
