@@ -31,13 +31,7 @@ async def _jsonl(pages: AsyncIterator[Sequence[Row]]) -> AsyncGenerator[bytes]:
 async def _parquet(dataset: str, pages: AsyncIterator[Sequence[Row]]) -> AsyncGenerator[bytes]:
     from rlvr_ray.adapters.dataset import PartStream
 
-    part = await asyncio.to_thread(PartStream, dataset)
-    waiting: list[Row] = []
+    part = await asyncio.to_thread(PartStream, dataset, ROW_GROUP)
     async for rows in pages:
-        waiting += rows
-        while len(waiting) >= ROW_GROUP:
-            group, waiting = waiting[:ROW_GROUP], waiting[ROW_GROUP:]
-            yield await asyncio.to_thread(part.group, group)
-    if waiting:
-        yield await asyncio.to_thread(part.group, waiting)
+        yield await asyncio.to_thread(part.add, rows)
     yield await asyncio.to_thread(part.end)

@@ -318,21 +318,31 @@ class Dataset:
 class PartStream:
     """A Parquet part that is made in memory, row group by row group, and taken away as it grows."""
 
-    def __init__(self, dataset: str) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: str, row_group: int) -> None:
+        self._dataset, self._row_group = dataset, row_group
         self._made = io.BytesIO()
         self._sink = pa.PythonFile(_Growing(self._made), mode="w")
         self._writer = pq.ParquetWriter(self._sink, SCHEMAS[dataset], compression="zstd")
+        self._waiting = _table(dataset, ())
 
-    def group(self, rows: Sequence[Row]) -> bytes:
-        """Write a row group; return what the file grew by."""
-        self._writer.write_table(_table(self._dataset, rows), row_group_size=len(rows))
+    def add(self, rows: Sequence[Row]) -> bytes:
+        """Take rows, and write row groups that are full; return what the file grew by."""
+        # Converted at once: columns are smaller than rows, and none of the collector's business.
+        self._waiting = pa.concat_tables([self._waiting, _table(self._dataset, rows)])
+        while self._waiting.num_rows >= self._row_group:
+            self._group(self._row_group)
         return self._taken()
 
     def end(self) -> bytes:
-        """Write what closes the file; return it. Without a group, it is a part without rows."""
+        """Write what is left and what closes the file; return it. It may have no rows."""
+        if self._waiting.num_rows:
+            self._group(self._waiting.num_rows)
         self._writer.close()
         return self._taken()
+
+    def _group(self, rows: int) -> None:
+        self._writer.write_table(self._waiting.slice(0, rows), row_group_size=rows)
+        self._waiting = self._waiting.slice(rows)
 
     def _taken(self) -> bytes:
         data = self._made.getvalue()
