@@ -233,7 +233,7 @@ function documentList() {
           h(
             "td",
             { class: "num" },
-            confirmed("Delete", "Delete it?", (button) => remove(document, button), document.source),
+            confirmed("Delete", "Really delete", (button) => remove(document, button), document.source),
           ),
         ),
       );

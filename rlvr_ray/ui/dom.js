@@ -82,7 +82,7 @@ export function field(label, input, hint) {
 // or when it loses the focus. `about` names for screen readers what it acts on.
 export function confirmed(label, question, act, about) {
   let timer = 0;
-  const named = (text) => [text, h("span", { class: "unseen" }, ` ${about}`)];
+  const named = (text, end = "") => [text, h("span", { class: "unseen" }, ` ${about}`), end];
   const calm = () => {
     clearTimeout(timer);
     timer = 0;
@@ -100,9 +100,9 @@ export function confirmed(label, question, act, about) {
         act(button);
         return;
       }
-      fill(button, named(question));
+      fill(button, named(question, "?"));
       button.classList.add("danger");
-      announce(`${question} Press again to confirm.`);
+      announce(`${question} ${about}? Press again to confirm.`);
       timer = setTimeout(calm, 5000);
     },
   }, named(label));
