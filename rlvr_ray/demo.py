@@ -12,7 +12,7 @@ from rich.text import Text
 
 from rlvr_ray import ingestion
 from rlvr_ray.client import Batch, Client, views
-from rlvr_ray.ports import Document
+from rlvr_ray.ports import Document, File
 from rlvr_ray.settings import Settings
 
 #: Installed packages whose descriptions are ingested.
@@ -45,10 +45,10 @@ SEED = 1
 AT_ONCE = 2
 
 
-def documents(folder: Path | None) -> list[Document]:
-    """The folder's texts or, with none, the descriptions of the installed packages."""
+def documents(folder: Path | None) -> Sequence[Document | File]:
+    """The folder's documents or, with none, the descriptions of the installed packages."""
     if folder is not None:
-        return ingestion.read([folder])
+        return ingestion.files([folder])
     found = []
     for name in PACKAGES:
         try:
@@ -74,14 +74,14 @@ def on_free_port(settings: Settings) -> Settings:
 
 def run(
     client: Client,
-    texts: Sequence[Document],
+    given: Sequence[Document | File],
     questions: Sequence[str] | None,
     out: Console,
     err: Console,
 ) -> None:
     """Ingest, ask, wait, and show the table."""
     with err.status("Ingesting …"):
-        stored = client.ingest(texts)
+        stored = client.ingest(given)
     passages = sum(document.num_chunks for document in stored)
     out.print(f"Ingested {len(stored)} documents, {passages} passages.")
     states = []
@@ -123,7 +123,7 @@ def show_next(settings: Settings, out: Console) -> None:
     out.print(
         "\nNext:",
         "  rlvr serve                                  # the same as a server; keep it running",
-        "  rlvr ingest PATH…                           # your own .md and .txt documents",
+        "  rlvr ingest PATH…                           # your own documents",
         '  rlvr ask "…"                                # your own questions',
         "  rlvr demo --docs FOLDER --question '…'      # all of it in one go",
         sep="\n",

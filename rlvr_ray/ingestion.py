@@ -8,34 +8,39 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
-from rlvr_ray import codec
-from rlvr_ray.core.documents import MAX_UPLOAD, TEXT_SUFFIXES
+from rlvr_ray import codec, reading
+from rlvr_ray.core.documents import MAX_UPLOAD, SUFFIXES, suffix
 from rlvr_ray.core.records import clean_text
 from rlvr_ray.errors import InputError
-from rlvr_ray.ports import Document, Retriever
+from rlvr_ray.ports import Document, File, Retriever
 from rlvr_ray.settings import Settings
 
 
 def read(paths: Sequence[Path]) -> list[Document]:
-    """The text files among the paths and below them, hidden ones left out.
+    """The documents in ``files(paths)``; raises InputError as that and ``reading.document``."""
+    return [reading.document(file) for file in files(paths)]
+
+
+def files(paths: Sequence[Path]) -> list[File]:
+    """The documents' files among the paths and below them, hidden ones left out.
 
     A document is named by its path as seen from here, so that the same command replaces it later.
-    Raises InputError for a path that does not exist, is no text, or holds none.
+    Raises InputError for a path that does not exist, is no document, or holds none.
     """
-    documents: dict[str, Document] = {}
+    given: dict[str, File] = {}
     for path in paths:
         if path.is_dir():
-            files = [f for f in sorted(path.rglob("*")) if _is_text(f.relative_to(path), f)]
-            if not files:
-                raise InputError(f"{path} holds no {', '.join(TEXT_SUFFIXES)} files")
+            found = [f for f in sorted(path.rglob("*")) if _is_document(f.relative_to(path), f)]
+            if not found:
+                raise InputError(f"{path} holds no {', '.join(SUFFIXES)} files")
         elif path.is_file():
-            if path.suffix.lower() not in TEXT_SUFFIXES:
-                raise InputError(f"{path}: only {', '.join(TEXT_SUFFIXES)} can be ingested")
-            files = [path]
+            if suffix(path.name) not in SUFFIXES:
+                raise InputError(f"{path}: only {', '.join(SUFFIXES)} can be ingested")
+            found = [path]
         else:
             raise InputError(f"{path} does not exist")
-        documents |= {document.source: document for document in map(_read, files)}
-    return list(documents.values())
+        given |= {file.source: file for file in map(_file, found)}
+    return list(given.values())
 
 
 def local_store(settings: Settings) -> Callable[[Sequence[Document]], list[dict[str, Any]]]:
@@ -69,21 +74,19 @@ def local_retriever(settings: Settings) -> Iterator[Retriever]:
         store.close()
 
 
-def _is_text(relative: Path, file: Path) -> bool:
+def _is_document(relative: Path, file: Path) -> bool:
     hidden = any(part.startswith(".") for part in relative.parts)
-    return not hidden and file.suffix.lower() in TEXT_SUFFIXES and file.is_file()
+    return not hidden and suffix(file.name) in SUFFIXES and file.is_file()
 
 
-def _read(file: Path) -> Document:
+def _file(file: Path) -> File:
     if file.stat().st_size > MAX_UPLOAD:
         raise InputError(f"{file} is larger than {MAX_UPLOAD:,} bytes")
     try:
-        text = file.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not UTF-8: {error.reason} at byte {error.start}") from None
+        data = file.read_bytes()
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from None
-    return Document(source=_name(file), text=text)
+    return File(source=_name(file), data=data)
 
 
 def _name(file: Path) -> str:

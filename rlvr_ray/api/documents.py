@@ -1,18 +1,17 @@
 """The documents that questions are asked about."""
 
-from pathlib import PurePath
+import asyncio
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, UploadFile
 
-from rlvr_ray import codec, ports
+from rlvr_ray import codec, ports, reading
 from rlvr_ray.api.asks import Text
 from rlvr_ray.api.parts import Parts
 from rlvr_ray.core import rows
-from rlvr_ray.core.documents import TEXT_SUFFIXES
-from rlvr_ray.errors import InputError, NotFound
-from rlvr_ray.ports import Document
+from rlvr_ray.errors import NotFound
+from rlvr_ray.ports import Document, File
 from rlvr_ray.settings import MAX_QUESTION_CHARS, MAX_TOP_K, Settings
 
 
@@ -23,8 +22,12 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
 
     @router.post("/documents")
     async def add_documents(files: list[UploadFile]) -> dict[str, Any]:
-        """Ingest Markdown and text files; a file of a name that is known replaces that one."""
-        documents = [await _document(file) for file in files]
+        """Ingest Markdown, text, HTML and PDF files; one of a known name replaces that one.
+
+        Where one of them cannot be read, none is stored.
+        """
+        given = [File(source=file.filename or "", data=await file.read()) for file in files]
+        documents = await asyncio.to_thread(_read, given)
         ingested = await retriever.ingest(documents)
         await parts.recorder.ingested(ingested)
         return {"documents": codec.plain(ingested)}
@@ -53,12 +56,5 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
     return router
 
 
-async def _document(file: UploadFile) -> Document:
-    name = file.filename or ""
-    if PurePath(name).suffix.lower() not in TEXT_SUFFIXES:
-        raise InputError(f"{name!r} is not a text: {', '.join(TEXT_SUFFIXES)} can be ingested")
-    try:
-        text = (await file.read()).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name} is not UTF-8: {error.reason} at byte {error.start}") from None
-    return Document(source=name, text=text)
+def _read(files: list[File]) -> list[Document]:
+    return [reading.document(file) for file in files]

@@ -32,7 +32,7 @@ from rlvr_ray.client.watch import (
     Watch,
 )
 from rlvr_ray.errors import RlvrError, Unavailable
-from rlvr_ray.ports import Document
+from rlvr_ray.ports import Document, File
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -164,11 +164,13 @@ class Client:
         return self._send(calls.documents())
 
     def ingest(
-        self, documents: Sequence[Document | str | os.PathLike[str]]
+        self, documents: Sequence[Document | File | str | os.PathLike[str]]
     ) -> tuple[IngestedDocument, ...]:
         """Store documents, or the files at these paths and in these folders.
 
-        A source must end in .md, .markdown, .txt or .rst; the same source replaces the document.
+        Files are sent as they are: .md, .markdown, .txt, .rst, .html, .htm, .pdf. The source of a
+        ``Document``, which is a text, ends in one of the first four. The same source replaces the
+        document; where one cannot be read, none is stored.
         """
         return self._send(calls.ingest(documents))
 

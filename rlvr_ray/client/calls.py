@@ -28,8 +28,9 @@ from rlvr_ray.client.results import (
 )
 from rlvr_ray.client.system import Stats, Trace, Traces
 from rlvr_ray.client.watch import Submitted
+from rlvr_ray.core.documents import TEXT_SUFFIXES, suffix
 from rlvr_ray.errors import InputError, RlvrError
-from rlvr_ray.ports import Document
+from rlvr_ray.ports import Document, File
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -172,21 +173,37 @@ def documents() -> Call[tuple[StoredDocument, ...]]:
 
 
 def ingest(
-    given: Sequence[Document | str | os.PathLike[str]],
+    given: Sequence[Document | File | str | os.PathLike[str]],
 ) -> Call[tuple[IngestedDocument, ...]]:
-    """Store documents; paths are read, folders too."""
+    """Store documents; files go as they are, and folders by what is in them."""
     from rlvr_ray import ingestion
 
-    texts: list[Document] = []
+    parts: list[File] = []
     for each in given:
-        texts += [each] if isinstance(each, Document) else ingestion.read([Path(each)])
-    files = [("files", (each.source, each.text.encode(), "text/plain")) for each in texts]
+        if isinstance(each, File):
+            parts.append(each)
+        elif isinstance(each, Document):
+            parts.append(_file(each))
+        else:
+            parts += ingestion.files([Path(each)])
+    kind = "application/octet-stream"  # the name says what each is
+    files = [("files", (each.source, each.data, kind)) for each in parts]
     return Call(
         method="POST",
         path="/documents",
         read=lambda reply: _all(reply.json()["documents"], IngestedDocument),
         options={"files": files},
     )
+
+
+def _file(document: Document) -> File:
+    """A text as a file; raises InputError where the name would have it read as something else."""
+    if suffix(document.source) not in TEXT_SUFFIXES:
+        raise InputError(
+            f"{document.source!r}: the source of a text must end in {', '.join(TEXT_SUFFIXES)}; "
+            "give other documents by their paths"
+        )
+    return File(source=document.source, data=document.text.encode())
 
 
 def delete_document(document_id: Id) -> Call[None]:

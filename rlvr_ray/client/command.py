@@ -32,14 +32,14 @@ def connect(url: str | None = None, settings: Settings | None = None) -> Client:
 
 
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Files, or folders with .md and .txt files.")],
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders: text, HTML, PDF.")],
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Store documents to ask about: in the running server, else straight in the local store."""
-    from rlvr_ray import ingestion
+    from rlvr_ray import ingestion, reading
 
-    documents = ingestion.read(paths)
+    files = ingestion.files(paths)
     stored: list[IngestedDocument] = []
     with connect(url) as client, err.status("Embedding …") as status:
         local = None
@@ -48,10 +48,15 @@ def ingest(
             where = settings.retrieval.url or settings.data_dir / "qdrant"
             err.print(f"No server is running: writing to {where} directly.")
             local = ingestion.local_store(settings)
+        documents = []
+        for number, file in enumerate(files, 1):
+            status.update(f"Reading {file.source} ({number} of {len(files)}) …")
+            # All of them before the first is stored: one that cannot be read stores none.
+            documents.append(reading.document(file))
         for number, document in enumerate(documents, 1):
-            status.update(f"Embedding {document.source} ({number} of {len(documents)}) …")
+            status.update(f"Embedding {document.source} ({number} of {len(files)}) …")
             if local is None:
-                stored += client.ingest([document])
+                stored += client.ingest([files[number - 1]])
             else:
                 stored += map(IngestedDocument.from_json, local([document]))
     if as_json:

@@ -7,7 +7,7 @@ import { counted, passages } from "./passages.js";
 import { empty, through } from "./states.js";
 
 const MAX_UPLOAD = 50 * 2 ** 20;
-const SUFFIXES = [".md", ".markdown", ".txt", ".rst"];
+const SUFFIXES = [".md", ".markdown", ".txt", ".rst", ".html", ".htm", ".pdf"];
 const SLICE = 200;
 const UPLOADS_KEPT = 100;
 
@@ -75,19 +75,19 @@ function dropZone() {
     const found = [];
     for (const entry of entries) await collect(entry, found);
     add(found);
-    if (entries.length > 0 && found.length === 0) announce("There is no text in it.");
+    if (entries.length > 0 && found.length === 0) announce("There is no document in it.");
   });
   return zone;
 }
 
-function isText(name) {
+function isDocument(name) {
   return SUFFIXES.some((suffix) => name.toLowerCase().endsWith(suffix));
 }
 
-// Files of an entry; of a folder those that are texts, with its name before theirs.
+// Files of an entry; of a folder those that are documents, with its name before theirs.
 async function collect(entry, found, path = "") {
   const name = path + entry.name;
-  if (entry.isFile && path !== "" && !isText(name)) return;
+  if (entry.isFile && path !== "" && !isDocument(name)) return;
   try {
     if (entry.isFile) {
       found.push({ file: await new Promise((good, bad) => entry.file(good, bad)), name });
@@ -142,7 +142,7 @@ async function work() {
 }
 
 async function put({ file, name, row, state }) {
-  if (!isText(name)) throw new Error(`Not a text: ${SUFFIXES.join(", ")} can be stored.`);
+  if (!isDocument(name)) throw new Error(`Only ${SUFFIXES.join(", ")} can be stored.`);
   const readable = await file?.slice(0, 1).arrayBuffer().catch(() => null);
   if (!readable) throw new Error("This browser cannot read it.");
   if (file.size > MAX_UPLOAD) {

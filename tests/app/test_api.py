@@ -19,6 +19,7 @@ from rlvr_ray.ports import Archive, BatchState
 from rlvr_ray.settings import Settings
 from tests.builders import DECIDED, batch, context, failed, verification
 from tests.fakes import FakeGenerator, FakeRecorder, FakeRetriever
+from tests.pdfs import pdf
 
 MULTI = "/ask/multi-candidate"
 QUESTION = "What is Ray?"
@@ -673,7 +674,7 @@ class TestDocuments:
                 "changed",
             }
         assert [d["source"] for d in body["documents"]] == ["a.md", "B.TXT"]
-        assert api.retriever.texts == {"a.md": "# Ü\r\n", "B.TXT": "x"}
+        assert api.retriever.texts == {"a.md": "# Ü\n", "B.TXT": "x"}
 
     async def test_the_ledger_is_told(self, api: Api) -> None:
         """It decides by the content what is news, so it hears of all of them."""
@@ -705,6 +706,7 @@ class TestDocuments:
         ("name", "data"),
         [
             ("a.pdf", b"%PDF-1.7"),
+            ("a.html", b"<p hidden>text"),
             ("a", b"text"),
             ("a.md.exe", b"text"),
             ("a.md", b"\xff\xfe\x00"),
@@ -716,6 +718,11 @@ class TestDocuments:
         detail = problem(await self.upload(api, ("fine.md", b"fine"), (name, data)), 422)["detail"]
         assert name in detail
         assert api.retriever.texts == {}, "all files of an upload, or none"
+
+    async def test_html_and_pdf_are_read(self, api: Api) -> None:
+        page = b"<title>Owls</title><p>They hunt.<script>x</script>"
+        ok(await self.upload(api, ("a.HTM", page), ("b.pdf", pdf("They hear."))))
+        assert api.retriever.texts == {"a.HTM": "# Owls\n\nThey hunt.", "b.pdf": "They hear."}
 
     async def test_an_upload_without_files_is_refused(self, api: Api) -> None:
         problem(await api.http.post("/documents"), 422)

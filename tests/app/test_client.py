@@ -43,6 +43,7 @@ from tests.browser.stage import Stage, open_stage
 from tests.clients import KINDS
 from tests.dropping_server import DROP, DroppingServer, event, problem, reply, stream
 from tests.folders import decided
+from tests.pdfs import pdf
 
 QUESTION = texts.QUESTION
 STATE = states.state(decided(1))
@@ -260,6 +261,22 @@ class TestDocuments:
                 client.delete_document(owls.document_id)
             with pytest.raises(InputError, match="does not exist"):
                 client.ingest(["nowhere"])
+
+    def test_files_go_as_they_are(self, kind: Any, stage: Stage, tmp_path: Path) -> None:
+        path = tmp_path / "owls.pdf"
+        path.write_bytes(pdf("Owls hunt at night."))
+        bad = tmp_path / "bad.pdf"
+        bad.write_bytes(path.read_bytes()[:300])
+        with kind(stage.url) as client:
+            with pytest.raises(InputError, match=r"bad\.pdf is damaged"):
+                client.ingest([path, bad])
+            assert {d.source for d in client.documents()} == set(texts.DOCUMENTS)
+            (stored,) = client.ingest([path])
+            best, *_ = client.search("When do owls hunt?", top_k=1)
+            assert (best.source, best.content) == (str(path), "Owls hunt at night.")
+            client.delete_document(stored.document_id)
+            with pytest.raises(InputError, match="must end in"):
+                client.ingest([Document(source="owls.pdf", text="Owls hunt at night.")])
 
 
 class TestDataset:

@@ -31,6 +31,7 @@ from tests.browser import texts
 from tests.browser.stage import Stage, open_stage
 from tests.dropping_server import DROP, DroppingServer, problem, reply
 from tests.folders import decided
+from tests.pdfs import pdf
 
 AT = "2026-03-01T12:00:00+00:00"
 NONE = reply(200, {"batches": [], "total": 0, "next": None})
@@ -128,6 +129,27 @@ class TestIngest:
         assert "No server is running" in result.stderr
         (stored,) = json.loads(result.stdout)
         assert (stored["source"], stored["changed"]) == (str(path), True)
+
+    @pytest.mark.parametrize("name", ["owls.pdf", "owls.html", "owls.txt"])
+    def test_either_way_a_file_is_the_same_document(
+        self, name: str, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        page = b"<meta charset=latin1><p>Owls hunt at night, caf\xe9s\r\nby day."
+        data = {"pdf": pdf("Owls hunt\nat night."), "html": page, "txt": b"Owls.\r\nNight."}
+        path = tmp_path / name
+        path.write_bytes(data[name.rpartition(".")[2]])
+        served = [
+            json.loads(rlvr("ingest", str(path), "--url", stage.url, "--json").stdout)[0]
+            for _ in range(2)
+        ]
+        with Client(stage.url) as client:
+            client.delete_document(served[0]["document_id"])
+        monkeypatch.setenv("RLVR_DATA_DIR", str(tmp_path / "data"))
+        monkeypatch.setenv("RLVR_API__PORT", "9")
+        (local,) = json.loads(rlvr("ingest", str(path), "--json").stdout)
+        assert [served[0]["changed"], served[1]["changed"], local["changed"]] == [True, False, True]
+        for key in ("document_id", "content_id", "num_chunks"):
+            assert served[0][key] == served[1][key] == local[key]
 
 
 class TestStatus:

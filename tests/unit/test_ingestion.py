@@ -49,7 +49,7 @@ def test_folders_are_read_through_and_through_in_a_fixed_order() -> None:
 
 
 def test_other_files_of_a_folder_are_left_out() -> None:
-    for name in ("docs/a.md", "docs/b.pdf", "docs/c.md.bak", "docs/README", "docs/md"):
+    for name in ("docs/a.md", "docs/b.png", "docs/c.md.bak", "docs/README", "docs/md"):
         write(name)
     Path("docs/folder.md").mkdir()
     write("docs/folder.md/inside.txt")
@@ -196,17 +196,17 @@ def test_a_dangling_link() -> None:
         read([Path("link.md")])
 
 
-@pytest.mark.parametrize("name", ["a.pdf", "a", "a.md.gz", ".md"])
+@pytest.mark.parametrize("name", ["a.png", "a", "a.md.gz", ".md"])
 def test_a_file_that_is_no_text(name: str) -> None:
     write(name)
-    with pytest.raises(InputError, match=r": only \.md, \.markdown, \.txt, \.rst can be ingested"):
+    with pytest.raises(InputError, match=r": only \.md, .*, \.pdf can be ingested$"):
         read([Path(name)])
 
 
-@pytest.mark.parametrize("content", [[], ["a.pdf"], [".hidden.md"], ["deep/b.png"]], ids=repr)
+@pytest.mark.parametrize("content", [[], ["a.png"], [".hidden.md"], ["deep/b.png"]], ids=repr)
 def test_a_folder_without_texts(content: list[str]) -> None:
     Path("docs").mkdir()
     for name in content:
         write(f"docs/{name}")
-    with pytest.raises(InputError, match=r"^docs holds no \.md, \.markdown, \.txt, \.rst files$"):
+    with pytest.raises(InputError, match=r"^docs holds no \.md, .*, \.pdf files$"):
         read([Path("docs")])

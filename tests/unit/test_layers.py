@@ -125,6 +125,7 @@ SHELL = (
     "ingestion.py",
     "judging.py",
     "maintenance.py",
+    "reading.py",
 )
 RAY = ("actors.py", "remote.py", "app.py", "ray_metrics.py", "bulk/submission.py")
 OUTER = _own("actors", "remote", "app", "api", "cli", "judging", "maintenance")

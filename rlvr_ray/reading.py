@@ -1,0 +1,65 @@
+"""From files to documents: text as it is, HTML as it is seen, PDF as it is printed."""
+
+from collections.abc import Callable
+
+from rlvr_ray.core import charsets, html_text
+from rlvr_ray.core.documents import (
+    HTML_SUFFIXES,
+    MAX_TEXT,
+    MAX_UPLOAD,
+    PDF_SUFFIXES,
+    SUFFIXES,
+    TEXT_SUFFIXES,
+    suffix,
+)
+from rlvr_ray.core.seen import lines
+from rlvr_ray.errors import InputError
+from rlvr_ray.ports import Document, File
+
+
+def document(file: File) -> Document:
+    """What the file says; the end of its name tells how it is read.
+
+    The same bytes are always the same text. Blocking, for seconds where a PDF is long. Raises
+    InputError, in one line that begins with the file's name.
+    """
+    read = _READERS.get(suffix(file.source))
+    if read is None:
+        raise InputError(f"{file.source or 'a file'}: only {', '.join(SUFFIXES)} can be ingested")
+    if len(file.data) > MAX_UPLOAD:
+        raise InputError(f"{file.source} is larger than {MAX_UPLOAD:,} bytes")
+    return Document(source=file.source, text=read(file.source, file.data))
+
+
+def _text(name: str, data: bytes) -> str:
+    try:
+        return charsets.text_of(data).replace("\r\n", "\n").replace("\r", "\n")
+    except ValueError as error:
+        raise InputError(f"{name} is {error}") from None
+
+
+def _html(name: str, data: bytes) -> str:
+    try:
+        page = charsets.page_of(data)
+    except ValueError as error:
+        raise InputError(f"{name} is {error}") from None
+    try:
+        text = html_text.text(lines(page), MAX_TEXT)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+    if not text:
+        raise InputError(f"{name} holds no text that a reader sees")
+    return text
+
+
+def _pdf(name: str, data: bytes) -> str:
+    from rlvr_ray.adapters import pdf
+
+    return pdf.text(name, data)
+
+
+_READERS: dict[str, Callable[[str, bytes], str]] = {
+    **dict.fromkeys(TEXT_SUFFIXES, _text),
+    **dict.fromkeys(HTML_SUFFIXES, _html),
+    **dict.fromkeys(PDF_SUFFIXES, _pdf),
+}
