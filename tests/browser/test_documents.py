@@ -49,7 +49,7 @@ def test_a_file_that_is_no_text_is_refused_and_the_others_are_stored(
     expect(page.get_by_test_id("documents-list")).to_contain_text("coffee.md")
     uploads = page.get_by_test_id("uploads")
     expect(uploads.get_by_test_id("error")).to_have_count(2)
-    expect(uploads).to_contain_text("Not a text")
+    expect(uploads).to_contain_text("Only .md, ")
     assert not {"picture.png", "empty.md"} & sources(stage)
 
 
