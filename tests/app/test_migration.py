@@ -510,7 +510,7 @@ def test_rows_to_search_are_made_and_files_stay(folder: Folder) -> None:
     months = [datetime(2026, month, 10, tzinfo=UTC) for month in (2, 2, 3, 3, 4, 4)]
     states = [decided(number, at=at) for number, at in enumerate(months)]
     folder.run(states)
-    with folder.open() as (ledger, projector):
+    with folder.open() as (_, projector):
         assert projector.prune(datetime(2026, 4, 2, tzinfo=UTC), mirrored=False) == 4
     before, files = dump(folder.path), folder.files()
     write_ledger(folder.path, 4)
