@@ -46,9 +46,12 @@ AT_ONCE = 2
 
 
 def documents(folder: Path | None) -> Sequence[Document | File]:
-    """The folder's documents or, with none, the descriptions of the installed packages."""
-    if folder is not None:
-        return ingestion.files([folder])
+    """The folder's documents or, with none, ``descriptions``."""
+    return descriptions() if folder is None else ingestion.files([folder])
+
+
+def descriptions() -> list[Document]:
+    """What the installed packages say of themselves."""
     found = []
     for name in PACKAGES:
         try:

@@ -84,6 +84,7 @@ class Live:
             return "taken"  # the ledger has the batch: this is old
         if opens:
             topic = topic or self._open(batch_id)
+            topic.looked_at = time.monotonic()  # who asks so means to watch
             if topic.teller not in (None, teller) or topic.events:
                 topic.add(Told(kind="restart"))
             topic.teller = teller

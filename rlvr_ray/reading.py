@@ -2,17 +2,14 @@
 
 from collections.abc import Callable
 
-from rlvr_ray.core import charsets, html_text
 from rlvr_ray.core.documents import (
     HTML_SUFFIXES,
-    MAX_TEXT,
     MAX_UPLOAD,
     PDF_SUFFIXES,
     SUFFIXES,
     TEXT_SUFFIXES,
     suffix,
 )
-from rlvr_ray.core.seen import lines
 from rlvr_ray.errors import InputError
 from rlvr_ray.ports import Document, File
 
@@ -33,23 +30,16 @@ def document(file: File) -> Document:
 
 def _text(name: str, data: bytes) -> str:
     try:
-        return charsets.text_of(data).replace("\r\n", "\n").replace("\r", "\n")
-    except ValueError as error:
-        raise InputError(f"{name} is {error}") from None
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not UTF-8: {error.reason} at byte {error.start}") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _html(name: str, data: bytes) -> str:
-    try:
-        page = charsets.page_of(data)
-    except ValueError as error:
-        raise InputError(f"{name} is {error}") from None
-    try:
-        text = html_text.text(lines(page), MAX_TEXT)
-    except ValueError as error:
-        raise InputError(f"{name}: {error}") from None
-    if not text:
-        raise InputError(f"{name} holds no text that a reader sees")
-    return text
+    from rlvr_ray.adapters import html
+
+    return html.text(name, data)
 
 
 def _pdf(name: str, data: bytes) -> str:

@@ -106,6 +106,13 @@ async def test_states_of_what_nobody_watches_are_not_kept() -> None:
     assert hub.is_watched(ID)
 
 
+async def test_who_asks_without_waiting_will_watch() -> None:
+    """Verification may begin before he is connected."""
+    hub = Live(Store().find)
+    hub.tell(ID, "one", [Told(kind="contexts")], opens=True)
+    assert hub.is_watched(ID)
+
+
 async def test_a_batch_that_is_decided_while_it_is_looked_up() -> None:
     class Slow(Store):
         async def find(self, batch_id: UUID) -> BatchState | None:

@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def measure(client: Client, data_dir: Path, questions: int, top_k: int) -> None:
-    client.ingest(demo.documents(None))
+    client.ingest(demo.descriptions())
     client.wait(client.ask("Is it warm?", top_k=1).batch_id)
     answered, written = [], []
     for number in range(questions):

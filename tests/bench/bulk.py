@@ -43,7 +43,7 @@ def main() -> None:
         url = app.start(settings)
         try:
             with Client(url) as client:
-                client.ingest(demo.documents(None))
+                client.ingest(demo.descriptions())
                 client.wait(client.ask("Is it warm?").batch_id)
             measure(options, Path(folder))
         finally:

@@ -45,7 +45,7 @@ def main() -> None:
 def _break(victim: str, options: argparse.Namespace, folder: Path, server: StandIn) -> None:
     questions = write_questions(folder, options.questions)
     with _system(folder, server) as system:
-        system.client.ingest(demo.documents(None))
+        system.client.ingest(demo.descriptions())
         started = time.monotonic()
         job = _job(system, questions, options.at_once)
         _until_half(system, job, options.questions)

@@ -121,7 +121,7 @@ def settings_of(options: argparse.Namespace, folder: Path) -> Settings:
 def prompts_of(options: argparse.Namespace) -> list[Prompt]:
     """The same ones for each stage."""
     rng = random.Random(1)
-    pages = " ".join(document.text for document in demo.documents(None))
+    pages = " ".join(document.text for document in demo.descriptions())
     words = sorted({word for word in pages.split() if word.isalpha()})
     return [
         Prompt(
@@ -197,7 +197,7 @@ async def through_generator(options: argparse.Namespace) -> dict[str, float]:
 
 def ask_to_pair(options: argparse.Namespace, url: str, settings: Settings) -> None:
     with Client(url) as client:
-        client.ingest(demo.documents(None))
+        client.ingest(demo.descriptions())
         first = client.ask("Is it warm?", top_k=1)
         client.wait(first.batch_id)
         started = time.perf_counter()

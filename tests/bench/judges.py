@@ -141,7 +141,7 @@ async def answers(engine: LlamaCpp, embedder: MiniLM, questions: Sequence[str]) 
     claims = []
     with tempfile.TemporaryDirectory() as folder:
         store = QdrantRetriever(RetrievalSettings(), Path(folder), embedder)
-        await store.ingest(demo.documents(None))
+        await store.ingest(demo.descriptions())
         found = await store.search([Query(text=q, top_k=demo.TOP_K) for q in questions])
         store.close()
     for question, contexts in zip(questions, found, strict=True):
