@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHOTS = Path(__file__).parent / "shots"
 #: Longest wait for what a page is to show, in milliseconds.
-PATIENCE_MS = 5_000
+PATIENCE_MS = 20_000
 #: What axe looks for: WCAG 2.2 to level AA, and good practice.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -95,6 +95,7 @@ def new_page(
 ) -> Iterator[NewPage]:
     """Makes a page in a context of its own; takes the context's options."""
     pages: list[Page] = []
+    SHOTS.mkdir(exist_ok=True)
 
     def make(**options: Any) -> "Page":
         given: dict[str, Any] = {
@@ -110,7 +111,6 @@ def new_page(
         return page
 
     yield make
-    SHOTS.mkdir(exist_ok=True)
     name = re.sub(r"[^\w-]+", "-", request.node.name).strip("-")
     for number, page in enumerate(pages):
         page.screenshot(path=SHOTS / f"{name}{f'-{number}' if number else ''}.png", full_page=True)

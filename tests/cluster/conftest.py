@@ -19,6 +19,9 @@ import pytest
 
 from rlvr_ray.client import Client
 from tests.broker import Broker
+from tests.browser.fixtures import browser, new_page, page, trouble
+
+__all__ = ["browser", "new_page", "page", "trouble"]
 
 START_S = 180
 STOP_S = 90
