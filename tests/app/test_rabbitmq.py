@@ -258,8 +258,13 @@ async def test_a_lost_connection_is_unavailable_and_comes_back(
 ) -> None:
     publisher = mirror(broker.url, exchange_name)
     await publisher.open()
-    publishing = asyncio.create_task(publisher.publish(posted(*some(3000))))
-    await asyncio.sleep(0)
+
+    async def publish_on() -> None:
+        """However long it takes until the connection is closed."""
+        while True:
+            await publisher.publish(posted(*some(100)))
+
+    publishing = asyncio.create_task(publish_on())
     await asyncio.to_thread(broker.ctl, "close_all_connections", "a test")
     with pytest.raises(Unavailable):
         await publishing

@@ -15,16 +15,21 @@ import httpx
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from playwright.sync_api import Page, expect
 
+from rlvr_ray import demo
 from rlvr_ray.client import Batch
 from rlvr_ray.client.results import Candidate, Verification
 from rlvr_ray.consumer import validate
 from rlvr_ray.core.question_gates import reads_as_question, stands_alone
 from rlvr_ray.errors import InputError, RlvrError
 from tests.broker import Broker
+from tests.browser.fixtures import SHOTS
 from tests.cluster.conftest import RLVR, System
 
 QUESTION = "What is Ray Serve?"
+#: Longest wait of the page for the embedded engine, in milliseconds.
+ENGINE_MS = 120_000
 GIB = 2**30
 
 
@@ -397,6 +402,29 @@ def test_the_command_line_asks_and_tells(system: System) -> None:
     assert stats["last_error"] is None or "verif" in stats["last_error"]
     system.rlvr("status", "--url", "http://127.0.0.1:9", code=3)
     system.rlvr("ingest", "/nowhere", "--url", system.url, code=2)
+
+
+def test_a_click_becomes_an_outcome(system: System, page: Page) -> None:
+    system.client.ingest([text for text in demo.descriptions() if text.source == "fastapi.md"])
+    page.goto(f"{system.url}/#/ask")
+    page.get_by_test_id("question").fill("What is FastAPI?")
+    page.get_by_test_id("ask").click()
+    answer, outcome = page.get_by_test_id("answer-0"), page.get_by_test_id("outcome")
+    expect(answer).not_to_be_empty(timeout=ENGINE_MS)
+    assert not outcome.is_visible(), "the answer is seen while it is written"
+    page.screenshot(path=SHOTS / "cluster-written.png")
+    expect(outcome).to_be_visible(timeout=ENGINE_MS)
+    state = system.client.batch(page.url.rpartition("/")[2])
+    assert state.outcome is not None
+    expect(outcome).to_contain_text("Pair" if state.outcome.pair else "No pair")
+    for index, candidate in enumerate(state.candidates):
+        expect(page.get_by_test_id(f"answer-{index}")).to_contain_text(candidate.answer[:20])
+    page.screenshot(path=SHOTS / "cluster-decided.png")
+    page.get_by_test_id("nav-dataset").click()
+    expect(page.get_by_test_id("dataset-row").first).to_contain_text("What is FastAPI?")
+    page.get_by_test_id("nav-system").click()
+    for part in ("generator", "retriever", "aggregator"):
+        expect(page.get_by_test_id(f"part-{part}")).to_contain_text("ok")
 
 
 def test_a_second_server_is_refused(system: System) -> None:
