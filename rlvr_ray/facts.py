@@ -11,7 +11,7 @@ from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.records import Batch, Outcome, Verification
 from rlvr_ray.core.scoring import score
 from rlvr_ray.metrics import Metrics
-from rlvr_ray.tracing import without_quotations
+from rlvr_ray.tracing import failure
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,4 @@ def _told(batch: Batch, result: Result) -> str:
     (candidate,) = [c for c in batch.candidates if c.event_id == result.answer_event_id]
     if isinstance(result, Verification):
         return f"answer {candidate.index} has score {score(result)}"
-    texts = [batch.question, candidate.answer, *(c.content for c in batch.contexts)]
-    reason = without_quotations(result.reason, [*texts, *batch.references])
-    return f"answer {candidate.index} has no score: {reason}"
+    return f"answer {candidate.index} has no score: {failure(batch, candidate, result)}"

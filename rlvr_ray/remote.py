@@ -9,6 +9,7 @@ from uuid import UUID
 
 import ray
 from ray import exceptions as ray_errors
+from ray import serve
 from ray.serve import exceptions as serve_errors
 from ray.serve.handle import DeploymentHandle
 
@@ -136,8 +137,6 @@ class RemotePanel:
                 results.cancel()
 
     def _verifier(self) -> DeploymentHandle[Any]:
-        from ray import serve
-
         if self._handle is None:
             self._handle = serve.get_deployment_handle("Verifier", app_name=APP)
         return self._handle

@@ -14,7 +14,14 @@ from uuid import UUID
 
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import Result
-from rlvr_ray.core.records import Batch, Candidate, Outcome, Usage, Verification
+from rlvr_ray.core.records import (
+    Batch,
+    Candidate,
+    FailedVerification,
+    Outcome,
+    Usage,
+    Verification,
+)
 from rlvr_ray.core.scoring import score
 
 #: None is left out.
@@ -184,6 +191,12 @@ def decided(outcome: Outcome) -> Attributes:
     }
 
 
+def failure(batch: Batch, candidate: Candidate, result: FailedVerification) -> str:
+    """Why a candidate has no score, without what the reason has from the batch's texts."""
+    texts = [batch.question, candidate.answer, *(context.content for context in batch.contexts)]
+    return without_quotations(result.reason, [*texts, *batch.references])
+
+
 def without_quotations(text: str, sources: Sequence[str]) -> str:
     """The text, cut, and without what it has word for word from a source."""
     text = text[:REASON_CHARS]
@@ -219,11 +232,10 @@ def _result(batch: Batch, candidate: Candidate, result: Result) -> Attributes:
         "rlvr.answer_event_id": str(candidate.event_id),
     }
     if not isinstance(result, Verification):
-        texts = [batch.question, candidate.answer, *(context.content for context in batch.contexts)]
         return {
             **common,
             "error.type": "verification_failed",
-            "rlvr.reason": without_quotations(result.reason, [*texts, *batch.references]),
+            "rlvr.reason": failure(batch, candidate, result),
             "rlvr.attempts": result.attempts,
         }
     return {

@@ -31,17 +31,12 @@ def seen(text: str) -> str:
     return _SURROGATES.sub("\ufffd", _UNSEEN.sub("", text))
 
 
-def lines(text: str) -> str:
-    """The text with every line end as one ``\\n``."""
-    return _LINE_ENDS.sub("\n", text)
-
-
 def printed(text: str) -> str:
     """The text of a printed page: words that were broken at line ends joined, ligatures spelt.
 
     Runs of spaces become one, more than two line ends become two.
     """
-    text = _SPACES.sub(" ", lines(text).translate(_LIGATURES))
+    text = _SPACES.sub(" ", _LINE_ENDS.sub("\n", text).translate(_LIGATURES))
     text = "\n".join(line.strip(" ") for line in text.split("\n"))
     text = seen(_joined(text))
     return _EMPTY_LINES.sub("\n\n", text).strip()

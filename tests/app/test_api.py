@@ -5,20 +5,19 @@ import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
-from rlvr_ray.api import Parts, create_api, problems, system
+from rlvr_ray.api import problems, system
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.errors import ContextOverflow, LedgerError, NotFound, Overloaded, Unavailable
-from rlvr_ray.ports import Archive, BatchState
-from rlvr_ray.settings import Settings
+from rlvr_ray.ports import BatchState
 from tests.builders import DECIDED, batch, context, failed, verification
-from tests.fakes import FakeGenerator, FakeRecorder, FakeRetriever
+from tests.fake_parts import FakeParts
 from tests.pdfs import pdf
 
 MULTI = "/ask/multi-candidate"
@@ -35,22 +34,12 @@ METADATA = {
 }
 
 
-class Api:
+class Api(FakeParts):
     """The interface and the fakes behind it."""
 
     def __init__(self, data_dir: Path, **sections: Any) -> None:
-        self.retriever = FakeRetriever([context(f"Passage {n}.", 0.9 - n / 100) for n in range(9)])
-        self.generator = FakeGenerator()
-        self.recorder = FakeRecorder()
-        self.app = create_api(
-            Settings(data_dir=data_dir, **sections),
-            Parts(
-                retriever=self.retriever,
-                generator=self.generator,
-                recorder=self.recorder,
-                archive=cast(Archive, object()),  # its routes have tests of their own
-                engine="fake: a test",
-            ),
+        super().__init__(
+            [context(f"Passage {n}.", 0.9 - n / 100) for n in range(9)], data_dir, **sections
         )
         # What no handler caught fails the test with its traceback, unless the test expects a 500.
         self.transport = httpx.ASGITransport(self.app)

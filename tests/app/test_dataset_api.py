@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import pyarrow.parquet as pq
@@ -14,7 +14,8 @@ import pytest
 
 from rlvr_ray import archive, downloads
 from rlvr_ray.adapters.dataset import SCHEMAS
-from rlvr_ray.api import dataset
+from rlvr_ray.api import dataset, filters
+from rlvr_ray.core import browsing
 from rlvr_ray.core.browsing import Filter
 from rlvr_ray.core.records import Kind
 from rlvr_ray.ports import BatchState
@@ -462,3 +463,8 @@ async def test_a_search_holds_up_neither_commits_nor_others(
 
     await asyncio.gather(served.found(text="answer"), other())
     assert order.index("others") < len(order) - 5
+
+
+def test_what_may_be_asked_for_is_what_there_is() -> None:
+    assert get_args(filters.Outcome) == browsing.OUTCOMES
+    assert get_args(filters.Reviewed) == browsing.REVIEWS

@@ -4,21 +4,20 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from rlvr_ray.api import Parts, asks, create_api
+from rlvr_ray.api import asks
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import PairingRule, decide
 from rlvr_ray.errors import Overloaded, Unavailable
-from rlvr_ray.ports import Archive, BatchState
-from rlvr_ray.settings import Settings
+from rlvr_ray.ports import BatchState
 from tests.asgi_server import serving
 from tests.builders import DECIDED, batch, context, verification
-from tests.fakes import FakeGenerator, FakeRecorder, FakeRetriever
+from tests.fake_parts import FakeParts
 
 MULTI = "/ask/multi-candidate"
 ASYNC = {"Prefer": "respond-async"}
@@ -26,23 +25,11 @@ BODY = {"question": "What is Ray?"}
 KEY = "a secret of ours"
 
 
-class Server:
+class Server(FakeParts):
     """The interface over fakes, at a real address."""
 
     def __init__(self, data_dir: Path, **sections: Any) -> None:
-        self.retriever = FakeRetriever([context(f"Passage {n}.") for n in range(3)])
-        self.generator = FakeGenerator()
-        self.recorder = FakeRecorder()
-        self.app = create_api(
-            Settings(data_dir=data_dir, **sections),
-            Parts(
-                retriever=self.retriever,
-                generator=self.generator,
-                recorder=self.recorder,
-                archive=cast(Archive, object()),  # its routes have tests of their own
-                engine="fake: a test",
-            ),
-        )
+        super().__init__([context(f"Passage {n}.") for n in range(3)], data_dir, **sections)
         self.http = httpx.AsyncClient(timeout=10)
 
     async def begin(self, **headers: str) -> dict[str, Any]:

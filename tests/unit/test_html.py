@@ -1,11 +1,11 @@
 """What is read from HTML: what a reader sees, and nothing that is hidden from one."""
 
+from functools import partial
+
 import pytest
 
-from rlvr_ray import reading
 from rlvr_ray.adapters import html
-from rlvr_ray.errors import InputError
-from rlvr_ray.ports import File
+from tests import reading as files
 
 PAGE = """<!DOCTYPE html>
 <html lang=en><head><meta charset="utf-8"><title>Owls &amp; mice</title>
@@ -68,17 +68,7 @@ def text(page: str) -> str:
     return html.text("a.html", page.encode())
 
 
-def read(data: bytes) -> str:
-    return reading.document(File(source="a.html", data=data)).text
-
-
-def refused(data: bytes) -> str:
-    with pytest.raises(InputError) as caught:
-        read(data)
-    detail = str(caught.value)
-    assert detail.startswith("a.html")
-    assert "\n" not in detail
-    return detail
+read, refused = partial(files.read, "a.html"), partial(files.refused, "a.html")
 
 
 def test_a_page() -> None:

@@ -1,6 +1,7 @@
 """What is read from PDFs, and what is refused in one line."""
 
 import logging
+from functools import partial
 
 import pytest
 
@@ -9,20 +10,10 @@ from rlvr_ray.adapters import pdf as adapter
 from rlvr_ray.core.seen import printed, seen
 from rlvr_ray.errors import InputError
 from rlvr_ray.ports import File
+from tests import reading as files
 from tests.pdfs import drawing, pdf, rewritten
 
-
-def read(data: bytes) -> str:
-    return reading.document(File(source="a.pdf", data=data)).text
-
-
-def refused(data: bytes) -> str:
-    with pytest.raises(InputError) as caught:
-        read(data)
-    detail = str(caught.value)
-    assert detail.startswith("a.pdf ")
-    assert "\n" not in detail
-    return detail
+read, refused = partial(files.read, "a.pdf"), partial(files.refused, "a.pdf", after=" ")
 
 
 def test_page_by_page() -> None:

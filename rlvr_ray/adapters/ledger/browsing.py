@@ -81,12 +81,7 @@ class Browser(Reader, Footprints):
 
     def past_retention(self) -> int:
         """Decided batches whose records are gone: only the files have their rows."""
-        return int(
-            self._row(
-                "SELECT count(*) FROM outcome "
-                "WHERE seq <= (SELECT seq FROM mark WHERE name = 'swept')"
-            )[0]
-        )
+        return self.mark("swept")  # outcomes are numbered from 1 and never deleted
 
     def models(self) -> list[str]:
         """Those that wrote answers of decided batches, by name."""
