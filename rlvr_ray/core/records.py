@@ -169,6 +169,30 @@ class Judge:
             clean_text(name, getattr(self, name))
 
 
+class Defect(StrEnum):
+    """What is wrong with an answer: without one, an answer is never a pair's rejected one."""
+
+    UNSUPPORTED = "unsupported"  #: it states what the contexts do not say
+    UNSUPPORTED_NUMBER = (
+        "unsupported_number"  #: a number or unit that they have not, or not of this
+    )
+    UNSUPPORTED_NAME = "unsupported_name"  #: a name that they have not
+    OTHER_SUBJECT = "other_subject"  #: what they say of something else than the question asks about
+    CONTRADICTION = "contradiction"  #: the opposite of what they say
+    OFF_TOPIC = "off_topic"  #: something else than the question asks for
+    ECHO = "echo"  #: the question again, and nothing besides
+    INCOMPLETE = "incomplete"  #: a part of the question is not answered
+    REFUSAL = "refusal"  #: it says that the contexts do not answer, and they do
+    EMPTY = "empty"  #: nothing is said
+    LOOP = "loop"  #: the same over and over
+    CUT_OFF = "cut_off"  #: it breaks off
+    DUMP = "dump"  #: a passage is copied, of which the question asks for a part
+    BROKEN = "broken"  #: reasoning, control tokens or other markup instead of an answer
+    OTHER_LANGUAGE = "other_language"  #: not the question's language
+    WRONG = "wrong"  #: not what a reference, a pattern or a schema asks for
+    LOW_SCORE = "low_score"  #: a verifier that names no defect gives it a low score
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
     """What one verifier says of an answer, with all that explains it.
@@ -183,6 +207,7 @@ class Assessment:
     weight: float = 1.0  #: its share of the score
     faithfulness: float | None = None
     relevancy: float | None = None
+    defect: Defect | None = None  #: what it finds wrong with the answer; ``detail`` says more
     detail: str = ""  #: one sentence for people
     statements: tuple[Statement, ...] = ()
     reverse_questions: tuple[str, ...] = ()
@@ -257,11 +282,13 @@ class FailedVerification:
 class Reason(StrEnum):
     """Why a batch made no pair."""
 
-    UNSCORED = "unscored"  #: a candidate's verification failed
+    UNSCORED = "unscored"  #: fewer than two candidates have a score
     IDENTICAL_ANSWERS = "identical_answers"  #: best and worst say the same
     TIE = "tie"  #: best and worst score the same
     MARGIN_TOO_SMALL = "margin_too_small"
-    CHOSEN_TOO_LOW = "chosen_too_low"
+    CHOSEN_TOO_LOW = "chosen_too_low"  #: in score or faithfulness
+    CHOSEN_DEFECT = "chosen_defect"  #: something is wrong with the best answer, too
+    NO_DEFECT = "no_defect"  #: nothing is known to be wrong with the others
     QUALITY_FILTER = "quality_filter"  #: the filter is on and the best answer did not pass it
     LENGTH_RATIO = "length_ratio"  #: one answer is too much longer than the other
     SINGLE_ANSWER = "single_answer"  #: the batch never was to make a pair
