@@ -238,16 +238,21 @@ class VerificationSettings(Section):
 
 class DpoSettings(Section):
     min_score_diff: float = Field(default=0.05, gt=0, le=1)
-    """Least margin between best and worst, inclusive."""
+    """Least margin between chosen and rejected, inclusive."""
     min_chosen_score: float = Field(default=0.6, ge=0, le=1)
-    """Least score of the best, inclusive."""
+    """Least score of the chosen answer, inclusive."""
+    min_chosen_faithfulness: float = Field(default=0.75, ge=0, le=1)
+    """Least faithfulness of the chosen answer, inclusive, where it has one."""
+    rejected_needs_defect: bool = True
+    """Whether something must be known to be wrong with the rejected answer; or else a lower score
+    is enough."""
     quality_filter: bool = False
-    """Also refuse a chosen answer that was cut off or has under three words."""
+    """Also refuse a chosen answer of under three words."""
     prompt: Literal["question", "rag"] = "question"
     """What a pair's prompt is: the bare question, or the full prompt with its contexts."""
     strategy: Strategy = "best_worst"
-    """Whom the best answer is set against: the worst, a random lower one, or (`best_low`) the one
-    nearest to the batch's mean less two standard deviations."""
+    """Which of the answers that make a pair with the best is rejected: the worst, a random one, or
+    (`best_low`) the one nearest to the batch's mean less two standard deviations."""
     max_length_ratio: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Pairs whose longer answer has more than this many times the characters of the shorter are
     refused; 0 means that length does not matter."""
@@ -263,6 +268,8 @@ class DpoSettings(Section):
         return PairingRule(
             min_score_diff=self.min_score_diff,
             min_chosen_score=self.min_chosen_score,
+            min_chosen_faithfulness=self.min_chosen_faithfulness,
+            rejected_needs_defect=self.rejected_needs_defect,
             quality_filter=self.quality_filter,
             prompt=self.prompt,
             strategy=self.strategy,

@@ -12,9 +12,9 @@ from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from rlvr_ray.core.pairing import PairingRule, all_pairs, objection, paired, ranked
+from rlvr_ray.core.pairing import PairingRule, Scored, all_pairs, choose, ranked
 from rlvr_ray.core.prompts import rag_messages
-from rlvr_ray.core.records import DIGITS, Context, Reason, clean_text
+from rlvr_ray.core.records import DIGITS, Context, Defect, Reason, clean_text
 from rlvr_ray.core.rows import Row
 
 Format = Literal[
@@ -95,6 +95,8 @@ class Answer(Source):
     index: int
     answer: str
     score: float | None
+    faithfulness: float | None
+    defect: Defect | None
     temperature: float
     finish_reason: str
     num_candidates: int  #: answers of its batch
@@ -108,7 +110,7 @@ class Answer(Source):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoPair(Source):
-    """A batch whose answers are all scored and made no pair; the best one comes first."""
+    """A batch that made no pair, by its scored answers; the best one comes first."""
 
     answers: tuple[str, ...]
     scores: tuple[float, ...]
@@ -158,6 +160,8 @@ def answer(row: Any) -> Answer:
         index=int(_number(metadata, "candidate_index")),
         answer=_text(row, "answer"),
         score=_number(verification, "score") if scored else None,
+        faithfulness=_metric(verification, "faithfulness"),
+        defect=_defect(verification),
         temperature=_number(metadata, "temperature"),
         finish_reason=_text(metadata, "finish_reason"),
         num_candidates=int(_number(metadata, "num_candidates")),
@@ -212,6 +216,19 @@ def _number(row: Any, name: str) -> float:
     if number and abs(value) <= sys.float_info.max:
         return float(value)
     raise ValueError(f"{name} is missing or is not a number")
+
+
+def _metric(row: Any, name: str) -> float | None:
+    return None if row.get(name) is None else _number(row, name)
+
+
+def _defect(row: Any) -> Defect | None:
+    """Rows of earlier versions have none."""
+    name = row.get("defect")
+    try:
+        return None if name is None else Defect(name)
+    except ValueError:
+        raise ValueError(f"there is no defect {name!r}") from None
 
 
 def _said(text: str) -> dict[str, str]:
@@ -348,31 +365,30 @@ def pairs(answers: Sequence[Answer], which: Pairs, rule: PairingRule) -> list[Pa
     scored = _scored(answers)
     if isinstance(scored, Reason):
         return scored
-    if which == "all":
-        found = all_pairs(scored, rule)
-    else:
-        rule = replace(rule, strategy=which) if which != "decided" else rule
-        found = [paired(UUID(answers[0].batch_id), scored, rule)]
-    reason, _ = objection(*(found or [paired(UUID(answers[0].batch_id), scored, rule)])[0], rule)
-    if reason is not None:
-        return reason
+    by_index = {value.index: value for value in answers}
+    if which != "decided" and which != "all":
+        rule = replace(rule, strategy=which)
+    found = choose(UUID(answers[0].batch_id), scored, rule)
+    if found.reason is not None:
+        return found.reason
+    both = all_pairs(scored, rule) if which == "all" else [(found.best, found.other)]
     named = {**asdict(rule), "strategy": which}
     return [
         Pair(
-            **_both(one, other),
+            **_both(by_index[one.index], by_index[other.index]),
             chosen=one.answer,
             rejected=other.answer,
-            chosen_score=score,
-            margin=round(score - other_score, DIGITS),
+            chosen_score=one.score,
+            margin=round(one.score - other.score, DIGITS),
             rule=tuple(sorted((name, str(value)) for name, value in named.items())),
             indices=(one.index, other.index),
         )
-        for (score, one), (other_score, other) in found
+        for one, other in both
     ]
 
 
 def no_pair(answers: Sequence[Answer]) -> NoPair | Reason:
-    """A batch that made no pair though all its answers have scores; else why it is none.
+    """A batch that made no pair though two or more answers have scores; else why it is none.
 
     Raises ValueError where some of its answers are not there.
     """
@@ -382,13 +398,14 @@ def no_pair(answers: Sequence[Answer]) -> NoPair | Reason:
     best = ranked(scored)
     return NoPair(
         **_both(*answers),
-        answers=tuple(value.answer for _, value in best),
-        scores=tuple(score for score, _ in best),
+        answers=tuple(one.answer for one in best),
+        scores=tuple(one.score for one in best),
         reason=answers[0].outcome,
     )
 
 
-def _scored(answers: Sequence[Answer]) -> list[tuple[float, Answer]] | Reason:
+def _scored(answers: Sequence[Answer]) -> list[Scored] | Reason:
+    """Those that have a score, as the rule sees them: two or more, or why there are not."""
     first = answers[0]
     if len(answers) != first.num_candidates:
         raise ValueError(
@@ -396,8 +413,18 @@ def _scored(answers: Sequence[Answer]) -> list[tuple[float, Answer]] | Reason:
         )
     if first.outcome == Reason.SINGLE_ANSWER:
         return Reason.SINGLE_ANSWER
-    scored = [(value.score, value) for value in answers if value.score is not None]
-    return scored if len(scored) == len(answers) else Reason.UNSCORED
+    scored = [
+        Scored(
+            index=value.index,
+            answer=value.answer,
+            score=value.score,
+            faithfulness=value.faithfulness,
+            defect=value.defect,
+        )
+        for value in answers
+        if value.score is not None
+    ]
+    return scored if len(scored) > 1 else Reason.UNSCORED
 
 
 def _both(*answers: Answer) -> dict[str, Any]:

@@ -2,14 +2,19 @@
 
 A pure function of the batch, its verifications and the rule: order of arrival, repeats and
 restarts cannot change what it says.
+
+A pair is evidence: its chosen answer scores high and nothing is known to be wrong with it; its
+rejected one scores lower by a margin and something is, by name. Where that is not known, there is
+no pair.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import combinations
 from statistics import fmean, pstdev
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from rlvr_ray.core import ids
@@ -17,54 +22,67 @@ from rlvr_ray.core.records import (
     DIGITS,
     Batch,
     Candidate,
+    Defect,
     FailedVerification,
     Kind,
     Outcome,
     Reason,
     Verification,
 )
-from rlvr_ray.core.scoring import score
+from rlvr_ray.core.scoring import defect, score
+from rlvr_ray.core.spelling import canonical
 
 Result = Verification | FailedVerification
-#: Whom the best answer is set against; see ``paired``.
+#: Which of the answers that make a pair with the best is the rejected one; see ``choose``.
 Strategy = Literal["best_worst", "best_random", "best_low"]
 
-
-class Answered(Protocol):
-    """What the rule looks at of an answer."""
-
-    @property
-    def index(self) -> int:
-        """Its place in the batch."""
-        ...
-
-    @property
-    def answer(self) -> str:
-        """Its text."""
-        ...
-
-    @property
-    def finish_reason(self) -> str:
-        """``stop``, or ``length`` where the token limit cut it."""
-        ...
-
-
-A = TypeVar("A", bound=Answered)
-
+#: Of the rule. One more whenever the same results could be decided otherwise than before: by a gate
+#: here, by what counts as a defect, or by what counts as a spelling.
+VERSION = 2
 #: A chosen answer of fewer words teaches a model little; only the quality filter asks.
 MIN_CHOSEN_WORDS = 3
+_ONE_ANSWER = "the answers are spellings of one, or its spellings do not score alike"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairingRule:
-    """Thresholds, both inclusive, and what a pair's prompt is. An outcome keeps them all."""
+    """Thresholds, all inclusive, and what a pair's prompt is. An outcome keeps them all."""
 
     min_score_diff: float = 0.05
     min_chosen_score: float = 0.6
+    min_chosen_faithfulness: float = 0.75  #: of a chosen answer that has one
+    rejected_needs_defect: bool = True  #: or else the margin is enough
     quality_filter: bool = False
     prompt: Literal["question", "rag"] = "question"
     strategy: Strategy = "best_worst"
     max_length_ratio: float = 0.0  #: of the longer answer to the shorter; 0: any
+    version: int = VERSION
+
+    @classmethod
+    def on_record(cls, rule: Mapping[str, Any]) -> "PairingRule":
+        """An outcome's rule. One without a version is of the first, which knew no defects."""
+        first = {"version": 1, "min_chosen_faithfulness": 0.0, "rejected_needs_defect": False}
+        return cls(**(rule if "version" in rule else first | dict(rule)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What the rule looks at of an answer that has a score."""
+
+    index: int  #: its place in the batch
+    answer: str
+    score: float
+    faithfulness: float | None
+    defect: Defect | None
+
+
+class Choice(NamedTuple):
+    """Two answers, and why they make no pair or None, with the figures that decide."""
+
+    best: Scored
+    other: Scored
+    reason: Reason | None
+    detail: str
 
 
 def decide(
@@ -74,12 +92,12 @@ def decide(
 
     Raises KeyError while a result is missing.
     """
-    scored: list[tuple[float, Candidate]] = []
+    answers: list[Scored] = []
     failed: list[str] = []
     for candidate in batch.candidates:
         result = results[candidate.event_id]
         if isinstance(result, Verification):
-            scored.append((score(result), candidate))
+            answers.append(scored(candidate, result))
         else:
             failed.append(f"candidate {candidate.index}: {result.reason}")
 
@@ -94,110 +112,146 @@ def decide(
     }
     if batch.kind is Kind.SINGLE:
         return Outcome(**verdict, reason=Reason.SINGLE_ANSWER, detail="one answer makes no pair")
-    if failed:
-        return Outcome(**verdict, reason=Reason.UNSCORED, detail="; ".join(failed))
+    if len(answers) < 2:
+        detail = "; ".join(failed) or "one answer makes no pair"
+        return Outcome(**verdict, reason=Reason.UNSCORED, detail=detail)
 
-    best, other = paired(batch.batch_id, scored, rule)
+    found = choose(batch.batch_id, answers, rule)
     verdict |= {
-        "chosen": best[1].index,
-        "rejected": other[1].index,
-        "chosen_score": best[0],
-        "rejected_score": other[0],
+        "chosen": found.best.index,
+        "rejected": found.other.index,
+        "chosen_score": found.best.score,
+        "rejected_score": found.other.score,
     }
-    reason, detail = objection(best, other, rule)
-    return Outcome(**verdict, reason=reason, detail=detail)
+    return Outcome(**verdict, reason=found.reason, detail=found.detail)
 
 
-def ranked(scored: Sequence[tuple[float, A]]) -> list[tuple[float, A]]:
+def scored(candidate: Candidate, verification: Verification) -> Scored:
+    """A candidate as the rule sees it."""
+    return Scored(
+        index=candidate.index,
+        answer=candidate.answer,
+        score=score(verification),
+        faithfulness=verification.faithfulness,
+        defect=defect_of(candidate, verification),
+    )
+
+
+def defect_of(candidate: Candidate, result: Result) -> Defect | None:
+    """What is wrong with an answer: what its verifiers say, or else that it was cut off."""
+    if not isinstance(result, Verification):
+        return None
+    cut_off = candidate.finish_reason == "length"
+    return defect(result) or (Defect.CUT_OFF if cut_off else None)
+
+
+def ranked(answers: Sequence[Scored]) -> list[Scored]:
     """The best first. Equal scores rank by index: the order in which results came is no matter."""
-    return sorted(scored, key=lambda pair: (-pair[0], pair[1].index))
+    return sorted(answers, key=lambda one: (-one.score, one.index))
 
 
-def paired(
-    batch_id: UUID, scored: Sequence[tuple[float, A]], rule: PairingRule
-) -> tuple[tuple[float, A], tuple[float, A]]:
-    """The best answer and the one that it is set against, whether they make a pair or not.
+def choose(batch_id: UUID, answers: Sequence[Scored], rule: PairingRule) -> Choice:
+    """The chosen and the rejected one of two or more answers.
 
-    ``best_worst``: the last one. The others choose among those that may make a pair with the best,
-    and take the last one where none may. ``best_random``: any of them, by a seed that follows from
-    the batch's id. ``best_low``: the one whose score is nearest to the batch's mean less two
-    standard deviations (Xiao et al., 2025, arXiv 2502.16825); it differs from the last one where
-    there are many candidates.
+    The chosen one is the best-scored that makes a pair with another. Of those others the rejected
+    one is: by ``best_worst`` the worst-scored; by ``best_random`` any of them, by a seed that
+    follows from the batch's id; by ``best_low`` the one whose score is nearest to the batch's mean
+    less two standard deviations (Xiao et al., 2025, arXiv 2502.16825), which differs from the
+    worst where there are many candidates.
+
+    Where no two make a pair, the reason is that of the best-scored and the worst-scored answer.
     """
-    scored = ranked(scored)
-    best = scored[0]
-    fit = [
-        other
-        for other in scored[1:]
-        if rule.strategy != "best_worst" and _unfit(best, other, rule) is None
+    distinct = _distinct(answers, rule)
+    if len(distinct) < 2:
+        order = ranked(answers)
+        return Choice(order[0], order[-1], Reason.IDENTICAL_ANSWERS, _ONE_ANSWER)
+    found = _pairs(distinct, rule)
+    if not found:
+        return _choice(distinct[0], distinct[-1], rule)
+    best = found[0][0]
+    others = [other for one, other in found if one is best]
+    if rule.strategy == "best_worst":
+        other = others[-1]
+    elif rule.strategy == "best_random":
+        other = others[ids.seed(batch_id, len(answers)) % len(others)]
+    else:
+        scores = [one.score for one in answers]
+        low = fmean(scores) - 2 * pstdev(scores)
+        other = min(others, key=lambda one: (round(abs(one.score - low), DIGITS), one.score))
+    return _choice(best, other, rule)
+
+
+def all_pairs(answers: Sequence[Scored], rule: PairingRule) -> list[tuple[Scored, Scored]]:
+    """Every two answers that make a pair, as RS-DPO forms them (Khaki et al., 2024, arXiv
+    2402.10038): the better one first, in the order of rank.
+    """
+    return _pairs(_distinct(answers, rule), rule)
+
+
+def _pairs(distinct: Sequence[Scored], rule: PairingRule) -> list[tuple[Scored, Scored]]:
+    return [
+        (one, other)
+        for one, other in combinations(distinct, 2)
+        if objection(one, other, rule)[0] is None
     ]
-    if not fit:
-        return best, scored[-1]
-    if rule.strategy == "best_random":
-        return best, fit[ids.seed(batch_id, len(scored)) % len(fit)]
-    scores = [value for value, _ in scored]
-    low = fmean(scores) - 2 * pstdev(scores)
-    return best, min(fit, key=lambda other: (round(abs(other[0] - low), DIGITS), other[0]))
 
 
-def all_pairs(
-    scored: Sequence[tuple[float, A]], rule: PairingRule
-) -> list[tuple[tuple[float, A], tuple[float, A]]]:
-    """Every two answers that make a pair by themselves, as RS-DPO forms them (Khaki et al., 2024,
-    arXiv 2402.10038): the better one first, in the order of rank.
+def _choice(best: Scored, other: Scored, rule: PairingRule) -> Choice:
+    return Choice(best, other, *objection(best, other, rule))
 
-    Two texts make one pair at most, that of the largest margin: a text that stands there twice
-    would double it and, where a judge gave it two scores, contradict it.
+
+def _distinct(answers: Sequence[Scored], rule: PairingRule) -> list[Scored]:
+    """Each answer once, ranked, whatever its spellings: the first one stands for all.
+
+    Where their scores are as far apart as a pair's must be, or some of them have a defect and
+    others none, the verifiers contradict themselves, and the answer is left out.
     """
-    found: dict[frozenset[str], tuple[tuple[float, A], tuple[float, A]]] = {}
-    for one, other in combinations(ranked(scored), 2):
-        if objection(one, other, rule)[0] is None:
-            texts = frozenset(" ".join(answer.answer.split()) for _, answer in (one, other))
-            known = found.get(texts)
-            if known is None or _margin(one, other) > _margin(*known):
-                found[texts] = one, other
-    return list(found.values())
+    spellings: defaultdict[str, list[Scored]] = defaultdict(list)
+    for one in sorted(answers, key=lambda one: one.index):
+        spellings[canonical(one.answer)].append(one)
+    return ranked([same[0] for same in spellings.values() if _agree(same, rule)])
 
 
-def _margin(one: tuple[float, A], other: tuple[float, A]) -> float:
-    return round(one[0] - other[0], DIGITS)
+def _agree(same: Sequence[Scored], rule: PairingRule) -> bool:
+    scores = [one.score for one in same]
+    return (
+        _margin(max(scores), min(scores)) < rule.min_score_diff
+        and len({one.defect is None for one in same}) == 1
+    )
 
 
-def objection(
-    best: tuple[float, A], other: tuple[float, A], rule: PairingRule
-) -> tuple[Reason | None, str]:
-    """Why two answers make no pair, or None; and the figures that decide."""
-    (best_score, chosen), (other_score, _) = best, other
-    unfit = _unfit(best, other, rule)
-    if unfit is not None and unfit[0] is not Reason.LENGTH_RATIO:
-        return unfit
-    if best_score < rule.min_chosen_score:
-        return Reason.CHOSEN_TOO_LOW, f"best score {best_score:g} < {rule.min_chosen_score}"
-    if rule.quality_filter and chosen.finish_reason != "stop":
-        return Reason.QUALITY_FILTER, "the best answer was cut by the token limit"
-    if rule.quality_filter and len(chosen.answer.split()) < MIN_CHOSEN_WORDS:
-        return Reason.QUALITY_FILTER, f"the best answer has fewer than {MIN_CHOSEN_WORDS} words"
-    diff = round(best_score - other_score, DIGITS)
-    return unfit or (None, f"margin {diff:g}, best score {best_score:g}")
+def _margin(better: float, worse: float) -> float:
+    return round(better - worse, DIGITS)
 
 
-def _unfit(
-    best: tuple[float, A], other: tuple[float, A], rule: PairingRule
-) -> tuple[Reason, str] | None:
-    """Why two answers make no pair, whatever each of them is worth."""
-    (best_score, chosen), (other_score, rejected) = best, other
-    diff = round(best_score - other_score, DIGITS)
-    if chosen.answer.split() == rejected.answer.split():
-        return Reason.IDENTICAL_ANSWERS, "the best and the worst answer are the same text"
+def objection(best: Scored, other: Scored, rule: PairingRule) -> tuple[Reason | None, str]:
+    """Why two answers that differ make no pair, or None; and the figures that decide."""
+    diff = _margin(best.score, other.score)
     if diff == 0:
-        return Reason.TIE, f"best and worst both score {best_score:g}"
+        return Reason.TIE, f"best and worst both score {best.score:g}"
     if diff < rule.min_score_diff:
         return Reason.MARGIN_TOO_SMALL, f"margin {diff:g} < {rule.min_score_diff}"
-    lengths = sorted(len(candidate.answer.strip()) for candidate in (chosen, rejected))
+    if best.score < rule.min_chosen_score:
+        return Reason.CHOSEN_TOO_LOW, f"best score {best.score:g} < {rule.min_chosen_score}"
+    if best.faithfulness is not None and best.faithfulness < rule.min_chosen_faithfulness:
+        return (
+            Reason.CHOSEN_TOO_LOW,
+            f"the best answer's faithfulness {best.faithfulness:g} < "
+            f"{rule.min_chosen_faithfulness}",
+        )
+    # How low a score may be is the threshold's to say.
+    if best.defect not in (None, Defect.LOW_SCORE):
+        return Reason.CHOSEN_DEFECT, f"the best answer has a defect: {best.defect}"
+    if rule.quality_filter and len(best.answer.split()) < MIN_CHOSEN_WORDS:
+        return Reason.QUALITY_FILTER, f"the best answer has fewer than {MIN_CHOSEN_WORDS} words"
+    if rule.rejected_needs_defect and other.defect is None:
+        return Reason.NO_DEFECT, "nothing is known to be wrong with the worst answer"
+    lengths = sorted(len(one.answer.strip()) for one in (best, other))
     if rule.max_length_ratio and lengths[1] > rule.max_length_ratio * lengths[0]:
         return (
             Reason.LENGTH_RATIO,
             f"{lengths[1]:,} and {lengths[0]:,} characters: the ratio is above "
             f"{rule.max_length_ratio:g}",
         )
-    return None
+    rejected = f", rejected: {other.defect}" if other.defect else ""
+    return None, f"margin {diff:g}, best score {best.score:g}{rejected}"

@@ -308,7 +308,7 @@ class Outcome:
     rejected: int | None
     chosen_score: float | None
     rejected_score: float | None
-    rule: Mapping[str, float | bool | str]  #: the PairingRule in force
+    rule: Mapping[str, int | float | bool | str]  #: the PairingRule in force
     decided_at: datetime
     detail: str = field(default="")  #: one sentence for people
 

@@ -1,0 +1,61 @@
+"""Whether two texts are one answer, written twice.
+
+Marks of bold, italics and code, case, white space, invisible characters, typographic quotes and
+dashes, composed and full-width characters and a last full stop are ways of writing. Signs, decimal
+places, powers, units and the order of words are not. Where a rule could err it takes two texts for
+one: that costs a pair and teaches nothing wrong.
+"""
+
+import re
+import unicodedata
+
+_TYPOGRAPHY = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+        "\u2026": "...",
+    }
+)
+#: Drawn as nothing, though not all are of the category of such characters.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+#: What a mark encloses has none of its kind, so that no text costs its square. A star within a
+#: word or a number is none: ``2*3*4``.
+_MARKS = (
+    re.compile(r"(?<![a-zA-Z0-9*])(\*{1,3})(?=[^\s*])([^*]*)(?<=[^\s*])\1(?![a-zA-Z0-9*])"),
+    re.compile(r"(?<!\w)(_{1,3})(?=[^\s_])([^_]*)(?<=[^\s_])\1(?!\w)"),
+    re.compile(r"(?<!`)(`{1,3})([^`]*)\1(?!`)"),
+)
+#: Bold within italics within code.
+_DEPTH = 3
+_STOPS = (".", "\u3002", "\u0964", "\u06d4")
+
+
+def canonical(text: str) -> str:
+    """The one form of all spellings of an answer."""
+    text = "".join(map(_plain, unicodedata.normalize("NFC", text)))
+    text = " ".join(_UNSEEN.sub("", text).translate(_TYPOGRAPHY).split())
+    for _ in range(_DEPTH):
+        for mark in _MARKS:
+            text = mark.sub(r"\2", text)
+    text = unicodedata.normalize("NFC", text.casefold()).strip()
+    if text.endswith(_STOPS) and not text.endswith(".."):
+        text = text[:-1].rstrip()
+    return text
+
+
+def same_answer(one: str, other: str) -> bool:
+    """Whether two texts are spellings of one answer."""
+    return canonical(one) == canonical(other)
+
+
+def _plain(char: str) -> str:
+    """A character without its width; nothing where it is invisible. ``²`` stays a power."""
+    kind = unicodedata.decomposition(char).partition(" ")[0]
+    if kind in ("<wide>", "<narrow>", "<noBreak>"):
+        return unicodedata.normalize("NFKC", char)
+    category = unicodedata.category(char)
+    hidden = category == "Cf" or (category == "Cc" and not char.isspace())
+    return "" if hidden else char
