@@ -14,84 +14,82 @@ _WORDS = 8
 # Characters of a text that are looked at.
 _LOOKED_AT = 4000
 
-#: The words that deny, in one table: whatever stands after one is not said.
-NEGATIONS = {
-    "en": frozenset(
-        """not no never cannot cant dont doesnt didnt isnt wasnt arent werent wont wouldnt couldnt
-        shouldnt mustnt neednt hasnt havent hadnt aint without neither nor none nobody nothing
-        nowhere hardly barely scarcely except excluding unable lack lacks lacked lacking""".split()
-    ),
-    "de": frozenset(
-        """nicht kein keine keinen keinem keiner keines nie niemals niemand niemanden nichts
-        nirgends nirgendwo ohne weder noch außer""".split()
-    ),
-    "fr": frozenset(
-        "ne n pas jamais sans aucun aucune rien ni non nul nulle nullement sauf guère".split()
-    ),
-    "es": frozenset(
-        """no nunca jamás jamas sin ni tampoco ningún ninguno ninguna nadie nada excepto
-        salvo""".split()
-    ),
-    "zh": frozenset("不没沒無无非未别別勿否莫"),
-    "ar": frozenset("لا ليس ليست ليسوا لم لن بدون دون غير عدم ولا ولم وليس بلا لست".split()),
-}
+
+def _table(text: str) -> dict[str, frozenset[str]]:
+    languages = re.split(r"\b([a-z]{2}):", text)[1:]
+    return {
+        code: frozenset(words.split())
+        for code, words in zip(languages[::2], languages[1::2], strict=True)
+    }
+
+
+#: The words that deny, in one table: what stands after one is not said.
+NEGATIONS = _table(
+    """
+    en: not no never cannot cant dont doesnt didnt isnt wasnt arent werent wont wouldnt couldnt
+    shouldnt mustnt neednt hasnt havent hadnt aint without neither nor none nobody nothing nowhere
+    hardly barely scarcely except excluding unable lack lacks lacked lacking
+    de: nicht kein keine keinen keinem keiner keines nie niemals niemand niemanden nichts nirgends
+    nirgendwo ohne weder noch außer
+    fr: ne n pas jamais sans aucun aucune rien ni non nul nulle nullement sauf guère
+    es: no nunca jamás jamas sin ni tampoco ningún ninguno ninguna nadie nada excepto salvo
+    zh: 不 没 沒 無 无 非 未 别 別 勿 否 莫
+    ar: لا ليس ليست ليسوا لم لن بدون دون غير عدم ولا ولم وليس بلا لست
+    """
+)
 
 #: Words too common to be evidence: articles, prepositions, pronouns, auxiliaries.
-FUNCTION = {
-    "en": frozenset(
-        """a an the this that these those there here it its he him his she her hers they them their
-        theirs we us our ours you your yours one and or but so if then than as of at by for from in
-        into on onto to with about during per via is are was were be been being am has have had
-        having do does did doing can could may might must shall should will would which who whom
-        whose what when where why how whether while because since also too very just such some any
-        each both other another own same yes yeah yea yep nope ok okay well sure oh hi hello indeed
-        however therefore thus hence although though even still quite rather really absolutely
-        definitely certainly actually let lets eg ie etc s t re ve ll d m n""".split()
-    ),
-    "de": frozenset(
-        """der die das den dem des ein eine einen einem einer eines und oder aber ist sind war waren
-        wird werden wurde wurden hat haben hatte hatten er sie es ihr ihre ihren ihm ihn wir uns man
-        sich im in am an auf aus bei mit nach von vom vor zu zum zur für über unter durch um als wie
-        was wer wo wann warum welche welcher welches wenn dass daß auch nur noch so sehr kann können
-        muss müssen soll sollen darf viele dieser diese dieses gibt es ja nein""".split()
-    ),
-    "fr": frozenset(
-        """le la les l un une des du de d et ou mais est sont était étaient sera a ont avait avaient
-        être avoir il elle ils elles on nous vous je ce cet cette ces c s se sa son ses leur leurs
-        au aux à dans en par pour sur sous avec entre que qu qui quoi dont où quand comment pourquoi
-        quel quelle quels quelles combien si plus très aussi comme y fut peut doit oui""".split()
-    ),
-    "es": frozenset(
-        """el la los las un una unos unas lo de del y e o u pero es son era eran fue fueron será ha
-        han había está están ser estar tiene tienen él ella ellos se su sus le les al a en por para
-        con entre sobre que qué quien quién cual cuál cuando cuándo donde dónde como cómo cuánto
-        cuántos cuántas si más muy también este esta estos estas hay puede debe sí""".split()
-    ),
-}
-# Those of languages that are only told apart from the ones above, and letters that only they have.
-_OTHERS = {
-    "it": "il lo gli un una uno di del della dei delle e è sono non che per con nel nella da dal al "
-    "alla si anche come più ha hanno era quale quando dove chi cosa questo questa i ed",
-    "pt": "o os as um uma do da dos das e é são não que em no na nos nas para por com ao se como "
-    "mais foi tem qual quando onde quem isso este esta seu sua pelo pela",
-    "nl": "het een van en is zijn niet dat die de op te voor met aan er ook als bij door naar uit "
-    "wordt werd heeft hebben hoe wat wie waar wanneer welke geen ik hij zij deze dit",
-    "sv": "och är inte en ett som på av för med till den det har var hade i att om från vid hur vad "
-    "när vilken också eller de man",
-    "da": "og er ikke en et som på af for med til den det har var havde i at om fra ved hvordan hvad "
-    "hvor hvornår hvilken også eller de man blev jeg",
-    "pl": "i w na do nie jest są się że to jak o po od za dla przez był była było który która co "
-    "kiedy gdzie jaki ile oraz",
-    "cs": "na do není je jsou se že to jak o po od za pro byl byla bylo který která co kdy kde "
-    "jaký kolik ve ze",
-    "tr": "ve bir bu da de için ile değil olan olarak ne kadar nasıl nerede kim mi mı var yok daha "
-    "çok en gibi sonra",
-    "ro": "și este sunt nu un o de la în cu pe din care ce când unde cum mai pentru a al ale fost",
-    "fi": "ja on ei se että oli ovat hän mutta kun mikä missä milloin kuinka myös joka tämä kuka",
-    "hu": "a az és nem egy hogy van volt is mi hol mikor ki milyen ez csak meg",
-    "vi": "là và của có không một các được trong cho với này đã những người khi ở gì",
-    "id": "dan yang di ke dari ini itu tidak adalah untuk dengan pada dalam oleh apa kapan mana",
-}
+FUNCTION = _table(
+    """
+    en: a an the this that these those there here it its he him his she her hers they them their
+    theirs we us our ours you your yours one and or but so if then than as of at by for from in
+    into on onto to with about during per via is are was were be been being am has have had having
+    do does did doing can could may might must shall should will would which who whom whose what
+    when where why how whether while because since also too very just such some any each both
+    other another own same yes yeah yea yep nope ok okay well sure oh hi hello indeed however
+    therefore thus hence although though even still quite rather really absolutely definitely
+    certainly actually let lets eg ie etc s t re ve ll d m n
+    de: der die das den dem des ein eine einen einem einer eines und oder aber ist sind war waren
+    wird werden wurde wurden hat haben hatte hatten er sie es ihr ihre ihren ihm ihn wir uns man
+    sich im in am an auf aus bei mit nach von vom vor zu zum zur für über unter durch um als wie
+    was wer wo wann warum welche welcher welches wenn dass daß auch nur noch so sehr kann können
+    muss müssen soll sollen darf viele dieser diese dieses gibt es ja nein
+    fr: le la les l un une des du de d et ou mais est sont était étaient sera a ont avait avaient
+    être avoir il elle ils elles on nous vous je ce cet cette ces c s se sa son ses leur leurs au
+    aux à dans en par pour sur sous avec entre que qu qui quoi dont où quand comment pourquoi quel
+    quelle quels quelles combien si plus très aussi comme y fut peut doit oui
+    es: el la los las un una unos unas lo de del y e o u pero es son era eran fue fueron será ha
+    han había está están ser estar tiene tienen él ella ellos se su sus le les al a en por para
+    con entre sobre que qué quien quién cual cuál cuando cuándo donde dónde como cómo cuánto
+    cuántos cuántas si más muy también este esta estos estas hay puede debe sí
+    """
+)
+# Those of languages that are only told apart from the ones above, and letters of one language.
+_OTHERS = _table(
+    """
+    it: il lo gli un una uno di del della dei e è sono non che per con nel nella da dal al alla si
+    anche come più ha hanno era quale quando dove chi cosa questo questa i ed
+    pt: o os as um uma do da dos das e é são não que em no na nos nas para por com ao se como mais
+    foi tem qual quando onde quem isso este esta seu sua pelo pela
+    nl: het een van en is zijn niet dat die de op te voor met aan er ook als bij door naar uit
+    wordt werd heeft hebben hoe wat wie waar wanneer welke geen ik hij zij deze dit
+    sv: och är inte en ett som på av för med till den det har var hade i att om från hur vad när
+    vilken också eller de man
+    da: og er ikke en et som på af for med til den det har var havde i at om fra hvordan hvad hvor
+    hvornår hvilken også eller de man blev jeg
+    pl: i w na do nie jest są się że to jak o po od za dla przez był było który która co kiedy
+    gdzie jaki ile oraz
+    cs: na do není je jsou se že to jak o po od za pro byl byla bylo který která co kdy kde jaký
+    kolik ve ze
+    tr: ve bir bu da de için ile değil olan olarak ne kadar nasıl nerede kim mi mı var yok daha
+    çok en gibi sonra
+    ro: și este sunt nu un o de la în cu pe din care ce când unde cum mai pentru a al ale fost
+    fi: ja on ei se että oli ovat hän mutta kun mikä missä milloin kuinka myös joka tämä kuka
+    hu: a az és nem egy hogy van volt is mi hol mikor ki milyen ez csak meg
+    vi: là và của có không một các được trong cho với này đã những người khi ở gì
+    id: dan yang di ke dari ini itu tidak adalah untuk dengan pada dalam oleh apa kapan mana
+    """
+)
 _LETTERS = {"ß": "de", "ñ": "es", "œ": "fr", "ã": "pt", "õ": "pt", "ł": "pl", "ż": "pl", "ś": "pl"}
 _LETTERS |= {"ę": "pl", "ą": "pl", "ř": "cs", "ů": "cs", "ě": "cs", "ğ": "tr", "ı": "tr"}
 _LETTERS |= {"ş": "tr", "ț": "ro", "ș": "ro", "ă": "ro", "ő": "hu", "ű": "hu", "đ": "vi"}
@@ -106,15 +104,11 @@ _SCRIPTS = re.compile(
 )
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f\u1e00-\u1eff]++")
 # Languages by common word.
-_TELLING: dict[str, list[str]] = defaultdict(list)
-for _code in ("en", "de", "fr", "es"):
-    for _word in {*FUNCTION[_code], *NEGATIONS[_code]}:
-        _TELLING[_word].append(_code)
-for _word in ("i", "my", "me", "myself"):
-    _TELLING[_word].append("en")
-for _code, _line in _OTHERS.items():
-    for _word in set(_line.split()):
-        _TELLING[_word].append(_code)
+_TELLING: dict[str, set[str]] = defaultdict(set)
+for _words in (FUNCTION, NEGATIONS, _OTHERS, {"en": ("i", "my", "me", "myself")}):
+    for _code in _words:
+        for _word in _words[_code]:
+            _TELLING[_word].add(_code)
 
 
 def language(text: str) -> str | None:
