@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rlvr_ray.core.browsing import entry_of
-from rlvr_ray.core.pairing import PairingRule, decide
+from rlvr_ray.core.pairing import VERSION, PairingRule, decide
+from rlvr_ray.core.records import Verification
 from rlvr_ray.core.rows import DATASETS
+from rlvr_ray.core.scoring import score
 from rlvr_ray.errors import RlvrError
 from rlvr_ray.ports import BatchState, JsonlFile, Part
 from rlvr_ray.projection import STEP, month_of, rows_between, rows_of
@@ -69,10 +71,28 @@ def _problems(state: BatchState) -> Iterator[str]:
     if missing := answers - set(state.results):
         yield f"decided without a result for {', '.join(map(str, missing))}"
         return
-    rule = PairingRule(**dict(outcome.rule))  # type: ignore[arg-type]
-    again = decide(batch, state.results, rule, outcome.decided_at)
-    if replace(again, rule=outcome.rule) != outcome:  # a rule on record may know fewer settings
-        yield "its outcome does not follow from its results and the rule on record"
+    if outcome.rule.get("version", 1) == VERSION:
+        rule = PairingRule.on_record(outcome.rule)
+        again = decide(batch, state.results, rule, outcome.decided_at)
+        if replace(again, rule=outcome.rule) != outcome:  # it may know fewer settings
+            yield "its outcome does not follow from its results and the rule on record"
+        return
+    # Decided by another version of the rule. What holds by any: a pair's two answers differ, with a
+    # margin (or the outcome could not be read), and scores are those of the results.
+    for index, value in (
+        (outcome.chosen, outcome.chosen_score),
+        (outcome.rejected, outcome.rejected_score),
+    ):
+        if index is not None and value != _score(state, index):
+            yield f"its outcome gives answer {index} a score that its results do not"
+
+
+def _score(state: BatchState, index: int) -> float | None:
+    """Of a candidate; None where it has none, or where there is no such candidate."""
+    if not 0 <= index < len(state.batch.candidates):
+        return None
+    result = state.results[state.batch.candidates[index].event_id]
+    return score(result) if isinstance(result, Verification) else None
 
 
 def _jsonl(ledger: "Reader", dataset: "Dataset") -> Iterator[str]:

@@ -159,6 +159,7 @@ def result_of(candidate: Candidate, body: Mapping[str, Any]) -> Result:
             faithfulness=body["faithfulness"],
             relevancy=body["relevancy"],
             judge=codec.loads(Judge, codec.dumps(dict(body["verifier"]))),
+            defect=body.get("defect"),
             duration_ms=body["duration_ms"],
             completed_at=completed_at,
         )

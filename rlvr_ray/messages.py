@@ -15,7 +15,7 @@ import jsonschema
 
 from rlvr_ray.core import ids, strict_json
 from rlvr_ray.core.events import SCHEMA_VERSION
-from rlvr_ray.core.records import Assessment, Judge, Verification, unit_interval
+from rlvr_ray.core.records import Assessment, Defect, Judge, Verification, unit_interval
 from rlvr_ray.core.scoring import confidence, mean
 from rlvr_ray.errors import InputError
 
@@ -74,12 +74,14 @@ def verification_completed(
     relevancy: float,
     verifier: Mapping[str, str],
     duration_ms: int,
+    defect: str | None = None,
 ) -> dict[str, Any]:
     """The event that tells an answer's scores, for an ``answer.generated``.
 
     Scores are in [0, 1]; ``verifier`` names faithfulness and relevancy (the methods), model,
-    embedder, version and, if it likes, engine, all strings. Raises InputError if anything of this
-    is not so. The same answer always gives the same event id.
+    embedder, version and, if it likes, engine, all strings; ``defect`` is one of
+    ``records.Defect``, or None where none was found. Raises InputError if anything of this is not
+    so. The same answer always gives the same event id.
     """
     try:
         (assessment,) = verified_elsewhere(
@@ -87,6 +89,7 @@ def verification_completed(
             faithfulness=faithfulness,
             relevancy=relevancy,
             judge=Judge(**verifier),
+            defect=defect,
             duration_ms=duration_ms,
             completed_at=datetime.now(UTC),
         ).assessments
@@ -100,6 +103,7 @@ def verification_completed(
         relevancy=assessment.relevancy,
         score=assessment.score,
         confidence=confidence(assessment.score),
+        defect=assessment.defect,
         verifier=asdict(assessment.judge),
         duration_ms=duration_ms,
     )
@@ -111,6 +115,7 @@ def verified_elsewhere(
     faithfulness: float,
     relevancy: float,
     judge: Judge,
+    defect: str | None,
     duration_ms: int,
     completed_at: datetime,
 ) -> Verification:
@@ -126,6 +131,7 @@ def verified_elsewhere(
         score=mean(faithfulness, relevancy),
         faithfulness=faithfulness,
         relevancy=relevancy,
+        defect=None if defect is None else Defect(defect),
         judge=judge,
         duration_ms=duration_ms,
     )

@@ -9,7 +9,7 @@ from uuid import UUID
 from rlvr_ray import codec
 from rlvr_ray.core import ids, tracing
 from rlvr_ray.core.footprints import Footprint
-from rlvr_ray.core.pairing import Result
+from rlvr_ray.core.pairing import Result, defect_of
 from rlvr_ray.core.records import Batch, Candidate, Outcome, Verification
 from rlvr_ray.core.reviewing import Review
 from rlvr_ray.core.scoring import score
@@ -92,18 +92,20 @@ class _Teller:
                 attempts=result.attempts,
                 event=event,
             )
-        value = score(result)
+        value, defect = score(result), defect_of(candidate, result)
         parts = {"faithfulness": result.faithfulness, "relevancy": result.relevancy}
         figures = ", ".join(f"{name} {v:.3g}" for name, v in parts.items() if v is not None)
         verifiers = [assessment.verifier for assessment in result.assessments]
+        wrong = f"defect: {defect}, " if defect else ""
         return self._step(
             result.completed_at,
             "verified",
             f"answer {candidate.index}: score {value:.3g}{f' ({figures})' if figures else ''}, "
-            f"{', '.join(verifiers)}, {result.duration_ms:,} ms",
+            f"{wrong}{', '.join(verifiers)}, {result.duration_ms:,} ms",
             candidate=candidate.index,
             score=value,
             **parts,
+            defect=defect,
             verifiers=verifiers,
             duration_ms=result.duration_ms,
             event=event,

@@ -13,7 +13,7 @@ from typing import Protocol
 from uuid import UUID
 
 from rlvr_ray.core import ids
-from rlvr_ray.core.pairing import Result
+from rlvr_ray.core.pairing import Result, defect_of
 from rlvr_ray.core.records import (
     Batch,
     Candidate,
@@ -243,6 +243,7 @@ def _result(batch: Batch, candidate: Candidate, result: Result) -> Attributes:
         "rlvr.score": score(result),
         "rlvr.faithfulness": result.faithfulness,
         "rlvr.relevancy": result.relevancy,
+        "rlvr.defect": defect_of(candidate, result),
         "rlvr.verifiers": [assessment.verifier for assessment in result.assessments],
         "rlvr.judges": sorted({a.judge.model for a in result.assessments} - {""}),
         **_usage(result.usage),

@@ -54,6 +54,7 @@ def _assessments(made_of: Mapping[str, pa.DataType]) -> pa.DataType:
                 "score": pa.float64(),
                 "faithfulness": pa.float64(),
                 "relevancy": pa.float64(),
+                "defect": pa.string(),
                 "detail": pa.string(),
                 "judge": _JUDGE,
                 **made_of,
@@ -75,6 +76,7 @@ _PROVENANCE = pa.struct(
         "faithfulness": pa.float64(),
         "relevancy": pa.float64(),
         "score": pa.float64(),
+        "defect": pa.string(),
         "assessments": _assessments({}),
     }
 )
@@ -103,10 +105,13 @@ _DPO = pa.schema(
                     {
                         "min_score_diff": pa.float64(),
                         "min_chosen_score": pa.float64(),
+                        "min_chosen_faithfulness": pa.float64(),
+                        "rejected_needs_defect": pa.bool_(),
                         "quality_filter": pa.bool_(),
                         "prompt": pa.string(),
                         "strategy": pa.string(),
                         "max_length_ratio": pa.float64(),
+                        "version": pa.int64(),
                     }
                 ),
                 "contexts": _CONTEXTS,
@@ -127,6 +132,7 @@ _TRAINING = pa.schema(
                 "relevancy": pa.float64(),
                 "score": pa.float64(),
                 "confidence": pa.string(),
+                "defect": pa.string(),
                 "assessments": _assessments(_MADE_OF),
                 "duration_ms": pa.int64(),
             }

@@ -18,6 +18,8 @@ Outcome = Literal[
     "tie",
     "margin_too_small",
     "chosen_too_low",
+    "chosen_defect",
+    "no_defect",
     "quality_filter",
     "length_ratio",
     "single_answer",

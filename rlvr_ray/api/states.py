@@ -32,7 +32,7 @@ def state(value: BatchState) -> dict[str, Any]:
     candidates = []
     for each in batch.candidates:
         result = value.results.get(each.event_id)
-        verification = rows.verification(result) if result else None
+        verification = rows.verification(each, result) if result else None
         if verification:
             _cite(verification, batch)
         candidates.append(candidate(each) | {"verification": verification})

@@ -57,6 +57,7 @@ class Assessment(Reply):
     weight: float = 1.0
     faithfulness: float | None = None
     relevancy: float | None = None
+    defect: str | None = None
     detail: str = ""
     judge: Raw = field(default_factory=dict)
     statements: tuple[Statement, ...] = ()
@@ -76,6 +77,9 @@ class Verification(Reply):
     faithfulness: float | None = None
     relevancy: float | None = None
     confidence: str | None = None
+    defect: str | None = (
+        None  #: what is wrong with the answer, in a word; None where nothing is known
+    )
     assessments: tuple[Assessment, ...] = ()
     duration_ms: float | None = None
 

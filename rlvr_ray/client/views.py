@@ -62,6 +62,8 @@ def batch(state: Batch) -> RenderableType:
             said = {a.verifier: a.score for a in verification.assessments}
             scores = [verification.score, verification.faithfulness, verification.relevancy]
             scores += [said.get(name) for name in verifiers]
+            if verification.defect is not None:
+                answer.append(f"\ndefect: {verification.defect}", "red")
             if verification.reason is not None:
                 answer.append(f"\nno score: {verification.reason}", "yellow")
         table.add_row(f"{candidate.temperature:g}", *map(_number, scores), answer)
@@ -208,7 +210,9 @@ def _score(verification: Verification | None) -> Text:
         text += f", faithful {_number(verification.faithfulness)}"
     if verification.relevancy is not None:
         text += f", relevant {_number(verification.relevancy)}"
-    return Text(text)
+    if verification.defect is None:
+        return Text(text)
+    return Text(f"{text}, ").append(f"defect: {verification.defect}", "red")
 
 
 # The system.

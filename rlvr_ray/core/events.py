@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from rlvr_ray.core import ids, rows, tracing
-from rlvr_ray.core.pairing import Result
+from rlvr_ray.core.pairing import Result, defect_of
 from rlvr_ray.core.records import Assessment, Batch, Candidate, Outcome, Verification
 from rlvr_ray.core.scoring import confidence, score
 
@@ -84,6 +84,7 @@ def verification_ended(batch: Batch, candidate: Candidate, result: Result) -> Ev
         relevancy=result.relevancy,
         score=value,
         confidence=confidence(value),
+        defect=defect_of(candidate, result),
         verifier=asdict(_main(result).judge),
         assessments=[rows.assessment(a, whole=False) for a in result.assessments],
         duration_ms=result.duration_ms,

@@ -79,6 +79,7 @@ class Pair(Source):
     chosen_score: float
     margin: float | None  #: None where a person turned it round
     rule: tuple[tuple[str, str], ...]  #: thresholds by name
+    defect: Defect | None  #: of the rejected one; None where it is not known
     indices: tuple[int, int] | None = None  #: of the answers, where it was not decided then
 
     @property
@@ -139,6 +140,7 @@ def pair(row: Any) -> Pair:
         chosen_score=_number(row, "chosen_score"),
         margin=_number(row, "score_diff"),
         rule=tuple(sorted((name, str(v)) for name, v in _part(metadata, "rule").items())),
+        defect=_defect(sides[1]),
     )
     if found.chosen == found.rejected:
         raise ValueError("chosen and rejected are the same")
@@ -366,8 +368,9 @@ def pairs(answers: Sequence[Answer], which: Pairs, rule: PairingRule) -> list[Pa
     if isinstance(scored, Reason):
         return scored
     by_index = {value.index: value for value in answers}
-    if which != "decided" and which != "all":
-        rule = replace(rule, strategy=which)
+    match which:
+        case "best_worst" | "best_random" | "best_low":
+            rule = replace(rule, strategy=which)
     found = choose(UUID(answers[0].batch_id), scored, rule)
     if found.reason is not None:
         return found.reason
@@ -381,6 +384,7 @@ def pairs(answers: Sequence[Answer], which: Pairs, rule: PairingRule) -> list[Pa
             chosen_score=one.score,
             margin=round(one.score - other.score, DIGITS),
             rule=tuple(sorted((name, str(value)) for name, value in named.items())),
+            defect=other.defect,
             indices=(one.index, other.index),
         )
         for one, other in both

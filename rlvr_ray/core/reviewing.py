@@ -129,6 +129,7 @@ def reviewed_pair(pair: Pair, said: Verdict | None) -> Pair | None:
         rejected=pair.chosen,
         chosen_score=round(pair.chosen_score - pair.margin, DIGITS),
         margin=None,
+        defect=None,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from rlvr_ray.core.pairing import PairingRule, Result
+from rlvr_ray.core.pairing import PairingRule, Result, defect_of
 from rlvr_ray.core.prompts import rag_prompt
 from rlvr_ray.core.records import Assessment, Batch, Candidate, Context, Outcome, Verification
 from rlvr_ray.core.scoring import confidence, score
@@ -49,7 +49,7 @@ def dpo(batch: Batch, outcome: Outcome, results: Mapping[UUID, Result]) -> Row:
             "chosen_provenance": _provenance(chosen, results[chosen.event_id]),
             "rejected_provenance": _provenance(rejected, results[rejected.event_id]),
             # All of it: what an earlier version did not know has its default.
-            "rule": asdict(PairingRule(**dict(outcome.rule))),  # type: ignore[arg-type]
+            "rule": asdict(PairingRule.on_record(outcome.rule)),
             "contexts": [context(c) for c in batch.contexts],
         },
     }
@@ -66,7 +66,7 @@ def training(
         "question": batch.question,
         "answer": candidate.answer,
         "contexts": [context(c) for c in batch.contexts],
-        "verification": verification(result),
+        "verification": verification(candidate, result),
         "metadata": {
             "event_id": str(candidate.event_id),
             "batch_id": str(batch.batch_id),
@@ -87,8 +87,11 @@ def training(
     }
 
 
-def verification(result: Result) -> Row:
-    """Scores and who gave them, or the reason why there are none; always the same keys."""
+def verification(candidate: Candidate, result: Result) -> Row:
+    """Scores and who gave them, or the reason why there are none; always the same keys.
+
+    ``defect`` is what the rule of pairing goes by, also where no verifier names one.
+    """
     if not isinstance(result, Verification):
         return {
             "status": "failed",
@@ -97,6 +100,7 @@ def verification(result: Result) -> Row:
             "relevancy": None,
             "score": None,
             "confidence": None,
+            "defect": None,
             "assessments": [],
             "duration_ms": None,
         }
@@ -108,6 +112,7 @@ def verification(result: Result) -> Row:
         "relevancy": result.relevancy,
         "score": value,
         "confidence": confidence(value),
+        "defect": defect_of(candidate, result),
         "assessments": [assessment(a) for a in result.assessments],
         "duration_ms": result.duration_ms,
     }
@@ -125,6 +130,7 @@ def assessment(value: Assessment, *, whole: bool = True) -> Row:
         "score": value.score,
         "faithfulness": value.faithfulness,
         "relevancy": value.relevancy,
+        "defect": value.defect,
         "detail": value.detail,
         "judge": asdict(value.judge),
         **(made_of if whole else {}),
@@ -155,5 +161,6 @@ def _provenance(candidate: Candidate, result: Result) -> Row:
         "faithfulness": result.faithfulness,
         "relevancy": result.relevancy,
         "score": score(result),
+        "defect": defect_of(candidate, result),
         "assessments": [assessment(a, whole=False) for a in result.assessments],
     }

@@ -25,7 +25,7 @@ REASONS = {
     "held_out": "gives away a held-out question",
     "near_duplicate": "says nearly the same as an earlier row",
     "incomplete": "some answers of its batch are missing",
-    "unscored": "its verification failed",
+    "unscored": "its verification failed, or those of all answers but one",
     "cut_off": "the answer ended at the generator's token limit",
     "score_too_low": "its score is below the threshold",
     "not_the_best": "another answer to the question is better",
@@ -33,7 +33,9 @@ REASONS = {
     "tie": "a question whose best and worst answer score the same",
     "margin_too_small": "a question whose answers score nearly the same",
     "chosen_too_low": "a question whose best answer scores too low",
-    "quality_filter": "a question whose best answer is cut off or very short",
+    "chosen_defect": "a question whose best answer has a defect, too",
+    "no_defect": "a question whose answers have no known defect",
+    "quality_filter": "a question whose best answer is very short",
     "length_ratio": "a question whose answers differ too much in length",
     "single_answer": "a question that was asked for one answer",
 }
@@ -204,6 +206,15 @@ def _origin(report: Mapping[str, Any]) -> Iterator[str]:
         rules = [", ".join(f"`{k}` {v}" for k, v in r["rule"].items()) for r in report["rules"]]
         counts = [f"{rule['rows']:,}" for rule in report["rules"]]
         yield from _table(["rule", "rows"], *zip(rules, counts, strict=True))
+    if report["defects"]:
+        yield "\nWhat is wrong with the rejected answers:\n"
+        yield from _table(
+            ["defect", "rows"],
+            *(
+                [f"`{d['defect']}`" if d["defect"] else "–", f"{d['rows']:,}"]
+                for d in report["defects"]
+            ),
+        )
     if report["min_score"] is not None:
         yield f"\nAnswers have a score of at least {report['min_score']:g}."
     versions = ", ".join(f"`{name}` ({n:,})" for name, n in report["prompt_versions"].items())

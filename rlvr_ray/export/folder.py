@@ -196,6 +196,7 @@ def _write(
         "models": dict(ranked(tally.models)),
         "judges": [{**judge._asdict(), "rows": n} for judge, n in ranked(tally.judges)],
         "rules": [{"rule": dict(rule), "rows": n} for rule, n in ranked(tally.rules)],
+        "defects": [{"defect": name or None, "rows": n} for name, n in ranked(tally.defects)],
         "prompt_versions": dict(ranked(tally.prompt_versions)),
     }
     if request.format == "llamafactory":

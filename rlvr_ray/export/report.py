@@ -43,6 +43,7 @@ class Tally:
     models: Counter[str] = field(default_factory=Counter)
     judges: Counter[Judged] = field(default_factory=Counter)
     rules: Counter[tuple[tuple[str, str], ...]] = field(default_factory=Counter)
+    defects: Counter[str] = field(default_factory=Counter)  #: of rejected answers; "" unknown
     prompt_versions: Counter[str] = field(default_factory=Counter)
 
     def bad(self, place: str, why: str) -> None:
@@ -65,6 +66,7 @@ class Tally:
         self.prompt_versions[value.prompt_version] += 1
         if isinstance(value, Pair):
             self.rules[value.rule] += 1
+            self.defects[value.defect or ""] += 1
             self.turned += value.margin is None
             score, margin, other = value.chosen_score, value.margin, len(value.rejected)
             self.facts.append(Facts(score, len(value.chosen), margin, other, tokens))

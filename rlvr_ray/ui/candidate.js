@@ -1,7 +1,7 @@
 // One answer: its text as it comes, its scores, what was said of each statement.
 
 import { fill, h } from "./dom.js";
-import { count, many, score } from "./format.js";
+import { count, defect, many, score } from "./format.js";
 
 const SUPPORTED = 0.5;
 
@@ -123,7 +123,15 @@ function scoresOf(verification, index) {
         ),
       ]),
     ),
+    verification.defect &&
+      h("p", { class: "defect bad text", "data-testid": `defect-${index}` }, defectOf(verification)),
   ];
+}
+
+// What is wrong with the answer, with what the verifier that names it has to say.
+function defectOf(verification) {
+  const named = verification.assessments.find((one) => one.weight > 0 && one.defect === verification.defect);
+  return ["Defect: ", defect(verification.defect), named?.detail && ` (${named.detail})`];
 }
 
 function statements(one, press) {
@@ -173,6 +181,7 @@ function assessment(one, press) {
     ["score", score(one.score, 3)],
     ["faithfulness", one.faithfulness !== null && score(one.faithfulness, 3)],
     ["relevancy", one.relevancy !== null && score(one.relevancy, 3)],
+    ["defect", one.defect && defect(one.defect)],
     ["weight", one.weight],
     ["judge", [judge.model, judge.engine].filter(Boolean).join(", ")],
     ["embedder", judge.embedder],

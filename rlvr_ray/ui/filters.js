@@ -10,8 +10,8 @@ const NAMES = [
 ];
 
 const REASONS = [
-  "margin_too_small", "chosen_too_low", "tie", "identical_answers", "unscored", "quality_filter",
-  "length_ratio", "single_answer",
+  "no_defect", "margin_too_small", "chosen_too_low", "chosen_defect", "tie", "identical_answers",
+  "unscored", "quality_filter", "length_ratio", "single_answer",
 ];
 
 const REVIEWS = {

@@ -1,7 +1,7 @@
 // How a batch ended: the pair, or why there is none, with the figures that decided.
 
 import { h } from "./dom.js";
-import { exact, outcome as reasonText, time } from "./format.js";
+import { defect, exact, outcome as reasonText, time } from "./format.js";
 import { url } from "./http.js";
 
 // The card for a decided batch.
@@ -20,7 +20,7 @@ export function outcomeCard(batch) {
       { class: "section" },
       h("h2", { id: "outcome-title" }, title),
       !outcome.pair && why(batch),
-      checks(outcome),
+      checks(batch),
       scale(batch),
     ),
     h(
@@ -76,12 +76,15 @@ function sentence(text) {
 }
 
 // What the rule asks, and whether it is so.
-function checks({ rule, score_diff: margin, chosen_score: best }) {
+function checks({ candidates, outcome }) {
+  const { rule, score_diff: margin, chosen_score: best } = outcome;
   if (margin === null) return null;
+  const faithful = candidates[outcome.chosen].verification?.faithfulness;
   const lines = [
     ["margin", margin, rule.min_score_diff],
     ["best score", best, rule.min_chosen_score],
-  ].filter(([, , limit]) => typeof limit === "number");
+    ["its faithfulness", faithful, rule.min_chosen_faithfulness],
+  ].filter(([, value, limit]) => typeof value === "number" && typeof limit === "number");
   return h(
     "ul",
     { class: "checks" },
@@ -153,6 +156,7 @@ function sides({ candidates, outcome }) {
       h("td", { class: "num extra" }, exact(verification?.faithfulness)),
       h("td", { class: "num extra" }, exact(verification?.relevancy)),
       h("td", { class: "num" }, h("strong", {}, exact(value))),
+      h("td", {}, verification?.defect ? defect(verification.defect) : "–"),
     );
   };
   const head = (text, kind = "num") => h("th", { scope: "col", class: kind }, text);
@@ -175,6 +179,7 @@ function sides({ candidates, outcome }) {
           head("Faithfulness", "num extra"),
           head("Relevancy", "num extra"),
           head("Score"),
+          head("Defect", ""),
         ),
       ),
       h(

@@ -14,7 +14,7 @@ from rlvr_ray.core.records import Batch, Outcome
 from rlvr_ray.errors import LedgerError
 
 #: In ``PRAGMA user_version``; one more than the number of migrations.
-VERSION = 5
+VERSION = 6
 
 #: Sequence numbers grow in the order of commits. Tables refer to a batch by its number, not by its
 #: random id, so that rows of one time lie together and the cost of a write does not grow.
@@ -234,6 +234,7 @@ MIGRATIONS: dict[int, str | Callable[[apsw.Connection], None]] = {
     2: _from_2,
     3: _WRITE_FILES_AGAIN,  # a pair's rule has more settings
     4: _from_4,
+    5: _WRITE_FILES_AGAIN,  # answers have defects, and a pair's rule has more settings
 }
 
 
