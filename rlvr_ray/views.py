@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rlvr_ray.calibration import decisions
 from rlvr_ray.calibration.evaluation import key_figures
 from rlvr_ray.settings import Settings
 
@@ -52,16 +53,37 @@ def checks(found: Sequence["Check"]) -> RenderableType:
 
 
 def judge_report(result: Mapping[str, Any]) -> RenderableType:
-    """The judge's key figures, and why answers have no score."""
+    """The judge's key figures, decisions by kind, why there is no pair, why there is no score."""
     head, *rows = key_figures(result)
-    table = Table(head[0], box=None)
+    parts: list[RenderableType] = [_table(head, rows)]
+    decided = result["decisions"]
+    if decided:
+        if decided["by_kind"]:
+            kinds = [[found["kind"], *decisions.columns(found)] for found in decided["by_kind"]]
+            parts.append(_table(["kind", *decisions.COLUMNS], kinds))
+        parts += [
+            Text(f"{entry['count']:,} without a pair: {entry['reason']}")
+            for entry in decided["no_pair"]
+        ]
+        parts += [
+            Text(
+                f"{entry['pairs']:,} rejected, {entry['right_pairs']:,} of them rightly: "
+                f"{entry['defect'] or 'no defect was named'}"
+            )
+            for entry in decided["defects"]
+        ]
+    parts += [
+        Text(f"{entry['count']:,} without a score: {entry['reason']}", "yellow")
+        for entry in result["panel"]["unscored"]["reasons"]
+    ]
+    return Group(*parts)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Names on the left, figures on the right."""
+    table = Table(head[0], box=None, padding=(0, 1, 0, 0))
     for name in head[1:]:
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*map(Text, row))
-    missing = result["panel"]["unscored"]
-    reasons = [
-        Text(f"{entry['count']:,} without a score: {entry['reason']}", "yellow")
-        for entry in missing["reasons"]
-    ]
-    return Group(table, *reasons)
+    return table

@@ -1,7 +1,7 @@
 """Labelled files for tests, and a panel's verdicts on them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,14 @@ def pairs(folder: Path, count: int = len(PAIRS), name: str = "pairs.jsonl") -> P
     file = folder / name
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return file
+
+
+def rows_file(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Labelled:
+    """Rows that all have the same question and context."""
+    file = folder / "rows.jsonl"
+    known = {"question": "Where is it?", "context": "The tower stands in Paris."}
+    file.write_text("".join(f"{json.dumps(known | dict(row))}\n" for row in rows))
+    return read(file)
 
 
 def answers(folder: Path, labels: Sequence[bool]) -> Labelled:

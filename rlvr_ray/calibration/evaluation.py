@@ -14,8 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rlvr_ray import __version__
+from rlvr_ray.calibration import decisions
 from rlvr_ray.calibration.labelled import Answer, Kind, Labelled
 from rlvr_ray.core import calibration
+from rlvr_ray.core.pairing import PairingRule
 from rlvr_ray.core.records import Assessment, Verification
 from rlvr_ray.core.scoring import score
 from rlvr_ray.errors import JudgeError
@@ -82,6 +84,7 @@ def evaluate(
             "repeats": len(judged[0].results),
             "wall_seconds": wall_seconds,
             "panel": _figures(labelled, judged, None),
+            "decisions": _decisions(labelled, judged, settings.dpo.rule()),
             "verifiers": {
                 name: {"weight": weight, "judges": _judges(judged, name)}
                 | _figures(labelled, judged, name)
@@ -163,6 +166,18 @@ def _figures(labelled: Labelled, judged: Sequence[Judged], name: str | None) -> 
         "unscored": _unscored([result for row in judged for result in row.results], name),
         "cost": _cost([part for row in parts for part in row if part is not None]),
     }
+
+
+def _decisions(labelled: Labelled, judged: Sequence[Judged], rule: PairingRule) -> Result | None:
+    """What the panel of the first repeat and the rule make of pairs; None for single answers."""
+    if labelled.kind is not Kind.PAIRS:
+        return None
+    said = {(row.line, row.answer): row.results[0] for row in judged}
+    found = [
+        decisions.decision(row, {a: said[row.line, a] for a in decisions.by_hash(row)}, rule)
+        for row in labelled.rows
+    ]
+    return decisions.figures(found, rule)
 
 
 def _order(labelled: Labelled, scores: Sequence[float | None]) -> Result:
@@ -300,6 +315,10 @@ def _rows(
     """Names of the rows of ``key_figures``, and what makes their texts from a column's figures."""
     data, panel = result["data"], columns[0]
     is_pairs = data["kind"] == Kind.PAIRS
+    decided = result["decisions"]
+
+    def once(text: str) -> Callable[[Mapping[str, Any]], str]:
+        return lambda f: text if f is panel else ""
 
     def accuracy(pairs: Mapping[str, Any]) -> str:
         return f"{_number(pairs['accuracy'])} of {pairs['count']:,}"
@@ -323,13 +342,16 @@ def _rows(
         ("answers with a score", lambda f: f"{f['scored']:,} of {data['answers']:,}")
     ]
     if is_pairs:
-        shorter = _number(data["shorter_is_right"])
         rows += [
             ("pair accuracy", lambda f: accuracy(f["pairs"])),
             *metrics,
             ("   like length only", lambda f: accuracy(f["length_matched"])),
-            ("   always the shorter one", lambda f: shorter if f is panel else ""),
+            ("   always the shorter one", once(_number(decided["shorter"]))),
+            ("   always the contexts' words", once(_number(decided["overlap"]))),
             ("   ties", lambda f: f"{f['pairs']['ties']:,}"),
+            ("pairs made", once(f"{decided['pairs']:,} of {decided['rows']:,} rows")),
+            ("   the right answer chosen", once(_number(decided["precision"]))),
+            ("   95 % interval", once(decisions.interval(decided))),
         ]
     rows.append(("ROC AUC", lambda f: _number(f["roc_auc"])))
     if not is_pairs:
@@ -345,14 +367,13 @@ def _rows(
             *([("   same order", agreement("same_order", _share))] if is_pairs else []),
             ("   correlation", agreement("correlation", _number)),
         ]
-    seconds = f"{result['wall_seconds']:,.1f}"
     return [
         *rows,
         ("prompt tokens an answer", lambda f: _count(f["cost"]["prompt_tokens"])),
         ("   of them cached", lambda f: _count(f["cost"]["cached_prompt_tokens"])),
         ("generated tokens an answer", lambda f: _count(f["cost"]["generated_tokens"])),
         ("seconds an answer", lambda f: _number(f["cost"]["seconds"])),
-        ("seconds of the whole run", lambda f: seconds if f is panel else ""),
+        ("seconds of the whole run", once(f"{result['wall_seconds']:,.1f}")),
     ]
 
 

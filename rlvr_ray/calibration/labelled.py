@@ -9,7 +9,8 @@ or a labelled answer
     {"question": …, "context": …, "answer": …, "supported": true}
 
 Other names for the same things are known (``_NAMES``), so that HaluEval, BEGIN and our own
-``dpo_data`` files are read as they are. A file holds one kind.
+``dpo_data`` files are read as they are. A file holds pairs or answers, not both. Rows may be of
+different kinds by a text under ``kind``.
 """
 
 import hashlib
@@ -64,10 +65,11 @@ class Answer:
 class Row:
     """A question, what is to answer it from, and its labelled answers: of a pair the right first.
 
-    ``line`` is its place in the file, from 1.
+    ``line`` is its place in the file, from 1; ``kind`` is empty where the row has none.
     """
 
     line: int
+    kind: str
     question: str
     contexts: tuple[str, ...]
     references: tuple[str, ...]
@@ -163,7 +165,12 @@ def _row(line: int, data: Mapping[str, Any], kind: Kind) -> Row:
     if len({answer.text for answer in answers}) < len(answers):
         raise InputError("right and wrong answer are the same; take the row out")
     return Row(
-        line=line, question=question, contexts=contexts, references=references, answers=answers
+        line=line,
+        kind=data["kind"] if isinstance(data.get("kind"), str) else "",
+        question=question,
+        contexts=contexts,
+        references=references,
+        answers=answers,
     )
 
 

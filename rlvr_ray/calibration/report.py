@@ -17,9 +17,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rlvr_ray.calibration import decisions
 from rlvr_ray.calibration.evaluation import Judged, Result, evaluate
-from rlvr_ray.calibration.labelled import Labelled, Row
-from rlvr_ray.core import ids
+from rlvr_ray.calibration.labelled import Answer, Labelled, Row
 from rlvr_ray.core.records import Verification
 from rlvr_ray.errors import InputError, JudgeError, Overloaded, TimedOut, Unavailable
 from rlvr_ray.ports import Claim, Panel
@@ -119,15 +119,16 @@ async def judge(
     time. Each repeat has seeds of its own, the same in every run. Raises Unavailable, Overloaded.
     """
     asking = _Asking(panel, settings)
-    results: dict[tuple[int, int], Sequence[Verification | JudgeError]] = {}
+    results: dict[tuple[int, int], Mapping[Answer, Verification | JudgeError]] = {}
     jobs = iter([(row, repeat) for repeat in range(repeats) for row in labelled.rows])
     done = unscored = 0
 
     async def work() -> None:
         nonlocal done, unscored
         for row, repeat in jobs:
-            found = await asking.verify(_claims(row, repeat))
-            results[row.line, repeat] = found
+            answers = decisions.by_hash(row)
+            found = await asking.verify(_claims(row, answers, repeat))
+            results[row.line, repeat] = dict(zip(answers, found, strict=True))
             done += len(found)
             unscored += sum(isinstance(result, JudgeError) for result in found)
             told(done, unscored)
@@ -137,10 +138,10 @@ async def judge(
         Judged(
             line=row.line,
             answer=answer,
-            results=tuple(results[row.line, repeat][place] for repeat in range(repeats)),
+            results=tuple(results[row.line, repeat][answer] for repeat in range(repeats)),
         )
         for row in labelled.rows
-        for place, answer in enumerate(row.answers)
+        for answer in row.answers
     ]
 
 
@@ -191,16 +192,17 @@ class _Asking:
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
-def _claims(row: Row, repeat: int) -> list[Claim]:
+def _claims(row: Row, answers: Sequence[Answer], repeat: int) -> list[Claim]:
+    """Those of the row's batch."""
     return [
         Claim(
-            answer_event_id=ids.derive("judge-report", row.line, place, repeat),
+            answer_event_id=candidate.event_id,
             question=row.question,
-            answer=answer.text,
+            answer=candidate.answer,
             contexts=row.contexts,
             references=row.references,
         )
-        for place, answer in enumerate(row.answers)
+        for candidate in decisions.batch_of(row, answers, repeat).candidates
     ]
 
 

@@ -3,11 +3,12 @@
 Scores are finite numbers; reliability wants them in [0, 1]. A figure of nothing is None, never 0.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import fsum
+from math import fsum, sqrt
 from statistics import StatisticsError, correlation
 
 #: Two answers are of like length where the longer one has at most this many times the words.
@@ -16,6 +17,10 @@ LIKE_LENGTH = 1.34
 SAME_SCORE = 0.01
 #: Decimal places to which differences are exact: 0.81 and 0.8 differ by 0.01, not by a bit more.
 _DIGITS = 9
+#: Words of so many letters or fewer are in every text.
+_SHORT_WORD = 3
+#: Standard deviations that hold 95 % of a normal distribution.
+_Z95 = 1.959964
 
 
 def pair_accuracy(pairs: Iterable[tuple[float, float]]) -> float | None:
@@ -151,6 +156,40 @@ def like_length(one: str, other: str) -> bool:
 def shorter_is_right(pairs: Iterable[tuple[str, str]]) -> float | None:
     """Pair accuracy, over (right, wrong) texts, of always preferring the one with fewer words."""
     return pair_accuracy((-len(right.split()), -len(wrong.split())) for right, wrong in pairs)
+
+
+def overlap_is_right(rows: Iterable[tuple[str, str, Sequence[str]]]) -> float | None:
+    """Pair accuracy, over (right, wrong, contexts), of preferring the words of the contexts."""
+    return pair_accuracy(
+        (overlap(right, contexts), overlap(wrong, contexts)) for right, wrong, contexts in rows
+    )
+
+
+def overlap(answer: str, contexts: Sequence[str]) -> float:
+    """Share of the answer's different words of more than three letters that the contexts have.
+
+    0 where it has no such word.
+    """
+    said = {word for word in _words(answer) if len(word) > _SHORT_WORD}
+    return len(said & _words(" ".join(contexts))) / len(said) if said else 0.0
+
+
+def wilson(successes: int, count: int) -> tuple[float, float] | None:
+    """The 95 % interval of a share, by Wilson's score; None where ``count`` is 0.
+
+    Unlike the normal approximation it holds for few cases, and for shares of 0 and 1.
+    """
+    if not count:
+        return None
+    share, spread = successes / count, _Z95**2 / count
+    middle = share + spread / 2
+    half = sqrt(share * (1 - share) * spread + spread**2 / 4)
+    low, high = (middle - half) / (1 + spread), (middle + half) / (1 + spread)
+    return max(low, 0.0), min(high, 1.0)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
 
 
 def _order(one: float, other: float) -> int:

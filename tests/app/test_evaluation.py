@@ -26,7 +26,8 @@ async def result_of(
     **settings: Any,
 ) -> dict[str, Any]:
     found = await judged(FakePanel(result=result), labelled, repeats=repeats)
-    return evaluate(labelled, found, load(**settings), 12.5)
+    known = {"verification": {"verifiers": ["grounded"]}}
+    return evaluate(labelled, found, load(**known | settings), 12.5)
 
 
 def by_answer(scores: dict[str, float | str]) -> Callable[[Claim], Verification | JudgeError]:
@@ -100,19 +101,26 @@ class TestFigures:
 
         def keys(found: dict[str, Any]) -> Any:
             found["panel"] |= {"agreement": None, "unscored": [*found["panel"]["unscored"]]}
-            return shape({key: found[key] for key in found if key not in ("verifiers", "answers")})
+            left = ("verifiers", "answers", "decisions")
+            return shape({key: found[key] for key in found if key not in left})
 
         one = await result_of(answers(tmp_path, [True]), lambda claim: verdict(claim, assessment()))
         other = await result_of(read(pairs(tmp_path)), lambda claim: JudgeError("no"), repeats=2)
         assert list(one) == [
             *("schema_version", "rlvr_ray", "created_at", "data", "settings", "repeats"),
-            *("wall_seconds", "panel", "verifiers", "answers"),
+            *("wall_seconds", "panel", "decisions", "verifiers", "answers"),
         ]
         assert list(one["verifiers"]["grounded"]) == [
             *("weight", "judges", "scored", "pairs", "length_matched", "roc_auc", "metrics"),
             *("expected_calibration_error", "reliability", "agreement", "unscored", "cost"),
         ]
         assert list(other["verifiers"]["grounded"]) == list(one["verifiers"]["grounded"])
+        assert one["decisions"] is None
+        assert list(other["decisions"]) == [
+            *("rule", "rows", "unscored", "accuracy", "shorter", "overlap", "pairs"),
+            *("right_pairs", "yield", "precision", "precision_interval", "no_pair", "defects"),
+            *("by_kind", "outcomes"),
+        ]
         assert keys(one) == keys(other)
 
     async def test_by_verifier_and_metric(self, tmp_path: Path) -> None:
@@ -254,7 +262,11 @@ class TestKeyFigures:
             ["pair accuracy", "0.750 of 2"],
             ["   like length only", "1.000 of 1"],
             ["   always the shorter one", "1.000"],
+            ["   always the contexts' words", "0.500"],
             ["   ties", "1"],
+            ["pairs made", "1 of 2 rows"],
+            ["   the right answer chosen", "1.000"],
+            ["   95 % interval", "0.21–1.00"],
             ["ROC AUC", "0.875"],
             ["calibration error (ECE)", "0.175"],
             ["judgements without a score", "0.0%"],

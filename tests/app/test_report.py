@@ -45,7 +45,7 @@ class TestAsking:
         panel = FakePanel()
         await judged(panel, read(pairs(tmp_path, 2)), at_once=1)
         first, second = panel.claims
-        assert [claim.answer for claim in first] == ["a b c0", "d e f g0"]
+        assert {claim.answer for claim in first} == {"a b c0", "d e f g0"}
         for claim in first:
             assert (claim.question, claim.contexts) == ("q0?", ("c0", "shared"))
             assert (claim.references, claim.retrieval_score) == (("r0",), None)
@@ -173,7 +173,8 @@ def test_on_a_terminal_there_is_a_bar(tmp_path: Path) -> None:
 
     shown = io.StringIO()
     terminal = Console(file=shown, force_terminal=True, width=100)
-    found = report.run(load(), panel_of, read(pairs(tmp_path, 3)), terminal, repeats=2, at_once=1)
+    settings = load(verification={"verifiers": ["grounded"]})
+    found = report.run(settings, panel_of, read(pairs(tmp_path, 3)), terminal, repeats=2, at_once=1)
     assert "12/12" in shown.getvalue()
     assert "2 without a score" in shown.getvalue()
     assert "answers judged" not in shown.getvalue()

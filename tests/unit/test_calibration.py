@@ -13,10 +13,13 @@ from rlvr_ray.core.calibration import (
     agreement,
     expected_calibration_error,
     like_length,
+    overlap,
+    overlap_is_right,
     pair_accuracy,
     reliability,
     roc_auc,
     shorter_is_right,
+    wilson,
 )
 
 #: Few different ones, so that ties and the bins' edges come up often; and any others.
@@ -262,3 +265,50 @@ class TestLengths:
     def test_preferring_the_shorter(self) -> None:
         assert shorter_is_right([]) is None
         assert shorter_is_right([("a", "a b"), ("a b c", "a"), ("a b", "b a"), ("", "x")]) == 0.625
+
+
+class TestOverlap:
+    @pytest.mark.parametrize(
+        ("answer", "expected"),
+        [
+            ("Paris", 1.0),
+            ("PARIS, in the west of Paris!", 0.5),  # each word once, and only the long ones
+            ("Rome", 0.0),
+            ("yes", 0.0),
+            ("", 0.0),
+        ],
+    )
+    def test_by_hand(self, answer: str, expected: float) -> None:
+        assert overlap(answer, ["The tower is", "in Paris."]) == expected
+
+    def test_as_a_rule(self) -> None:
+        rows = [("Paris", "Rome", ["Paris"]), ("Rome", "Paris", ["Paris"]), ("no", "yes", ["no"])]
+        assert overlap_is_right(rows) == 0.5
+        assert overlap_is_right([]) is None
+
+
+class TestWilson:
+    @given(st.integers(0, 500), st.integers(1, 500))
+    def test_at_its_bounds_the_share_is_as_far_off_as_95_percent_allow(
+        self, successes: int, count: int
+    ) -> None:
+        share = min(successes, count) / count
+        for bound in wilson(min(successes, count), count) or ():
+            deviation = (bound * (1 - bound) / count) ** 0.5
+            assert abs(share - bound) == pytest.approx(1.959964 * deviation, abs=1e-7)
+
+    def test_where_all_or_none_succeed(self) -> None:
+        square = 1.959964**2
+        assert wilson(0, 10) == pytest.approx((0, square / (10 + square)))
+        assert wilson(10, 10) == pytest.approx((10 / (10 + square), 1))
+
+    def test_of_nothing(self) -> None:
+        assert wilson(0, 0) is None
+
+    @given(st.integers(0, 500), st.integers(1, 500))
+    def test_it_holds_the_share_and_turns_with_it(self, successes: int, count: int) -> None:
+        successes = min(successes, count)
+        low, high = wilson(successes, count) or (0.0, 0.0)
+        assert 0 <= low <= successes / count + 1e-12
+        assert successes / count - 1e-12 <= high <= 1
+        assert (1 - high, 1 - low) == pytest.approx(wilson(count - successes, count))
