@@ -111,15 +111,16 @@ class RetrieverReplica:
 
 
 class VerifierReplica:
-    """Holds the verifiers. The judge is another deployment, or a client that it holds itself."""
+    """Holds the verifiers. The judge, if they need one, is another deployment, or a client that it
+    holds itself."""
 
     def __init__(self, settings: Settings, judge: DeploymentHandle[Any] | None) -> None:
         logs.configure(settings.log)
-        engine: Generator
-        if judge is None:
-            engine = engines.open_engine(engines.judging(settings))
-        else:
+        engine: Generator | None = None
+        if judge is not None:
             engine = RemoteGenerator(judge, "the judge")
+        elif judging.needs_judge(settings):
+            engine = engines.open_engine(engines.judging(settings))
         self._panel = judging.build_panel(settings, engine, MiniLM())
 
     async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:

@@ -41,13 +41,14 @@ def app(args: dict[str, Any]) -> Application:
     judging.check_verifiers(settings)
     check_tracing(settings)
     check_broker(settings)
-    return build(engines.choose(settings, _gpus()))
+    return build(judging.choose(settings, _gpus()))
 
 
-def build(choice: engines.Choice) -> Application:
+def build(choice: judging.Choice) -> Application:
     """Generator, Retriever, Verifier and a judge's model, each in a deployment of its own.
 
-    An engine that is a server's has none: its client runs where it is used.
+    An engine that is a server's has none: its client runs where it is used. Nor has a judge that no
+    verifier asks, and Verifier then waits for no model.
     """
     settings = choice.settings
 
@@ -84,8 +85,10 @@ def build(choice: engines.Choice) -> Application:
         return deployment(name, actors.EngineReplica, needs, **options).bind(engine, settings.log)
 
     generator = engine("Generator", settings.generator)
-    own = settings.judge.engine != "generator"
-    judge = engine("Judge", settings.judge) if own else generator
+    judge = None
+    if judging.needs_judge(settings):
+        own = settings.judge.engine != "generator"
+        judge = engine("Judge", settings.judge) if own else generator
     place = None if settings.retrieval.url else {"resources": actors.ON_HEAD}
     retriever = deployment("Retriever", actors.RetrieverReplica, place).bind(settings)
     verifier = deployment("Verifier", actors.VerifierReplica).bind(settings, judge)
@@ -109,15 +112,16 @@ def _gpus() -> float | None:
     return float(resources().get("GPU", 0)) if ray.is_initialized() else None
 
 
-def _ingress(choice: engines.Choice) -> FastAPI:
+def _ingress(choice: judging.Choice) -> FastAPI:
     """Runs in the ingress replica."""
     from rlvr_ray.api import create_api
 
     logs.configure(choice.settings.log)
+    log.info("answers are verified by %s", choice.verifiers)
     return create_api(choice.settings, _parts(choice, actors.start_aggregator(choice.settings)))
 
 
-def _parts(choice: engines.Choice, aggregator: Any) -> "Parts":
+def _parts(choice: judging.Choice, aggregator: Any) -> "Parts":
     """The running parts, as this process reaches them."""
     from rlvr_ray.api import Parts, Probed
 
@@ -137,6 +141,7 @@ def _parts(choice: engines.Choice, aggregator: Any) -> "Parts":
         recorder=remote.RemoteRecorder(aggregator),
         archive=remote.RemoteArchive(aggregator),
         engine=f"{settings.generator.engine}: {choice.reason}",
+        verifiers=choice.verifiers,
         tracer=actors.open_tracer(settings),
         logs=actors.log_folder(),
         metrics=Metrics(RayMeter()),
@@ -161,7 +166,7 @@ def attach(settings: Settings, *, deploy: bool = True) -> "tuple[Settings, Parts
         raise ConfigError(f"the application did not start: {_reason() or error}") from None
     if version != __version__:
         raise ConfigError(f"the cluster runs rlvr_ray {version}, this is {__version__}")
-    choice = engines.Choice(settings=running, reason="it runs")
+    choice = judging.Choice(settings=running, reason="it runs", verifiers="those that run")
     return running, _parts(choice, actors.aggregator())
 
 
@@ -213,14 +218,17 @@ def _join(address: str, **options: Any) -> None:
 def _deploy(settings: Settings) -> None:
     """Raises RuntimeError where a deployment does not come up."""
     serve.start(http_options={"host": settings.api.host, "port": settings.api.port})
-    choice = engines.choose(settings, _gpus())
+    choice = judging.choose(settings, _gpus())
     _check_gpus(choice.settings)
     serve.run(build(choice), name=remote.APP, route_prefix="/")
 
 
 def _check_gpus(settings: Settings) -> None:
     """Raise ConfigError where engines want more GPUs than there are: they would wait for ever."""
-    wanted = {e.section: e.gpus for e in (settings.generator, settings.judge) if e.engine == "vllm"}
+    used: list[EngineSettings] = [settings.generator]
+    if judging.needs_judge(settings):
+        used.append(settings.judge)
+    wanted = {engine.section: engine.gpus for engine in used if engine.engine == "vllm"}
     there = _gpus() or 0
     if sum(wanted.values()) > there:
         named = " and ".join(f"{name}.gpus={gpus:g}" for name, gpus in wanted.items())

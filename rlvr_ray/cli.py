@@ -214,7 +214,9 @@ def judge_report(
     from rlvr_ray import judging
     from rlvr_ray.calibration import labelled, report
 
-    settings = _settings(None, None, set_)
+    choice = judging.choose(_settings(None, None, set_))
+    settings = choice.settings
+    err.print(f"verifiers: {choice.verifiers}", markup=False, soft_wrap=True)
     rows = labelled.read(data, limit)
     files = report.Files.at(output)
     with _terminable():

@@ -3,16 +3,33 @@
 Plain parts, without Ray: deployments are made of them, and so are the tools that run by themselves.
 """
 
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from rlvr_ray.errors import ConfigError
+from rlvr_ray.core.prompts import Message
+from rlvr_ray.errors import ConfigError, InputError, Overloaded, Unavailable
 from rlvr_ray.models import LLAMA_3B
-from rlvr_ray.ports import Engine
+from rlvr_ray.ports import Engine, Prompt, Sample
 from rlvr_ray.settings import EngineSettings, Settings
 
 VLLM_MISSING = "vllm is not installed: pip install 'rlvr-ray[vllm]'"
+#: Longest wait for a server's verdict, in seconds: it may have to load the model for it.
+VERDICT_S = 60.0
+#: Asked of a server once, as the verifier `logprob` asks: one token, and the likeliest there.
+_VERDICT = Prompt(
+    messages=(
+        Message(
+            role="user",
+            content="Is Paris in France? Answer with the verdict alone, one digit: 1 if it is, "
+            "0 if it is not.\nVerdict:",
+        ),
+    ),
+    samples=(Sample(temperature=0.0, seed=0),),
+    max_tokens=1,
+    logprobs=20,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +93,28 @@ def open_engine(settings: EngineSettings) -> Engine:
     from rlvr_ray.adapters.llamacpp import LlamaCpp
 
     return LlamaCpp(settings)
+
+
+async def lacks_probabilities(settings: EngineSettings) -> str | None:
+    """Ask a server for a verdict; why that told nothing of its probability, or None where it did.
+
+    Raises ConfigError where the settings do not do.
+    """
+    limit_s = min(settings.timeout_s, VERDICT_S)
+    engine = open_engine(settings.model_copy(update={"retries": 0, "timeout_s": limit_s}))
+    try:
+        (answer,) = await engine.generate([_VERDICT])
+    except (Unavailable, Overloaded) as error:
+        return str(error)
+    finally:
+        await engine.close()
+    if isinstance(answer, InputError):
+        return str(answer)
+    likeliest = answer[0].logprobs[0] if answer[0].logprobs else {}
+    verdicts = [likeliest[t] for t in likeliest if t.strip(" \u2581\u0120") in ("0", "1")]
+    if math.fsum(map(math.exp, verdicts)) < 0.5:  # a model that reasons first, for one
+        return f"{answer[0].model} does not begin its answer with the verdict"
+    return None
 
 
 async def probe(settings: EngineSettings) -> str:

@@ -5,7 +5,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,11 +112,11 @@ class Check:
 
 def doctor(settings: Settings) -> Iterator[Check]:
     """Look at everything that this installation depends on."""
-    checks: dict[str, Callable[[Settings], list[Check]]] = {
+    checks: dict[str, Callable[[Settings], Iterable[Check]]] = {
         "disk": _disk,
         "ledger": _ledger,
         "generator": lambda settings: asyncio.run(_generator(settings)),
-        "judge": lambda settings: asyncio.run(_judge(settings)),
+        "judge": _judge,
         "mirror": lambda settings: asyncio.run(_mirror(settings)),
     }
     for name, check in checks.items():
@@ -170,14 +170,18 @@ def _ledger(settings: Settings) -> list[Check]:
     return found
 
 
-async def _judge(settings: Settings) -> list[Check]:
-    """Verifiers that are not installed, and a judge that does not answer."""
+def _judge(settings: Settings) -> Iterator[Check]:
+    """Who verifies and why; verifiers that are not installed, and a judge that does not answer."""
     judging.check_verifiers(settings)
-    names = ", ".join(verifier.name for verifier in settings.verification.verifiers)
-    found = [Check(name="verifiers", state="ok", detail=names)]
-    if settings.judge.engine == "generator":
-        return [*found, Check(name="judge", state="ok", detail="the Generator's model")]
-    return [*found, Check(name="judge", state="ok", detail=await engines.probe(settings.judge))]
+    choice = judging.choose(settings)
+    yield Check(name="verifiers", state="ok", detail=choice.verifiers)
+    if not judging.needs_judge(choice.settings):
+        detail = "none: these verifiers ask no language model"
+    elif settings.judge.engine == "generator":
+        detail = "the Generator's model"
+    else:
+        detail = asyncio.run(engines.probe(settings.judge))
+    yield Check(name="judge", state="ok", detail=detail)
 
 
 async def _generator(settings: Settings) -> list[Check]:

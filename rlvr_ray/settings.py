@@ -13,11 +13,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import yaml
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
+    TypeAdapter,
     ValidationError,
+    WrapValidator,
     field_validator,
     model_validator,
 )
@@ -189,11 +190,23 @@ class VerifierSettings(Section):
     """What it takes; see docs/verification.md."""
 
 
-def _named(value: Any) -> Any:
-    """``grounded`` for ``{name: grounded}``, in a list too."""
+_LIST: TypeAdapter[tuple[VerifierSettings, ...]] = TypeAdapter(
+    Annotated[tuple[VerifierSettings, ...], Field(min_length=1)]
+)
+
+
+def _verifiers(value: Any, handler: object) -> Any:
+    """``auto``, or a list in which ``grounded`` stands for ``{name: grounded}``.
+
+    By hand, since of a union an error would name each branch.
+    """
+    if value == "auto":
+        return value
+    if isinstance(value, str):
+        raise ValueError(f"auto, or a list such as [{value}]")
     if isinstance(value, list | tuple):
-        return [{"name": item} if isinstance(item, str) else item for item in value]
-    return value
+        value = [{"name": item} if isinstance(item, str) else item for item in value]
+    return _LIST.validate_python(value)
 
 
 class VerificationSettings(Section):
@@ -202,10 +215,12 @@ class VerificationSettings(Section):
     external_timeout_s: float = Field(default=3600, gt=0)
     """Seconds from recording until an answer that nobody else verified counts as failed."""
     verifiers: Annotated[
-        tuple[VerifierSettings, ...], BeforeValidator(_named), Field(min_length=1)
-    ] = (VerifierSettings(name="grounded"),)
+        Literal["auto"] | tuple[VerifierSettings, ...], WrapValidator(_verifiers)
+    ] = "auto"
     """Who scores: names, or `{name, weight, options}`. Shipped: `ragas`, `logprob`, `grounded`,
-    `exact`, `numeric`, `regex`, `json_schema`."""
+    `exact`, `numeric`, `regex`, `json_schema`. `auto`: `logprob` where the judge has 2.5 billion
+    parameters or more and gives log-probabilities, `ragas` where it gives none; else `grounded`,
+    which asks no language model."""
     max_disagreement: float = Field(default=0.7, gt=0, le=1)
     """Verifiers further apart than this leave an answer unscored."""
     cross_check: bool = True
@@ -226,8 +241,16 @@ class VerificationSettings(Section):
     max_attempts: int = Field(default=3, ge=1)
     """Attempts before a verification that times out is recorded as failed."""
 
+    @property
+    def chosen(self) -> tuple[VerifierSettings, ...]:
+        """The verifiers, which must be settled: see ``judging.choose``."""
+        assert self.verifiers != "auto", "the verifiers are not chosen yet"
+        return self.verifiers
+
     @model_validator(mode="after")
     def _one_counts(self) -> "VerificationSettings":
+        if self.verifiers == "auto":
+            return self
         names = [verifier.name for verifier in self.verifiers]
         if len(set(names)) < len(names):
             raise ValueError("verifiers: each name once")

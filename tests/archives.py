@@ -34,6 +34,7 @@ class Served:
                 recorder=FakeRecorder(),
                 archive=self.archive,
                 engine="fake: a test",
+                verifiers="fakes: a test",
             ),
         )
         self.http = httpx.AsyncClient(

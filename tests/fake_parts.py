@@ -26,5 +26,6 @@ class FakeParts:
                 recorder=self.recorder,
                 archive=cast(Archive, object()),  # its routes have tests of their own
                 engine="fake: a test",
+                verifiers="fakes: a test",
             ),
         )

@@ -47,6 +47,7 @@ class Parts:
     recorder: Watched
     archive: Archive
     engine: str  #: what runs the generator's model, and why
+    verifiers: str  #: who verifies, and why
     tracer: Tracer = OFF
     logs: Path | None = None  #: where Ray keeps the logs of this node
     metrics: Metrics = NO_METRICS

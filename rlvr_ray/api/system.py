@@ -39,7 +39,7 @@ def probes(parts: Parts) -> APIRouter:
 
     @router.get("/readyz")
     async def readyz() -> JSONResponse:
-        """Whether every part answers: 200, or 503 with what each one said."""
+        """Whether every part answers: 200, or 503 with what each one said; and who verifies."""
         states = dict(
             await asyncio.gather(
                 _probe("generator", parts.generator.check),
@@ -50,7 +50,12 @@ def probes(parts: Parts) -> APIRouter:
         ready = all(state["ok"] for state in states.values())
         states["generator"]["engine"] = parts.engine
         return JSONResponse(
-            {"status": "ready" if ready else "not ready", "parts": states}, 200 if ready else 503
+            {
+                "status": "ready" if ready else "not ready",
+                "parts": states,
+                "verifiers": parts.verifiers,
+            },
+            200 if ready else 503,
         )
 
     return router

@@ -161,7 +161,7 @@ def _workload(
     template = Workload().template_tokens
     if chars is not None:
         passage = max(0.0, chars / CHARS_PER_TOKEN - template - question) / plan.top_k
-    names = [each.name for each in settings.verification.verifiers]
+    names = [each.name for each in settings.verification.chosen]
     verifier: capacity.Verifier = "grounded"
     if "ragas" in names:
         verifier = "ragas"
@@ -179,9 +179,8 @@ def _workload(
 
 def _assumed(load: Workload, settings: Settings) -> tuple[Usage, Usage]:
     """Tokens of a question's answers and of judging them, by the calculator of ``rlvr plan``."""
-    known = {"ragas", "logprob", "grounded"}
-    judges = any(each.name in known for each in settings.verification.verifiers)
-    kinds = capacity.judging(load) if judges else ()
+    asked = {"ragas", "logprob"}.intersection(v.name for v in settings.verification.chosen)
+    kinds = capacity.judging(load) if asked else ()
     own = not engines.is_remote(settings.generator)
     judge_own = not engines.is_remote(engines.judging(settings))
     return (

@@ -58,7 +58,7 @@ def evaluate(
     """
     answers, pairs = labelled.answers, _pairs(labelled)
     texts = [(answers[right].text, answers[wrong].text) for right, wrong in pairs]
-    weights = {v.name: v.weight for v in settings.verification.verifiers}
+    weights = {v.name: v.weight for v in settings.verification.chosen}
     for verdict in (result for row in judged for result in row.results):
         if isinstance(verdict, Verification):  # a cross-check is not among the settings
             weights |= {a.verifier: a.weight for a in verdict.assessments}

@@ -131,6 +131,7 @@ function parts({ stats, ready }) {
         ),
       ),
     ),
+    ready.verifiers && h("p", { class: "meta", "data-testid": "verifiers" }, `Answers are verified by ${ready.verifiers}.`),
   );
 }
 

@@ -275,7 +275,7 @@ def panel(monkeypatch: pytest.MonkeyPatch) -> FakePanel:
 
     @contextlib.asynccontextmanager
     async def local_panel(settings: Settings) -> AsyncIterator[Panel]:
-        if settings.verification.verifiers[0].name == "missing":
+        if settings.verification.chosen[0].name == "missing":
             raise ConfigError("verification.verifiers: there is no missing")
         yield fake
 

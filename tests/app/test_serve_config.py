@@ -244,21 +244,29 @@ def test_numbers_that_belong_together_agree(
 OPENAI = {"engine": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "m"}
 
 
+OWN = {"engine": "llamacpp", "model_path": str(SMOLLM2_135M.locate())}
+
+
 @pytest.mark.parametrize(
-    ("judge", "deployed"),
+    ("judge", "verifier", "waits_for"),
     [
-        ({}, False),
-        ({"engine": "llamacpp", "model_path": str(SMOLLM2_135M.locate())}, True),
-        (OPENAI, False),
+        ({}, "ragas", "Generator"),
+        (OWN, "ragas", "Judge"),
+        (OPENAI, "ragas", None),
+        ({}, "grounded", None),
+        (OWN, "grounded", None),
     ],
-    ids=["generator", "llamacpp", "openai"],
+    ids=["generator", "llamacpp", "openai", "nobody", "nobody though there is one"],
 )
-def test_a_judges_own_model_has_a_deployment_of_its_own(
-    judge: dict[str, Any], deployed: bool
+def test_a_judge_is_deployed_and_waited_for_where_it_is_asked(
+    judge: dict[str, Any], verifier: str, waits_for: str | None
 ) -> None:
-    application = app.app({"judge": judge})
-    names = {bound.name for bound in _bound(application)}
-    assert names == {"Ask", "Generator", "Retriever", "Verifier", *(["Judge"] if deployed else [])}
+    application = app.app({"judge": judge, "verification": {"verifiers": [verifier]}})
+    parts = {bound.name: bound for bound in _bound(application)}
+    own = {"Judge"} if waits_for == "Judge" else set()
+    assert parts.keys() == {"Ask", "Generator", "Retriever", "Verifier", *own}
+    _, asked = parts["Verifier"].init_args
+    assert (asked._bound_deployment.name if asked else None) == waits_for
 
 
 @pytest.mark.parametrize(

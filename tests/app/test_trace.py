@@ -344,6 +344,7 @@ async def http(tmp_path: Path) -> Any:
         recorder=aggregator,  # type: ignore[arg-type]
         archive=aggregator.archive,
         engine="fake: a test",
+        verifiers="fakes: a test",
         logs=tmp_path / "logs",
     )
     transport = httpx.ASGITransport(create_api(settings, parts))

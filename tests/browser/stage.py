@@ -195,6 +195,7 @@ class Stage:
             recorder=self._aggregator,
             archive=self._aggregator.archive,
             engine="fake: a stage for tests",
+            verifiers="grounded: a stage for tests",
         )
         config = uvicorn.Config(create_api(self.settings, parts), log_level="error", lifespan="off")
         self._server = uvicorn.Server(config)

@@ -59,7 +59,7 @@ def test_the_defaults_are_valid_and_need_nothing() -> None:
     assert settings.ray_address is None
     assert settings.retrieval.url is None
     assert settings.generator.model_path is None
-    assert [verifier.name for verifier in settings.verification.verifiers] == ["grounded"]
+    assert settings.verification.verifiers == "auto"
     assert settings.judge.engine == "generator"
     assert settings.verification.source == "internal"
     assert settings.mirror.url is None
@@ -503,7 +503,7 @@ def test_the_key_itself_is_there() -> None:
 
 def test_verifiers_are_names_or_sections() -> None:
     given = ["logprob", {"name": "numeric", "weight": 2, "options": {"tolerance": 0.01}}]
-    verifiers = load(verification={"verifiers": given}).verification.verifiers
+    verifiers = load(verification={"verifiers": given}).verification.chosen
     assert [(v.name, v.weight, v.options) for v in verifiers] == [
         ("logprob", 1.0, {}),
         ("numeric", 2.0, {"tolerance": 0.01}),

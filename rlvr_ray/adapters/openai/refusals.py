@@ -28,7 +28,7 @@ SPARED = {
 }
 #: Parameters that cannot, and what to do where a server refuses them.
 NEEDED = {
-    "logprobs": "choose the verifier `ragas`, or another server",
+    "logprobs": "the verifier `ragas` needs none",
     "temperature": "samples differ by it: choose other temperatures, or another model",
 }
 
