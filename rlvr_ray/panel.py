@@ -118,7 +118,8 @@ class WeightedPanel:
         """Whether the contexts decide about it, not the verifiers."""
         if self._settings.abstention == "ragas" or not claim.contexts or _is_reference(claim):
             return False
-        return abstention.abstains(claim.answer, claim.question)
+        similarity = partial(cosines, self._embedder) if self._embedder else None
+        return abstention.abstains(claim.answer, claim.question, claim.contexts, similarity)
 
     def _screen(self, claim: Claim) -> tuple[Claim, int] | Verification | JudgeError:
         """The claim as judges may see it, with what was left out of it; or its end."""

@@ -3,155 +3,171 @@
 Scored as any other answer they would always lose: they are noncommittal, and no passage supports
 them. A model trained on that learns never to abstain. So they are recognised here, and decided by
 whether the contexts answer the question, which is nothing that the answer itself can influence.
+
+What an abstention is lies in its meaning: a few words say which clauses may be one, an embedding
+compares them with abstentions and with plain denials, and what the contexts say themselves ("its
+author is not known") is a claim like any other.
 """
 
 import re
 from collections.abc import Sequence
 
-from rlvr_ray.core.text import SELF, Token, normalise, parse, split_statements
+from rlvr_ray.core.grounding import Similarity
+from rlvr_ray.core.statements import sentences
+from rlvr_ray.core.text import Sentence, Token, normalise, parse, split_statements
+
+#: What an abstention means, and what a denial means that is none; each is embedded once.
+ABSTENTIONS = (
+    "The context does not say.",
+    "The passages do not mention it.",
+    "There is no information about it in the text.",
+    "No details are given about it.",
+    "I cannot answer the question.",
+    "I do not know.",
+    "N/A.",
+    "It is unknown.",
+    "It is not stated.",
+    "The answer is not there.",
+    "This information is missing.",
+    "The price is not given.",
+    "Not enough information.",
+    "It cannot be determined from the document.",
+    "The answer is unclear from the given passages.",
+    "I could not find it in the documents.",
+    "The provided text lacks this information.",
+    "The documents describe something else.",
+    "The passages do not say how, when, who or why.",
+)
+DENIALS = (
+    "It is not possible.",
+    "No, it does not.",
+    "It does not have it.",
+    "It is not available.",
+    "They do not offer it.",
+    "There is no such thing.",
+    "It has no effect.",
+    "It never happened.",
+    "You must not do it.",
+    "He did not do it.",
+    "He said that he does not want it.",
+    "It is not allowed without permission.",
+    "It was not found to be true.",
+    "It is not related to it.",
+)
+# How near to an abstention a clause is, less a share of how near to a denial: chosen on labelled
+# answers, where it hardly matters from 0.20 to 0.25.
+_NEAR, _DENIAL = 0.22, 0.3
+
+
+# What says that there is not something, and words about saying and knowing.
+_LACK = re.compile(
+    r"\b(?:not|no|cannot|cant|none|nothing|nobody|never|nowhere|neither|nor|n/a|missing|absent"
+    r"|lack\w*|fail\w*|silent|open|impossible|insufficient|unable|un(?:known|clear|sure|certain"
+    r"|specified|stated|mentioned|answer\w+))\b|n't\b",
+    re.IGNORECASE,
+)
+_TOLD = re.compile(
+    r"\b(?:say|says|said|tell\w*|told|stat(?:e|es|ed)|mention\w*|specif\w+|answer\w*|indicat\w+"
+    r"|describ\w+|discuss\w*|explain\w*|address\w*|reveal\w*|disclos\w+|clarif\w+|cover\w*"
+    r"|detail\w*|give[ns]?|provid\w+|contain\w*|inform\w*|know\w*|determin\w+|establish\w*"
+    r"|infer\w*|find|found|there|sure|certain|idea|clear|contexts?|texts?|passages?|excerpts?"
+    r"|documents?|documentation|sources?|materials?|n/a|un(?:known|clear|sure|certain|specified"
+    r"|stated|mentioned|answer\w+))\b",
+    re.IGNORECASE,
+)
+# What else an abstention may say: what the passages are about, and what is said out of courtesy.
+_ABOUT = re.compile(
+    r"\b(?:mention|describe|discuss|give|name|list|cover|concern|contain|provide|state|say|speak"
+    r"|deal)(?:s|d|ed)?\b(?! that\b)|\b(?:sorry|afraid|apolog\w+|please|let me know)\b",
+    re.IGNORECASE,
+)
+# Where a sentence may turn from an abstention to an answer.
+_TURN = re.compile(
+    r"[;:\u2014]\s+|[,.]?\s+(?:but(?! not\b)|however|although|though|yet|because|since|so"
+    r"|whereas|only that|as(?= (?:it|he|she|they|this|that|the)\b))\s+",
+    re.IGNORECASE,
+)
+# Content words that a clause needs to claim anything.
+_CLAIM = 3
+# Share of a clause's words, and of the question's, at the place of the contexts that says it.
+_SAID, _ASKED = 0.75, 0.5
+
+
+def abstains(
+    answer: str, question: str, contexts: Sequence[str], similarity: Similarity | None = None
+) -> bool:
+    """Whether the answer does nothing but say that it cannot be told.
+
+    An answer that says so and then answers all the same is an answer, and so is what the contexts
+    say themselves. ``similarity`` is asked only about clauses that deny that something is said or
+    known, with ``ABSTENTIONS`` and ``DENIALS`` as columns; without it their words decide.
+    """
+    texts = [normalise(sentence) for sentence in split_statements(answer)]
+    clauses = [c for text in texts for c in _TURN.split(text) if any(map(str.isalnum, c))]
+    doubtful = [c for c in clauses if _LACK.search(c) and _TOLD.search(c)]
+    if not doubtful or any(_claims(c) for c in clauses if c not in doubtful):
+        return False
+    asked = {token.key for token in _tokens(question)}
+    denying = doubtful if similarity is None else _meant(doubtful, asked, similarity)
+    if not denying or any(_claims(c) for c in doubtful if c not in denying):
+        return False
+    places = [sentences(context) for context in contexts]
+    known = asked.union(*(s.affirmed | s.negated for place in places for s in place))
+    numbers = {t.key for c in clauses for t in _tokens(c) if t.kind == "number"}
+    return numbers <= known and not any(_said(c, asked, p) for c in denying for p in places)
+
+
+def _claims(clause: str) -> bool:
+    """Whether a clause says something of the world."""
+    tokens = _tokens(clause)
+    some = len(tokens) >= _CLAIM or any(token.kind == "number" for token in tokens)
+    return some and not _ABOUT.search(clause)
+
+
+def _meant(clauses: Sequence[str], asked: set[str], similarity: Similarity) -> list[str]:
+    """Those that mean an abstention, whatever it is that is asked for."""
+    rows = [_without(asked, clause) for clause in clauses]
+    cosines = similarity(rows, [*ABSTENTIONS, *DENIALS])
+    near = [
+        max(row[: len(ABSTENTIONS)]) - _DENIAL * max(row[len(ABSTENTIONS) :]) for row in cosines
+    ]
+    return [clause for clause, value in zip(clauses, near, strict=True) if value >= _NEAR]
+
+
+def _without(asked: set[str], clause: str) -> str:
+    """The clause without the content words of the question."""
+    for text in {token.text for token in _tokens(clause) if token.key in asked}:
+        clause = re.sub(rf"\b{re.escape(text)}\b", " ", clause)
+    return re.sub(r"\s+(?=[.,])", "", " ".join(clause.split()))
+
+
+def _said(clause: str, asked: set[str], passage: Sequence[Sentence]) -> bool:
+    """Whether a place of the passage that is about the question says the clause, denial and all."""
+    tokens, words = _tokens(clause), _words(clause)
+    for at, sentence in enumerate(passage):
+        if not _LACK.search(sentence.text):
+            continue
+        near = {key for s in passage[max(at - 1, 0) : at + 2] for key in s.affirmed | s.negated}
+        if len(asked & near) < _ASKED * len(asked):
+            continue
+        if not tokens and f" {words} " in f" {_words(sentence.text)} ":
+            return True
+        found = sum(t.key in (sentence.negated if t.negation >= 0 else near) for t in tokens)
+        if tokens and found >= _SAID * len(tokens):
+            return True
+    return False
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+def _tokens(text: str) -> tuple[Token, ...]:
+    return parse(normalise(text)).tokens
+
 
 #: The judge is sure that the contexts answer, or do not, at and beyond these.
 ANSWERED, UNANSWERED = 0.7, 0.3
-# Sentences that may stand with an abstention and claim nothing: "Sorry for that."
-_POLITE = re.compile(
-    r"^\W*(?:(?:(?:i'?m |i am |we are )?(?:very |so )?sorry|(?:my )?apologies|i apologi[sz]e"
-    r"|unfortunately)(?: (?:for|about) (?:the|any|this|that|my)\b[^.!?:]{0,30})?"
-    r"|please (?:provide|consult|refer|check|see|try|let|share)\b[^.!?:]*|let me know\b[^.!?:]*"
-    r"|if you (?:have|need|want|can|could|would|provide|share|give|tell)\b[^.!?:]*)[.!?]*$",
-    re.IGNORECASE,
-)
-# The material that was given, by names that mean nothing else, or by what is said of them; and
-# names that may be anything: "a document does not contain nested collections" is an answer.
-_GIVEN = r"(?:provided|given|supplied|retrieved|available|above|following|present)"
-_NOUN = (
-    r"(?:contexts?|texts?|documents?|documentation|sources?|articles?|materials?|paragraphs?"
-    r"|sections?|information|content|data)"
-)
-_PASSAGES = r"(?:passages?|excerpts?|snippets?)"
-_MATERIAL = (
-    rf"(?:{_PASSAGES}|{_GIVEN} (?:\w+ )?{_NOUN}"
-    rf"|{_NOUN} (?:that )?(?:{_GIVEN}|at hand|you (?:gave|provided)|i (?:have|was given)))"
-)
-_NOT = (
-    r"(?:do(?:es)? not|did not|don't|doesn't|didn't|cannot|can't|can not|could not|never"
-    r"|fails? to) (?:\w+ly )?"
-)
-_TELL = (
-    r"(?:say|state|mention|specify|answer|indicate|describe|discuss|explain|address|tell|reveal"
-    r"|clarify|name|refer|talk|touch|cover|detail)"
-)
-_HOLD = r"(?:contain|include|provide|give|have|offer|list|show|support|define)"
-_TOLD = (
-    r"(?:mentioned|stated|specified|described|answered|covered|discussed|addressed|explained"
-    r"|given|provided|clear)"
-)
-_HELD = r"(?:found|included|available|defined|listed|present|known|contained)"
-_INFORMATION = r"(?:information|mention|details?|answer|indication)"
-_THEY = rf"(?:they |it )?{_NOT}{_TELL}s?\b"
-_LACK = r"(?:no|not enough|insufficient|not sufficient|too little|not any)"
-# After "we", what a company says of itself ("we do not provide refunds") is an answer.
-_KNOW = r"(?:know|answer|tell|say|determine|confirm|infer)"
-_FIND = r"(?:provide|give|find|be sure)"
-#: Of what the speaker or his sources cannot tell.
-_ABSTAINS = [
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        rf"\b{_PASSAGES}\b[^.]{{0,40}}?\b{_NOT}(?:{_TELL}|{_HOLD})s?\b",
-        rf"\b{_MATERIAL}\b[^.]{{0,40}}?\b{_NOT}{_TELL}s?\b",
-        rf"\b{_MATERIAL} (?:\w+ly |itself |alone )?{_NOT}{_HOLD}s?\b",
-        rf"\b{_NOUN} (?:\w+ly |itself |alone )?{_NOT}{_TELL}s?\b",
-        rf"\b(?:{_MATERIAL}|{_NOUN})\b[^.]{{0,120}}\b(?:but|and) {_THEY}",
-        rf"\b{_NOUN} (?:\w+ly |itself |alone )?{_NOT}{_HOLD} (?:\w+ ){{0,3}}?{_INFORMATION}\b",
-        rf"\b(?:not|n't|never|nowhere|isn't|aren't)\b (?:\w+ly |been )?(?:{_TOLD}|{_HELD})\b"
-        rf"[^.]{{0,40}}\b{_MATERIAL}\b",
-        rf"\b(?:not|n't|never|nowhere|isn't|aren't)\b (?:\w+ly |been )?{_TOLD} (?:\w+ly )?"
-        rf"(?:in|by|from|within) (?:the|this|that|these|those|any|my|your)(?: of the)? {_NOUN}\b",
-        rf"\b(?:there is|there's|there are|i have|i see|i find|i found|we have) {_LACK}"
-        rf" (?:\w+ ){{0,2}}?{_INFORMATION}\b",
-        r"\b(?:i|we) (?:do not|don't|did not|didn't) (?:have|find|see) (?:\w+ ){0,3}?"
-        rf"{_INFORMATION}\b",
-        rf"\b(?:{_MATERIAL}|{_NOUN}) (?:\w+ly )?(?:contain|provide|give|ha(?:s|ve)|hold|offer)s?"
-        rf" {_LACK} (?:\w+ ){{0,2}}?{_INFORMATION}\b",
-        r"\b(?:isn't|is not|aren't|are not|wasn't) (?:enough|sufficient|any) (?:\w+ )?"
-        rf"{_INFORMATION}\b",
-        rf"\bno (?:evidence|reference|data)\b[^.]{{0,40}}\b{_MATERIAL}\b",
-        r"\b(?:i|we) (?:really |simply |honestly )?(?:do not|don't|cannot|can't|can not|could not"
-        r"|couldn't|am unable to|'m unable to|am not able to|are unable to|would not be able to)"
-        rf" (?:\w+ly )?{_KNOW}\b",
-        r"\bi (?:really |simply |honestly )?(?:do not|don't|cannot|can't|can not|could not"
-        rf"|couldn't|am unable to|am not able to) (?:\w+ly )?{_FIND}\b",
-        r"\bi(?:'m| am) (?:not sure|not certain|unsure|not aware|unaware|unable to)\b",
-        r"\bi have no (?:idea|information|knowledge|way)\b",
-        rf"\b(?:no|none of the) {_MATERIAL}\b[^.]{{0,30}}\b(?:{_TELL}|{_HOLD})",
-        rf"\b(?:no|none of the) {_NOUN} {_TELL}",
-    )
-]
-#: The same said of nobody: only where the sentence says little else.
-_IMPERSONAL = [
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        r"\b(?:cannot|can't|can not|could not|couldn't|impossible to|not possible to|unable to)"
-        r" (?:be )?(?:\w+ly )?(?:answered?|determined?|inferred|known|said|told?|say|infer"
-        r"|established?|concluded?|ascertain(?:ed)?)\b",
-        r"^\W*(?:the (?:question|answer) (?:is|can)\b[^.]{0,20}\b)?(?:unanswerable|unknown|n/?a"
-        r"|not (?:mentioned|stated|specified|given|known|available|provided|applicable|found)"
-        r"|no (?:answer|information|idea|mention)(?: (?:available|found|provided|given))?"
-        r"|(?:not enough|insufficient) (?:information|context|evidence|data)"
-        r"(?: (?:available|provided|given))?)\W*$",
-        r"\b(?:is|are|remains?) (?:not (?:mentioned|stated|specified|given|provided|answered"
-        r"|explained|described|discussed)|unspecified|unanswered)\s*[.!]?$",
-    )
-]
-_LITTLE = 8  #: content words
-# What comes after such a word in the same sentence may be an answer after all.
-_HOWEVER = re.compile(
-    r"[,;:]?\s+(?:but|however|although|though|yet|nevertheless|still|only that|except)\b"
-    r"(?P<rest>.*)$",
-    re.IGNORECASE | re.DOTALL,
-)
-_STILL = re.compile(rf"^\s*{_THEY}", re.IGNORECASE)
-# Content words after it that make it one.
-_ANSWER_WORDS = 3
-# Content words in an abstention that the question has not, at most: "they speak of disks only".
-_NEW = 12
-
-
-def abstains(answer: str, question: str | None = None) -> bool:
-    """Whether the answer does nothing but say that it cannot answer.
-
-    An answer that says so and then answers all the same is an answer. With the question, so is one
-    that slips something else in ("they do not say when, as it was in 1999"): nobody would check it.
-    """
-    asked = None if question is None else {token.key for token in _tokens(question)}
-    sentences = [s for s in split_statements(answer) if any(char.isalnum() for char in s)]
-    nothing = [_says_nothing(sentence, asked) for sentence in sentences]
-    polite = [_POLITE.match(s) is not None and not _adds(s, asked) for s in sentences]
-    return any(nothing) and all(map(max, nothing, polite))
-
-
-def _says_nothing(sentence: str, asked: set[str] | None) -> bool:
-    plain = normalise(sentence)
-    rest = _HOWEVER.search(plain)
-    if rest and not any(p.search(rest["rest"]) for p in (*_ABSTAINS, *_IMPERSONAL, _STILL)):
-        if len(_tokens(rest["rest"])) >= _ANSWER_WORDS:
-            return False
-        plain = plain[: rest.start()]
-    said = any(pattern.search(plain) for pattern in _ABSTAINS) or (
-        len(parse(plain).tokens) <= _LITTLE and any(p.search(plain) for p in _IMPERSONAL)
-    )
-    return said and not _adds(sentence, asked)
-
-
-def _adds(sentence: str, asked: set[str] | None) -> bool:
-    """Whether a sentence that claims nothing says more than it needs for that."""
-    if asked is None:
-        return False
-    new = [token for token in _tokens(sentence) if token.key not in asked]
-    return len(new) > _NEW or any(token.kind == "number" for token in new)
-
-
-def _tokens(text: str) -> list[Token]:
-    return [token for token in parse(normalise(text)).tokens if token.key not in SELF]
 
 
 def judge(

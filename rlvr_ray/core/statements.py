@@ -6,9 +6,11 @@ to calls supported what has nothing to do with the passages.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
+from rlvr_ray.core import guard
 from rlvr_ray.core.grounding import Similarity
-from rlvr_ray.core.text import normalise, parse, split_statements, unglued
+from rlvr_ray.core.text import Sentence, normalise, parse, split_statements, unglued
 
 #: Least share of a statement's content words that the answer or the question has: judges replace
 #: pronouns and change forms, so not all of them.
@@ -19,6 +21,13 @@ COVERED = 0.4
 RELATED = 0.35
 #: Sentences with fewer content words may be filler.
 _FEW = 2
+
+
+@lru_cache(maxsize=guard.KEPT)
+def sentences(passage: str) -> tuple[Sentence, ...]:
+    """A passage's sentences, read once: all candidates of a question have it in common."""
+    texts = split_statements(unglued(normalise(passage)))
+    return tuple(parse(text) for text in texts)
 
 
 def objection(question: str, answer: str, statements: Sequence[str]) -> str | None:
