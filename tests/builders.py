@@ -24,6 +24,8 @@ CREATED = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
 VERIFIED = CREATED + timedelta(seconds=5)
 DECIDED = CREATED + timedelta(seconds=8)
 TEMPERATURES = (0.3, 0.7, 0.9)
+#: Least faithfulness of an answer without a defect, where a test says nothing else.
+SUPPORTED = 0.75
 
 
 def context(
@@ -116,7 +118,10 @@ def verification(
     relevancy: float | None = 0.8,
     **changes: Any,
 ) -> Verification:
-    """Of one assessment, to which changes go that are not the verification's own."""
+    """Of one assessment, to which changes go that are not the verification's own.
+
+    Below ``SUPPORTED`` the answer's one statement is unsupported, which is its defect.
+    """
     fields: dict[str, Any] = {
         "answer_event_id": candidate.event_id,
         "duration_ms": 1234,
@@ -124,7 +129,12 @@ def verification(
     }
     own = {name: changes.pop(name) for name in (*fields, "assessments") if name in changes}
     if "assessments" not in own:
-        statement = Statement(text=candidate.answer, verdict=1.0, reason="it is there")
+        supported = faithfulness is None or faithfulness >= SUPPORTED
+        statement = Statement(
+            text=candidate.answer,
+            verdict=float(supported),
+            reason="it is there" if supported else "it is not there",
+        )
         given = {"statements": (statement,)} | changes
         fields["assessments"] = (assessment(faithfulness, relevancy, **given),)
     return Verification(**fields | own)
