@@ -739,6 +739,8 @@ class TestProbes:
             "retriever": True,
             "aggregator": True,
         }
+        assert body["parts"]["generator"]["engine"] == "fake: a test"
+        assert body["verifiers"] == "fakes: a test"
 
     @pytest.mark.parametrize("error", [Unavailable("the reason"), OSError("the reason")])
     @pytest.mark.parametrize("part", ["generator", "retriever", "aggregator"])
