@@ -13,7 +13,7 @@ from ray.serve._private.application_state import override_deployment_info
 from ray.serve._private.deployment_info import DeploymentInfo
 from ray.serve.schema import DeploymentSchema, ServeApplicationSchema, ServeDeploySchema
 
-from rlvr_ray import actors, app, remote
+from rlvr_ray import actors, app, judging, remote
 from rlvr_ray.errors import ConfigError
 from rlvr_ray.models import SMOLLM2_135M
 from rlvr_ray.settings import LOOPBACK, Settings, load
@@ -81,6 +81,12 @@ def test_serve_config_is_valid_and_builds(application: ServeApplicationSchema) -
     assert application.import_path == "rlvr_ray.app:app"
     assert application.name == remote.APP, "the parts find each other by it"
     assert isinstance(app.app(application.args), Application)
+
+
+def test_its_model_judges_by_log_probabilities(settings: Settings) -> None:
+    choice = judging.choose(settings)
+    assert [verifier.name for verifier in choice.settings.verification.chosen] == ["logprob"]
+    assert choice.settings.judge.engine == "generator"
 
 
 def _logging(deployment: DeploymentInfo) -> dict[str, Any]:
