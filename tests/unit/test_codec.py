@@ -80,10 +80,13 @@ def test_a_rule_keeps_the_types_of_its_values() -> None:
     assert {name: type(value) for name, value in rule.items()} == {
         "min_score_diff": float,
         "min_chosen_score": float,
+        "min_chosen_faithfulness": float,
+        "rejected_needs_defect": bool,
         "quality_filter": bool,
         "prompt": str,
         "strategy": str,
         "max_length_ratio": float,
+        "version": int,
     }
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rlvr_ray.consumer import Received, validate, verification_completed, verification_failed
 from rlvr_ray.core import events, ids
 from rlvr_ray.core.pairing import PairingRule, Result, decide
-from rlvr_ray.core.records import Batch, Reason
+from rlvr_ray.core.records import Batch, Defect, Reason
 from rlvr_ray.core.scoring import confidence, mean
 from rlvr_ray.errors import InputError
 from tests.builders import DECIDED, batch, failed, plain_assessment, verification
@@ -59,7 +59,7 @@ def examples() -> dict[str, Body]:
         second.event_id: verification(second, 1.0, 0.8),
         third.event_id: verification(third, 0.5, 0.5),
     }
-    broken = results | {third.event_id: failed(third)}
+    broken: dict[UUID, Result] = {c.event_id: failed(c) for c in scored.candidates}
     both = told(scored, results, PairingRule()) + told(scored, broken, PairingRule())
     return {body["event_type"]: body for body in [*both, ingested()]}
 
@@ -184,8 +184,9 @@ OWN_ALONE = ("verification.completed", ("assessments",))
 def optional(kind: str, path: Path) -> bool:
     """A passage's metadata, what is not asked of verifications from outside, what came later."""
     metadata = path[-4:-3] == ("contexts",)
-    later = path[-2:-1] == ("rule",) and path[-1] in ("strategy", "max_length_ratio")
-    return metadata or later or path[-1] == "engine" or (kind, path) == OWN_ALONE
+    first = ("min_score_diff", "min_chosen_score", "quality_filter", "prompt")
+    later = path[-2:-1] == ("rule",) and path[-1] not in first
+    return metadata or later or path[-1] in ("engine", "defect") or (kind, path) == OWN_ALONE
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -419,6 +420,7 @@ def test_verification_completed_answers_the_answer() -> None:
         "relevancy": 0.5,
         "score": 0.311728,
         "confidence": "low",
+        "defect": None,
         "verifier": VERIFIER | {"engine": ""},
         "duration_ms": 12,
     }
@@ -439,6 +441,15 @@ def test_answers_of_others_have_the_fields_and_the_id_of_our_own() -> None:
 
 def test_another_verifier_may_name_its_engine() -> None:
     assert completed(verifier=VERIFIER | {"engine": "vllm"})["verifier"]["engine"] == "vllm"
+
+
+def test_another_verifier_may_name_a_defect() -> None:
+    assert completed(defect="other_subject")["defect"] == "other_subject"
+    validate(without(completed(), ("defect",)))
+
+
+def test_it_names_every_defect() -> None:
+    assert SCHEMA["$defs"]["defect"]["examples"] == [defect.value for defect in Defect]
 
 
 def test_scores_and_confidence_are_those_that_a_reader_of_the_event_comes_to() -> None:
@@ -462,6 +473,8 @@ def test_scores_and_confidence_are_those_that_a_reader_of_the_event_comes_to() -
         {"verifier": VERIFIER | {"model": None}},
         {"verifier": VERIFIER | {"model": "a\0b"}},
         {"verifier": VERIFIER | {"mood": "good"}},
+        {"defect": "ugly"},
+        {"defect": 1},
         {"duration_ms": -1},
         {"duration_ms": 0.5},
         {"duration_ms": None},

@@ -19,7 +19,7 @@ from rlvr_ray.core.events import (
     verification_ended,
 )
 from rlvr_ray.core.pairing import PairingRule, Result, decide
-from rlvr_ray.core.records import Assessment, Batch, Outcome
+from rlvr_ray.core.records import Assessment, Batch, Defect, Outcome
 from tests.builders import DECIDED, assessment, batch, failed, plain_assessment, verification
 
 BATCH = batch(
@@ -30,7 +30,7 @@ SCORED: dict[UUID, Result] = {
     c.event_id: verification(c, (0.1, 1.0, 0.5)[c.index], (0.4, 0.8, 0.6)[c.index])
     for c in BATCH.candidates
 }
-BROKEN = SCORED | {THIRD.event_id: failed(THIRD, "the judge wrote no JSON")}
+BROKEN = SCORED | {c.event_id: failed(c, "the judge wrote no JSON") for c in (FIRST, THIRD)}
 
 COMMON = [
     "event_id",
@@ -107,6 +107,7 @@ def test_verification_completed() -> None:
         "relevancy": 0.8,
         "score": 0.9,
         "confidence": "high",
+        "defect": None,
         "verifier": {
             "faithfulness": "grounded",
             "relevancy": "ragas",
@@ -122,6 +123,7 @@ def test_verification_completed() -> None:
                 "score": 0.9,
                 "faithfulness": 1.0,
                 "relevancy": 0.8,
+                "defect": None,
                 "detail": "",
                 "judge": event.body["verifier"],
                 "prompt_tokens": 200,
@@ -152,6 +154,13 @@ def test_verification_completed_by_several_names_the_heaviest_judge() -> None:
         ("numeric", 3.0, 0.5),
         ("exact", 2.0, 1.0),
     ]
+
+
+def test_the_defect_is_the_one_that_the_rule_goes_by() -> None:
+    named = completed(assessment(0.9, 0.9, defect=Defect.ECHO))
+    assert (named["defect"], named["assessments"][0]["defect"]) == ("echo", "echo")
+    derived = completed(assessment(0.2, 0.9))
+    assert (derived["defect"], derived["assessments"][0]["defect"]) == ("unsupported", None)
 
 
 def test_of_equally_heavy_judges_the_first_is_named() -> None:
@@ -201,10 +210,13 @@ def test_pair_skipped_with_the_figures() -> None:
         "rule": {
             "min_score_diff": 0.7,
             "min_chosen_score": 0.6,
+            "min_chosen_faithfulness": 0.75,
+            "rejected_needs_defect": True,
             "quality_filter": False,
             "prompt": "question",
             "strategy": "best_worst",
             "max_length_ratio": 0.0,
+            "version": 2,
         },
     }
 

@@ -114,14 +114,16 @@ class TestPairsFormedAnew:
     def test_all_of_a_batch(self) -> None:
         found = export.pairs(batch_of(0.9, 0.5, 0.7), "all", PairingRule(min_score_diff=0.2))
         assert isinstance(found, list)
-        assert [pair.indices for pair in found] == [(0, 2), (0, 1), (2, 1)]
-        assert [pair.margin for pair in found] == [0.2, 0.4, 0.2]
+        assert [pair.indices for pair in found] == [(0, 2), (0, 1)], "2 has a defect itself"
+        assert [pair.margin for pair in found] == [0.2, 0.4]
+        assert [pair.defect for pair in found] == ["unsupported", "unsupported"]
         assert {dict(pair.rule)["strategy"] for pair in found} == {"all"}
 
     @pytest.mark.parametrize("which", ["best_worst", "best_random", "best_low", "all"])
     def test_a_batch_without_a_pair_says_why(self, which: Any) -> None:
         for scores, reason in (
-            ((0.9, "silent", 0.1), Reason.UNSCORED),
+            ((0.9, "silent"), Reason.UNSCORED),
+            ((0.9, 0.8), Reason.NO_DEFECT),
             ((0.9, 0.89), Reason.MARGIN_TOO_SMALL),
             ((0.5, 0.1), Reason.CHOSEN_TOO_LOW),
             ((0.5, 0.5), Reason.TIE),
@@ -509,6 +511,7 @@ REPORT: dict[str, Any] = {
         }
     ],
     "rules": [{"rule": {"min_score_diff": "0.05"}, "rows": 1230}],
+    "defects": [{"defect": "unsupported", "rows": 1200}, {"defect": None, "rows": 30}],
     "prompt_versions": {"rag-1": 1230},
 }
 
@@ -548,6 +551,8 @@ class TestCard:
             f"| `too_long` | {REASONS['too_long']} | 7 |",
             "| `exact` | – | – | – | – | `exact-1` | 1,230 |",
             "| `min_score_diff` 0.05 | 1,230 |",
+            "| `unsupported` | 1,200 |",
+            "| – | 30 |",
             "No token limit was given",
         ):
             assert part in text

@@ -98,6 +98,7 @@ def test_a_pair_of_an_export_is_turned_round_like_its_row() -> None:
         rejected=swapped["rejected"],
         chosen_score=swapped["chosen_score"],
         margin=None,
+        defect=None,
     )
     assert reviewed_pair(pair, None) == reviewed_pair(pair, Verdict.AGREE) == pair
     for said in (Verdict.TIE, Verdict.DISCARD):

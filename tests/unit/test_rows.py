@@ -15,7 +15,7 @@ from rlvr_ray.adapters.dataset import SCHEMAS
 from rlvr_ray.core import rows
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.prompts import rag_prompt
-from rlvr_ray.core.records import Batch, Kind, Outcome, Statement
+from rlvr_ray.core.records import Batch, Defect, Kind, Outcome, Statement
 from tests.builders import (
     DECIDED,
     assessment,
@@ -35,6 +35,7 @@ ASSESSMENT = [
     "score",
     "faithfulness",
     "relevancy",
+    "defect",
     "detail",
     "judge",
     "statements",
@@ -54,6 +55,7 @@ PROVENANCE = [
     "faithfulness",
     "relevancy",
     "score",
+    "defect",
     "assessments",
 ]
 DPO = ["prompt", "chosen", "rejected", "score_diff", "chosen_score", "rejected_score", "metadata"]
@@ -80,6 +82,7 @@ VERIFICATION = [
     "relevancy",
     "score",
     "confidence",
+    "defect",
     "assessments",
     "duration_ms",
 ]
@@ -147,10 +150,13 @@ def test_a_pairs_keys_and_their_order() -> None:
     assert list(row["metadata"]["rule"]) == [
         "min_score_diff",
         "min_chosen_score",
+        "min_chosen_faithfulness",
+        "rejected_needs_defect",
         "quality_filter",
         "prompt",
         "strategy",
         "max_length_ratio",
+        "version",
     ]
     assert [list(c) for c in row["metadata"]["contexts"]] == [CONTEXT, CONTEXT]
 
@@ -181,10 +187,13 @@ def test_a_pair_tells_best_from_worst_and_explains_itself() -> None:
         "rule": {
             "min_score_diff": 0.05,
             "min_chosen_score": 0.6,
+            "min_chosen_faithfulness": 0.75,
+            "rejected_needs_defect": True,
             "quality_filter": False,
             "prompt": "question",
             "strategy": "best_worst",
             "max_length_ratio": 0.0,
+            "version": 2,
         },
         "contexts": [
             {"content": c.content, "score": c.score, "metadata": dict(c.metadata)}
@@ -199,6 +208,7 @@ def test_a_pair_tells_best_from_worst_and_explains_itself() -> None:
         "faithfulness": 1.0,
         "relevancy": 0.8,
         "score": 0.9,
+        "defect": None,
         "assessments": [
             {
                 "verifier": "grounded",
@@ -206,6 +216,7 @@ def test_a_pair_tells_best_from_worst_and_explains_itself() -> None:
                 "score": 0.9,
                 "faithfulness": 1.0,
                 "relevancy": 0.8,
+                "defect": None,
                 "detail": "",
                 "judge": JUDGED_BY,
                 "prompt_tokens": 200,
@@ -219,6 +230,8 @@ def test_a_pair_tells_best_from_worst_and_explains_itself() -> None:
     assert rejected["seed"] == worst.seed
     assert (rejected["faithfulness"], rejected["relevancy"]) == (0.1, 0.4)
     assert rejected["score"] == rejected["assessments"][0]["score"] == 0.25
+    assert rejected["defect"] == "unsupported", "its figures say so"
+    assert rejected["assessments"][0]["defect"] is None, "and no verifier names it"
 
 
 def test_a_pair_of_answers_that_have_a_score_and_no_metric() -> None:
@@ -302,6 +315,7 @@ def test_an_answer_that_was_scored() -> None:
             Statement(text="Ray is.", verdict=1.0, reason="said"),
             Statement(text="It is a fish.", verdict=0.0, reason="not said"),
         ),
+        defect=Defect.OFF_TOPIC,
     )
     assert _training(result) == {
         "question": "What is Ray?",
@@ -314,6 +328,7 @@ def test_an_answer_that_was_scored() -> None:
             "relevancy": 0.9,
             "score": 0.7,
             "confidence": "medium",
+            "defect": "off_topic",
             "assessments": [
                 {
                     "verifier": "grounded",
@@ -321,6 +336,7 @@ def test_an_answer_that_was_scored() -> None:
                     "score": 0.7,
                     "faithfulness": 0.5,
                     "relevancy": 0.9,
+                    "defect": "off_topic",
                     "detail": "",
                     "judge": JUDGED_BY,
                     "statements": [
@@ -381,6 +397,7 @@ def test_an_answer_that_several_verifiers_scored() -> None:
         "score": 0.1,
         "faithfulness": None,
         "relevancy": None,
+        "defect": None,
         "detail": "no reference matches",
         "judge": dict.fromkeys(JUDGE, "") | {"version": "exact-1"},
         "statements": [],
@@ -402,6 +419,7 @@ def test_an_answer_that_no_judge_could_score_has_a_reason_and_no_number() -> Non
         "relevancy": None,
         "score": None,
         "confidence": None,
+        "defect": None,
         "assessments": [],
         "duration_ms": None,
     }
@@ -417,12 +435,50 @@ def test_a_batch_adds_one_row_an_answer_in_order_and_at_most_one_pair() -> None:
 
 def test_the_rows_of_a_skipped_batch_say_why() -> None:
     found: dict[UUID, Result] = dict(RESULTS)
-    first = BATCH.candidates[0]
-    found[first.event_id] = failed(first)
+    first, second, _ = BATCH.candidates
+    found |= {one.event_id: failed(one) for one in (first, second)}
     outcome = decide(BATCH, found, PairingRule(), DECIDED)
     added = rows.of_batch(BATCH, found, outcome)["training_data"]
     assert [row["metadata"]["outcome"] for row in added] == ["unscored"] * 3
-    assert [row["verification"]["status"] for row in added] == ["failed", "completed", "completed"]
+    assert [row["verification"]["status"] for row in added] == ["failed", "failed", "completed"]
+
+
+def test_an_answer_that_was_cut_off_has_that_defect_wherever_no_verifier_names_one() -> None:
+    best = replace(BATCH.candidates[1], finish_reason="length")
+    result = RESULTS[best.event_id]
+    assert rows.verification(best, result)["defect"] == "cut_off"
+    worst = replace(BATCH.candidates[0], finish_reason="length")
+    assert rows.verification(worst, RESULTS[worst.event_id])["defect"] == "unsupported"
+
+
+def test_an_outcome_of_the_first_rule_has_its_row() -> None:
+    """Whatever the rule of now would say of it: here, that nothing is wrong with the rejected."""
+    worst, best, _ = BATCH.candidates
+    found = dict(RESULTS) | {worst.event_id: verification(worst, 0.8, 0.8)}
+    old = {"min_score_diff": 0.05, "min_chosen_score": 0.6, "prompt": "question"}
+    outcome = Outcome(
+        batch_id=BATCH.batch_id,
+        reason=None,
+        chosen=best.index,
+        rejected=worst.index,
+        chosen_score=0.9,
+        rejected_score=0.8,
+        rule={**old, "quality_filter": False},
+        decided_at=DECIDED,
+    )
+    assert decide(BATCH, found, PairingRule(), DECIDED).rejected != worst.index
+    row = rows.dpo(BATCH, outcome, found)
+    assert (row["chosen"], row["rejected"]) == (best.answer, worst.answer)
+    assert row["metadata"]["rejected_provenance"]["defect"] is None
+    assert row["metadata"]["rule"] == {
+        **old,
+        "min_chosen_faithfulness": 0.0,
+        "rejected_needs_defect": False,
+        "quality_filter": False,
+        "strategy": "best_worst",
+        "max_length_ratio": 0.0,
+        "version": 1,
+    }
 
 
 # As JSON, and typed.
@@ -431,17 +487,22 @@ def test_the_rows_of_a_skipped_batch_say_why() -> None:
 @st.composite
 def states(draw: Any) -> tuple[Batch, Mapping[UUID, Result], Outcome]:
     recorded = draw(batches(max_size=3))
-    apart = draw(st.booleans())  # a clear margin, so that pairs are common
+    apart = draw(st.booleans())  # a clear margin and a good first one, so that pairs are common
+    sound: dict[str, Any] = {"defect": None, "faithfulness": None, "statements": ()}
     found: dict[UUID, Result] = {}
     for c in recorded.candidates:
         value = draw(scores) / 8 + 7 / 8 - c.index / 4 if apart else draw(scores)
         made = replace(draw(verifications), answer_event_id=c.event_id)
         if apart:
-            made = replace(made, assessments=(replace(draw(assessments), score=value, weight=1.0),))
+            said = replace(draw(assessments), score=value, weight=1.0)
+            if c.index == 0:
+                said = replace(said, relevancy=None, **sound)
+            made = replace(made, assessments=(said,))
         found[c.event_id] = made
         if not apart and draw(st.booleans()):
             found[c.event_id] = failed(c, draw(texts))
-    rule = PairingRule(prompt=draw(st.sampled_from(["question", "rag"])))
+    prompt = draw(st.sampled_from(["question", "rag"]))
+    rule = PairingRule(prompt=prompt, rejected_needs_defect=draw(st.booleans()))
     return recorded, found, decide(recorded, found, rule, DECIDED)
 
 
@@ -472,8 +533,8 @@ def test_rows_of_whole_scores_are_the_same_after_the_ledger(value: Any) -> None:
         value,
         statements=(Statement(text="Ray is.", verdict=value, reason="said"),),
     )
-    again = codec.loads(type(result), codec.dumps(result))
-    assert text(rows.verification(again)) == text(rows.verification(result))
+    first, again = BATCH.candidates[0], codec.loads(type(result), codec.dumps(result))
+    assert text(rows.verification(first, again)) == text(rows.verification(first, result))
 
 
 def _type_of(value: object) -> object:
