@@ -41,8 +41,8 @@ ASKING = ("ragas", "logprob", "grounded")
 CHECK = VerifierSettings(name="grounded", weight=0.0, options={"relevancy": "cosine"})
 #: Those that need no language model. Others', by entry point, may.
 ALONE = ("exact", "numeric", "regex", "json_schema")
-#: Parameters that a judge needs: those of the smallest models that their makers call 3B. The embedded
-#: model, with a twentieth of them, keeps to the form of a verdict and says little of the answer.
+#: Parameters that a judge needs: those of the smallest models that their makers call 3B. The
+#: embedded one, with a twentieth of them, keeps to the form of a verdict and says little with it.
 LEAST_PARAMETERS = 2.5e9
 #: A number of parameters in a model's name: `8x7b`, `-0.5B-`, `:135m`; not `a3b`, `128k`, `v1.5`.
 _SIZE = re.compile(r"(?<![a-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")
