@@ -119,6 +119,7 @@ def text(load: Workload, cluster: Cluster, found: dict[str, Any]) -> str:
     prefill, decode, *_ = cluster.rates
     rate, busy = here["questions_per_hour"], f"{cores['ingress']:.1f} ingress"
     best = f" (best: {_count(found['best_judge_gpus'])})"
+    place = _PLACES[cluster.judge] if gpus["judge"] else "none of which judge"
     if cluster.judge == "generator":
         best = f", by time, of {cluster.gpus:,}"
     figures = {
@@ -135,7 +136,7 @@ def text(load: Workload, cluster: Cluster, found: dict[str, Any]) -> str:
     }
     parts = [
         f"{load.candidates} answers to a question over {load.top_k} passages, verifier "
-        f"{load.verifier}; {cluster.gpus:,} GPUs, {_PLACES[cluster.judge]}",
+        f"{load.verifier}; {cluster.gpus:,} GPUs, {place}",
         _table(
             ["tokens a question", "prompts", "samples", *kinds],
             *tokens,

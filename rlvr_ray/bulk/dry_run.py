@@ -179,13 +179,11 @@ def _workload(
 
 def _assumed(load: Workload, settings: Settings) -> tuple[Usage, Usage]:
     """Tokens of a question's answers and of judging them, by the calculator of ``rlvr plan``."""
-    asked = {"ragas", "logprob"}.intersection(v.name for v in settings.verification.chosen)
-    kinds = capacity.judging(load) if asked else ()
     own = not engines.is_remote(settings.generator)
     judge_own = not engines.is_remote(engines.judging(settings))
     return (
         _asked([capacity.generating(load)], cached=own),
-        _asked(kinds, cached=judge_own),
+        _asked(capacity.judging(load), cached=judge_own),
     )
 
 

@@ -49,11 +49,11 @@ class Workload:
     question_tokens: Annotated[float, "Of one question."] = 20
     template_tokens: Annotated[float, "Of the generator's prompt, less question and passages."] = 75
     answer_tokens: Annotated[float, "Of one candidate."] = 60
-    verifier: Annotated[Verifier, "What gives verdicts."] = "grounded"
+    verifier: Annotated[Verifier, "What gives verdicts."] = "logprob"
     statements: Annotated[float, "Of one answer."] = 2
     reason_tokens: Annotated[float, "ragas: that the judge writes for one verdict."] = 35
     judge_tokens: Annotated[
-        float | None, "grounded, ragas: that the judge writes a completion; derived if left out."
+        float | None, "ragas: that the judge writes a completion; derived if left out."
     ] = None
     prefix_cache: Annotated[bool, "Prompts that begin alike share their prefill."] = True
 
@@ -194,7 +194,10 @@ def generating(load: Workload) -> Asked:
 
 
 def judging(load: Workload) -> tuple[Asked, ...]:
-    """What the judge is asked of a question's candidates, none of which abstains."""
+    """What the judge is asked of a question's candidates, none of which abstains.
+
+    Nothing with the verifier ``grounded``.
+    """
 
     def asked(
         name: str, shared: float, own: float, written: float, each: float = 1, samples: int = 1
@@ -203,6 +206,8 @@ def judging(load: Workload) -> tuple[Asked, ...]:
         calls, cache = load.candidates * each, load.prefix_cache
         return Asked(name, calls, samples, fixed, shared + around, own + beside, written, cache)
 
+    if load.verifier == "grounded":
+        return ()
     question, answer, count = load.question_tokens, load.answer_tokens, load.statements
     contexts = load.top_k * (load.passage_tokens + 1)  # a line end between two
     if load.verifier == "logprob":
@@ -211,14 +216,11 @@ def judging(load: Workload) -> tuple[Asked, ...]:
             asked("relevancy tokens", question, answer, 1),
         )
     told = load.judge_tokens
-    reverse = asked("reverse questions", 0, answer, told or question + _JSON_QUESTION, 1, REVERSE)
-    if load.verifier == "grounded":
-        return (reverse,)
     verdicts = answer + _JSON + count * (load.reason_tokens + _JSON_VERDICT)
     return (
         asked("statements", question, answer, told or answer + _JSON + count * _JSON_STATEMENT),
         asked("verdicts in words", contexts, answer + count * _LISTED, told or verdicts),
-        reverse,
+        asked("reverse questions", 0, answer, told or question + _JSON_QUESTION, 1, REVERSE),
     )
 
 
@@ -241,15 +243,20 @@ def cpu_seconds(load: Workload, cluster: Cluster) -> tuple[float, float]:
 
 
 def point(load: Workload, cluster: Cluster, gpus: int, judge_gpus: float | None = None) -> Point:
-    """What so many GPUs do; ``judge_gpus`` of them judge, or the best number."""
+    """What so many GPUs do; ``judge_gpus`` of them judge, or the best number.
+
+    Where no model judges, all of them generate.
+    """
     generate, judge = gpu_seconds(load, cluster)
-    if judge_gpus is None:
+    if not judge:
+        judge_gpus = 0
+    elif judge_gpus is None:
         judge_gpus = gpus * judge / (generate + judge)
         if cluster.judge == "own":  # whole ones: the best is next to it
             down = min(max(math.floor(judge_gpus), 1), gpus - 1)
             either = (down, min(down + 1, gpus - 1))
             judge_gpus = max(either, key=lambda k: min((gpus - k) / generate, k / judge))
-    if cluster.judge == "generator":
+    if cluster.judge == "generator" or not judge:
         limits = {"GPUs": gpus / (generate + judge)}
     else:
         generators = (gpus - judge_gpus) / generate

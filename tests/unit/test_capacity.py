@@ -60,15 +60,15 @@ def asked_all(load: Workload) -> list[Asked]:
 def simple(**changes: Any) -> tuple[Workload, Cluster]:
     """A question that takes 0.3 s of a GPU to generate and 0.6 s to judge."""
     load = Workload()
-    generate, judge = asked_all(load)
+    generate, *judge = asked_all(load)
     fields: dict[str, Any] = {
         "judge": "own",
         "gpus": 9,
         "aggregator_rate": 1e6,
         "prefill_rate": generate.prefill / 0.1,
         "decode_rate": generate.decode / 0.2,
-        "judge_prefill_rate": judge.prefill / 0.4,
-        "judge_decode_rate": judge.decode / 0.2,
+        "judge_prefill_rate": sum(asked.prefill for asked in judge) / 0.4,
+        "judge_decode_rate": sum(asked.decode for asked in judge) / 0.2,
     }
     return load, Cluster(**fields | changes)
 
@@ -120,6 +120,15 @@ class TestCluster:
         assert point.bottleneck == "GPUs"
         assert point.rate == pytest.approx(9 / (generate + judge))
         assert point.judge_gpus == pytest.approx(9 * judge / (generate + judge))
+
+    @pytest.mark.parametrize("judge", ["generator", "share", "own"])
+    def test_where_no_model_judges_all_generate(self, judge: Any) -> None:
+        load = Workload(verifier="grounded")
+        assert capacity.judging(load) == ()
+        point = capacity.chosen(load, Cluster(gpus=4, judge=judge, verifier_cpu_s=0))
+        generate, _ = capacity.gpu_seconds(load, Cluster())
+        assert (point.judge_gpus, point.bottleneck) == (0, "GPUs")
+        assert point.rate == pytest.approx(4 / generate)
 
     @given(gpus=st.integers(2, 300), slow=st.floats(1, 1e5), fast=st.floats(1, 1e5))
     def test_no_other_split_is_better(self, gpus: int, slow: float, fast: float) -> None:
