@@ -41,10 +41,10 @@ def app(args: dict[str, Any]) -> Application:
     judging.check_verifiers(settings)
     check_tracing(settings)
     check_broker(settings)
-    return build(judging.choose(settings, _gpus()))
+    return build(engines.choose(settings, _gpus(), ask=True))
 
 
-def build(choice: judging.Choice) -> Application:
+def build(choice: engines.Choice) -> Application:
     """Generator, Retriever, Verifier and a judge's model, each in a deployment of its own.
 
     An engine that is a server's has none: its client runs where it is used. Nor has a judge that no
@@ -112,7 +112,7 @@ def _gpus() -> float | None:
     return float(resources().get("GPU", 0)) if ray.is_initialized() else None
 
 
-def _ingress(choice: judging.Choice) -> FastAPI:
+def _ingress(choice: engines.Choice) -> FastAPI:
     """Runs in the ingress replica."""
     from rlvr_ray.api import create_api
 
@@ -121,7 +121,7 @@ def _ingress(choice: judging.Choice) -> FastAPI:
     return create_api(choice.settings, _parts(choice, actors.start_aggregator(choice.settings)))
 
 
-def _parts(choice: judging.Choice, aggregator: Any) -> "Parts":
+def _parts(choice: engines.Choice, aggregator: Any) -> "Parts":
     """The running parts, as this process reaches them."""
     from rlvr_ray.api import Parts, Probed
 
@@ -166,7 +166,7 @@ def attach(settings: Settings, *, deploy: bool = True) -> "tuple[Settings, Parts
         raise ConfigError(f"the application did not start: {_reason() or error}") from None
     if version != __version__:
         raise ConfigError(f"the cluster runs rlvr_ray {version}, this is {__version__}")
-    choice = judging.Choice(settings=running, reason="it runs", verifiers="those that run")
+    choice = engines.Choice(settings=running, reason="it runs", verifiers="those that run")
     return running, _parts(choice, actors.aggregator())
 
 
@@ -218,7 +218,7 @@ def _join(address: str, **options: Any) -> None:
 def _deploy(settings: Settings) -> None:
     """Raises RuntimeError where a deployment does not come up."""
     serve.start(http_options={"host": settings.api.host, "port": settings.api.port})
-    choice = judging.choose(settings, _gpus())
+    choice = engines.choose(settings, _gpus(), ask=True)
     _check_gpus(choice.settings)
     serve.run(build(choice), name=remote.APP, route_prefix="/")
 

@@ -211,10 +211,10 @@ def judge_report(
     as_json: Json = False,
 ) -> None:
     """Have the judge judge labelled answers: figures here, in a JSON file and in a picture."""
-    from rlvr_ray import judging
+    from rlvr_ray import engines, judging
     from rlvr_ray.calibration import labelled, report
 
-    choice = judging.choose(_settings(None, None, set_))
+    choice = engines.choose(_settings(None, None, set_), ask=True)
     settings = choice.settings
     err.print(f"verifiers: {choice.verifiers}", markup=False, soft_wrap=True)
     rows = labelled.read(data, limit)

@@ -1,20 +1,33 @@
-"""What runs the language models: which engine, why, and how one is opened.
+"""What runs the language models and who verifies with them: which, why, and how one is opened.
 
 Plain parts, without Ray: deployments are made of them, and so are the tools that run by themselves.
 """
 
+import asyncio
+import logging
 import math
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from rlvr_ray.adapters import gguf
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.errors import ConfigError, InputError, Overloaded, Unavailable
 from rlvr_ray.models import LLAMA_3B
 from rlvr_ray.ports import Engine, Prompt, Sample
-from rlvr_ray.settings import EngineSettings, Settings
+from rlvr_ray.settings import EngineSettings, Settings, VerifierSettings
+
+log = logging.getLogger(__name__)
 
 VLLM_MISSING = "vllm is not installed: pip install 'rlvr-ray[vllm]'"
+#: Parameters that a judge needs: those of the smallest models that their makers call 3B. The
+#: embedded one, with a twentieth of them, keeps to the form of a verdict and says little with it.
+LEAST_PARAMETERS = 2.5e9
+#: A number of parameters in a model's name: `8x7b`, `-0.5B-`, `:135m`; not `a3b`, `128k`, `v1.5`.
+_SIZE = re.compile(r"(?<![a-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")
+#: Families of small models, and what their bare name means on a server.
+_SMALL = {"smollm": 1.7e9, "tinyllama": 1.1e9}
 #: Longest wait for a server's verdict, in seconds: it may have to load the model for it.
 VERDICT_S = 60.0
 #: Asked of a server once, as the verifier `logprob` asks: one token, and the likeliest there.
@@ -34,17 +47,40 @@ _VERDICT = Prompt(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Settings whose ``generator.engine`` is one of those that there are, and why that one."""
+    """Settings in which nothing is ``auto``, and why they are as they are."""
 
     settings: Settings
-    reason: str
+    reason: str  #: of the generator's engine
+    verifiers: str  #: who verifies, and why
 
 
-def choose(settings: Settings, gpus: float | None = None) -> Choice:
-    """Settle ``generator.engine = "auto"``. ``gpus``: of the cluster; none means this machine."""
+def choose(settings: Settings, gpus: float | None = None, *, ask: bool = False) -> Choice:
+    """Settle ``generator.engine``, then ``verification.verifiers``, where they are ``auto``.
+
+    ``gpus``: of the cluster; none means this machine. A language model that is no toy judges; where
+    there is none, the verifier does without. Nothing tells whether a server gives
+    log-probabilities: unless ``capabilities`` do, it is asked for one token, if ``ask``. That is
+    done once, here, so that a running system never changes its mind.
+
+    Raises ConfigError where a server has to be asked and its settings do not do.
+    """
+    settings, reason = _with_engine(settings, gpus)
+    verification = settings.verification
+    if verification.verifiers != "auto":
+        names = ", ".join(verifier.name for verifier in verification.verifiers)
+        why = f"{names}: verification.verifiers says so"
+        return Choice(settings=settings, reason=reason, verifiers=why)
+    name, why = _verifier_for(judging(settings), ask=ask)
+    chosen = verification.model_copy(update={"verifiers": (VerifierSettings(name=name),)})
+    settings = settings.model_copy(update={"verification": chosen})
+    return Choice(settings=settings, reason=reason, verifiers=f"{name}: {why}")
+
+
+def _with_engine(settings: Settings, gpus: float | None) -> tuple[Settings, str]:
+    """The generator's engine, and why that one."""
     generator = settings.generator
     if generator.engine != "auto":
-        return Choice(settings=settings, reason="generator.engine says so")
+        return settings, "generator.engine says so"
     where = "in the cluster" if gpus is not None else "on this machine"
     count = local_gpus() if gpus is None else gpus
     if generator.base_url is not None:
@@ -58,7 +94,57 @@ def choose(settings: Settings, gpus: float | None = None) -> Choice:
     else:
         engine, reason = "vllm", f"it is installed and there is a GPU {where}"
     chosen = generator.model_copy(update={"engine": engine})
-    return Choice(settings=settings.model_copy(update={"generator": chosen}), reason=reason)
+    return settings.model_copy(update={"generator": chosen}), reason
+
+
+def _verifier_for(judge: EngineSettings, *, ask: bool) -> tuple[str, str]:
+    """A verifier's name, and in one sentence why that one."""
+    model = _model(judge)
+    size = _size(judge) or _size_in(model)
+    if size is not None and size < LEAST_PARAMETERS:
+        return "grounded", (
+            f"{model} has {size / 1e9:.2g} billion parameters, and a judge needs "
+            f"{LEAST_PARAMETERS / 1e9:g}"
+        )
+    if judge.engine != "openai":
+        return "logprob", f"{model} judges, and {judge.engine} gives log-probabilities"
+    if judge.capabilities is not None:
+        if "logprobs" in judge.capabilities:
+            return "logprob", f"{model} judges, and {judge.section}.capabilities has `logprobs`"
+        return "ragas", f"{model} judges, and {judge.section}.capabilities has no `logprobs`"
+    if not ask:
+        return "ragas", f"{model} judges; whether its server gives log-probabilities is not known"
+    lack = asyncio.run(lacks_probabilities(judge))
+    if lack is None:
+        return "logprob", f"{model} judges, and its server gives log-probabilities"
+    why = f"{model} judges in words, since it gives no log-probabilities: {lack}"
+    log.warning("the verifier is ragas: %s", why)
+    return "ragas", why
+
+
+def _model(judge: EngineSettings) -> str:
+    """The model's name, as far as the settings know it."""
+    if judge.engine == "llamacpp":
+        return judge.model_path.stem if judge.model_path else "SmolLM2-135M-Instruct"
+    return PurePath(judge.model or LLAMA_3B).name
+
+
+def _size(judge: EngineSettings) -> float | None:
+    """How many parameters a model has whose file is here; None where there is none."""
+    if judge.engine != "llamacpp" or judge.model_path is None:
+        return None
+    return gguf.parameters(judge.model_path)
+
+
+def _size_in(name: str) -> float | None:
+    """How many parameters a model's name says; None where it says nothing."""
+    name = name.casefold()
+    sizes = [
+        float(experts or 1) * float(count) * (1e9 if unit == "b" else 1e6)
+        for experts, count, unit in _SIZE.findall(name)
+    ]
+    families = (size for family, size in _SMALL.items() if family in name)
+    return max(sizes) if sizes else next(families, None)
 
 
 def local_gpus() -> int:
@@ -68,7 +154,7 @@ def local_gpus() -> int:
 
 
 def judging(settings: Settings) -> EngineSettings:
-    """The settings of the engine that judges; the generator's must be chosen."""
+    """The settings of the engine that would judge; the generator's must be chosen."""
     return settings.generator if settings.judge.engine == "generator" else settings.judge
 
 

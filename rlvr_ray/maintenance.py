@@ -173,7 +173,7 @@ def _ledger(settings: Settings) -> list[Check]:
 def _judge(settings: Settings) -> Iterator[Check]:
     """Who verifies and why; verifiers that are not installed, and a judge that does not answer."""
     judging.check_verifiers(settings)
-    choice = judging.choose(settings)
+    choice = engines.choose(settings, ask=True)
     yield Check(name="verifiers", state="ok", detail=choice.verifiers)
     if not judging.needs_judge(choice.settings):
         detail = "none: these verifiers ask no language model"

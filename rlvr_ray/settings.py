@@ -243,7 +243,7 @@ class VerificationSettings(Section):
 
     @property
     def chosen(self) -> tuple[VerifierSettings, ...]:
-        """The verifiers, which must be settled: see ``judging.choose``."""
+        """The verifiers, which must be settled: see ``engines.choose``."""
         assert self.verifiers != "auto", "the verifiers are not chosen yet"
         return self.verifiers
 

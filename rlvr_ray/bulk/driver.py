@@ -112,7 +112,7 @@ def _write(report: dict[str, Any], path: Path) -> None:
 
 
 async def _dry_run(request: Request) -> int:
-    from rlvr_ray import app, judging
+    from rlvr_ray import app, engines
     from rlvr_ray.bulk import dry_run
 
     own = load(**parsed(request.set))
@@ -120,7 +120,7 @@ async def _dry_run(request: Request) -> int:
     try:
         settings, parts = await asyncio.to_thread(lambda: app.attach(own, deploy=False))
     except ConfigError as error:
-        settings, unknown = judging.choose(own, ask=False).settings, str(error)
+        settings, unknown = engines.choose(own).settings, str(error)
     settings = priced(settings, own)
     plan = plan_of(request, settings)
     found = await dry_run.count(_questions(request), plan, parts.recorder if parts else None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rlvr_ray import judging
+from rlvr_ray import engines
 from rlvr_ray.bulk import dry_run
 from rlvr_ray.bulk import report as run_report
 from rlvr_ray.bulk.run import Bulk, Plan
@@ -33,7 +33,7 @@ def some(count: int) -> list[Question]:
 @pytest.fixture
 def settings() -> Settings:
     own: Any = {"generator": PRICED, "verification": {"verifiers": ["logprob"]}}
-    return judging.choose(Settings(**own), 0).settings
+    return engines.choose(Settings(**own), 0).settings
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ async def test_else_prompts_are_put_together_and_the_rest_is_assumed(
 async def test_a_judge_is_paid_where_one_is_asked(
     plan: Plan, tmp_path: Path, verifiers: Any, judged: bool
 ) -> None:
-    settings = judging.choose(Settings(verification={"verifiers": verifiers}), 0).settings  # type: ignore[arg-type]
+    settings = engines.choose(Settings(verification={"verifiers": verifiers}), 0).settings  # type: ignore[arg-type]
     found = await dry_run.count(some(5), plan, None)
     told = await dry_run.estimate(found, plan, settings, None, tmp_path)
     assert (told.judging.prompt_tokens > 0) is judged
@@ -155,11 +155,11 @@ async def test_a_server_s_cache_is_not_counted_on_and_gpus_have_an_assumed_rate(
 ) -> None:
     server: Any = {"base_url": "http://localhost/v1", "model": "m"}
     found = await dry_run.count(some(5), plan, None)
-    remote = judging.choose(Settings(generator=server), 0, ask=False).settings
+    remote = engines.choose(Settings(generator=server), 0).settings
     told = await dry_run.estimate(found, plan, remote, None, tmp_path)
     assert told.answers.cached_tokens == told.judging.cached_tokens == 0
     cards: Any = {"engine": "vllm", "gpus": 2}
-    local = judging.choose(Settings(generator=cards)).settings
+    local = engines.choose(Settings(generator=cards)).settings
     told = await dry_run.estimate(found, plan, local, None, tmp_path)
     assert told.rate is not None and told.rate > 0
     assert told.time_basis.startswith("assumed for 2 GPUs")

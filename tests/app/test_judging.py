@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rlvr_ray import judging
+from rlvr_ray import engines, judging
 from rlvr_ray.adapters.ragas import AskedContexts
 from rlvr_ray.errors import ConfigError
 from rlvr_ray.judging import GroundedContexts, build_panel, check_verifiers
@@ -25,7 +25,7 @@ LARGE, SMALL = (50_000, 51_200), (1_000, 1_235)  # 2.56 billion, and 1.2 million
 def chosen(generator: Any = None, judge: Any = None, **verification: Any) -> tuple[str, str]:
     """Who verifies, and the whole of what is said of that."""
     sections = {"generator": generator or {}, "judge": judge or {}, "verification": verification}
-    choice = judging.choose(load(**sections), 0, ask=False)
+    choice = engines.choose(load(**sections), 0)
     assert choice.settings.generator.engine != "auto"
     names = ", ".join(verifier.name for verifier in choice.settings.verification.chosen)
     assert choice.verifiers.startswith(f"{names}: ") and "\n" not in choice.verifiers
@@ -153,7 +153,7 @@ async def test_a_server_is_asked_for_one_token(reply: Reply, name: str, says: st
     async with OpenAIServer() as server:
         server.replies = [reply]
         own = load(generator=SERVER | {"base_url": server.url})
-        choice = await asyncio.to_thread(judging.choose, own)
+        choice = await asyncio.to_thread(engines.choose, own, ask=True)
         (asked,) = server.requests
     assert (asked.body["max_tokens"], asked.body["top_logprobs"]) == (1, 20)
     assert [verifier.name for verifier in choice.settings.verification.chosen] == [name]
@@ -169,12 +169,12 @@ async def test_a_server_is_not_asked_where_nothing_hangs_on_it() -> None:
             (own, {"verifiers": ["grounded"]}),
         ]:
             settings = load(generator=generator, verification=verification)
-            await asyncio.to_thread(judging.choose, settings)
+            await asyncio.to_thread(engines.choose, settings, ask=True)
         assert not server.requests
 
 
 async def test_a_server_that_is_away_judges_in_words() -> None:
-    choice = await asyncio.to_thread(judging.choose, load(generator=SERVER))
+    choice = await asyncio.to_thread(engines.choose, load(generator=SERVER), ask=True)
     assert "ragas: llama3.2:3b judges in words, since" in choice.verifiers
     assert "the generator's server 127.0.0.1:1 is not there" in choice.verifiers
 

@@ -13,7 +13,7 @@ from ray.serve._private.application_state import override_deployment_info
 from ray.serve._private.deployment_info import DeploymentInfo
 from ray.serve.schema import DeploymentSchema, ServeApplicationSchema, ServeDeploySchema
 
-from rlvr_ray import actors, app, judging, remote
+from rlvr_ray import actors, app, engines, remote
 from rlvr_ray.errors import ConfigError
 from rlvr_ray.models import SMOLLM2_135M
 from rlvr_ray.settings import LOOPBACK, Settings, load
@@ -84,7 +84,7 @@ def test_serve_config_is_valid_and_builds(application: ServeApplicationSchema) -
 
 
 def test_its_model_judges_by_log_probabilities(settings: Settings) -> None:
-    choice = judging.choose(settings)
+    choice = engines.choose(settings)
     assert [verifier.name for verifier in choice.settings.verification.chosen] == ["logprob"]
     assert choice.settings.judge.engine == "generator"
 
