@@ -117,7 +117,7 @@ def _verifier_for(judge: EngineSettings, *, ask: bool) -> tuple[str, str]:
     lack = asyncio.run(lacks_probabilities(judge))
     if lack is None:
         return "logprob", f"{model} judges, and its server gives log-probabilities"
-    why = f"{model} judges in words, since it gives no log-probabilities: {lack}"
+    why = f"{model} judges in words, since {lack}"
     log.warning("the verifier is ragas: %s", why)
     return "ragas", why
 
