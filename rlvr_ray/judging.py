@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 from rlvr_ray import engines
-from rlvr_ray.core import grounding
 from rlvr_ray.errors import ConfigError, InputError
 from rlvr_ray.panel import Member, WeightedPanel
 from rlvr_ray.ports import (
@@ -25,12 +24,10 @@ from rlvr_ray.ports import (
 )
 from rlvr_ray.settings import Settings, VerifierSettings
 from rlvr_ray.throttle import Throttled
+from rlvr_ray.vectors import KeptVectors
 
 #: The group of entry points that verifiers are found in, our own as well as others'.
 GROUP = "rlvr_ray.verifiers"
-#: Those that a language model takes part in, and the one that checks them.
-ASKING = ("ragas", "logprob", "grounded")
-CHECK = VerifierSettings(name="grounded", weight=0.0, options={"relevancy": "cosine"})
 #: Those that need no language model. Others', by entry point, may.
 ALONE = ("exact", "numeric", "regex", "json_schema")
 
@@ -49,14 +46,6 @@ class NoJudge:
         raise ConfigError("no judge is there, since no verifier of the settings asks one")
 
 
-class GroundedContexts:
-    """A ContextJudge without a language model."""
-
-    async def answerable(self, question: str, contexts: Sequence[str]) -> float:
-        """See ``ports.ContextJudge``."""
-        return grounding.answerable(question, contexts)
-
-
 def check_verifiers(settings: Settings) -> None:
     """Raise ConfigError for a verifier that is not installed, before anything is started."""
     if settings.verification.verifiers == "auto":
@@ -70,7 +59,7 @@ def build_panel(settings: Settings, judge: Generator | None, embedder: Embedder)
     equipment = Equipment(
         judge=Throttled(judge or NoJudge(), settings.judge),
         engine=engines.judging(settings).engine,
-        embedder=embedder,
+        embedder=KeptVectors(embedder),
         max_tokens=settings.judge.max_tokens,
     )
     members = [
@@ -78,14 +67,8 @@ def build_panel(settings: Settings, judge: Generator | None, embedder: Embedder)
         for verifier in settings.verification.chosen
     ]
     names = [member.name for member in members]
-    checked = settings.verification.cross_check and not {*names}.isdisjoint(ASKING)
-    if checked:
-        members.append(Member(name="check", weight=0.0, verifier=_verifier(CHECK, equipment)))
     return WeightedPanel(
-        members,
-        _context_judge(names, equipment),
-        settings.verification,
-        embedder if checked else None,
+        members, _context_judge(names, equipment), settings.verification, equipment.embedder
     )
 
 
@@ -104,10 +87,10 @@ async def local_panel(settings: Settings) -> AsyncIterator[Panel]:
         yield build_panel(settings, engine, MiniLM())
 
 
-def _context_judge(names: Sequence[str], equipment: Equipment) -> ContextJudge:
-    """A language model's view where one gives verdicts; else what the words say."""
+def _context_judge(names: Sequence[str], equipment: Equipment) -> ContextJudge | None:
+    """A language model's view where one gives verdicts."""
     if "ragas" not in names and "logprob" not in names:
-        return GroundedContexts()
+        return None
     from rlvr_ray.adapters.ragas import AskedContexts
 
     return AskedContexts(equipment, logprobs="logprob" in names)

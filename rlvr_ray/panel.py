@@ -1,8 +1,8 @@
 """All verifiers together: what they say of an answer becomes one verification, or a reason.
 
 Before they are asked, the material is made fit to be seen by a judge, and answers that no judge
-should be asked about are set apart. Afterwards their assessments are compared: where they
-contradict each other, nobody is believed.
+should be asked about are set apart. Afterwards their assessments are compared: where two contradict
+each other, neither is believed. What is wrong with one answer costs that answer alone.
 """
 
 import asyncio
@@ -11,12 +11,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from rlvr_ray.core import abstention, guard, screening, statements
-from rlvr_ray.core.records import DIGITS, Assessment, Judge, Verification
+from rlvr_ray.core import abstention, guard, scoring, screening, statements
+from rlvr_ray.core.records import DIGITS, Assessment, Defect, Judge, Verification
 from rlvr_ray.errors import JudgeError
 from rlvr_ray.ports import Claim, ContextJudge, Embedder, Judged, Verifier, cosines
 from rlvr_ray.settings import VerificationSettings
@@ -24,18 +23,16 @@ from rlvr_ray.tasks import gather, told_by
 
 #: What gives an assessment of its own, without a verifier; also the version of its rules.
 SCREENING, ABSTENTION = "screening", "abstention"
-_RULES = "1"
+_RULES = "2"
 
 #: What verifiers are compared by, each with its own kind: the score of one that has neither may
 #: well differ, since it measures something else.
 _METRICS = ("faithfulness", "relevancy")
-# The verdict from which on a statement counts as called supported.
-_SUPPORTED = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A verifier, under its name in the settings, with its share of the score (0: a check)."""
+    """A verifier, under its name in the settings, with its share of the score (0: none)."""
 
     name: str
     weight: float
@@ -61,11 +58,15 @@ class WeightedPanel:
     def __init__(
         self,
         members: Sequence[Member],
-        context_judge: ContextJudge,
+        context_judge: ContextJudge | None,
         settings: VerificationSettings,
         embedder: Embedder | None = None,
     ) -> None:
-        """With an embedder, statements that a judge calls supported must be about the matter."""
+        """Without a context judge, other answers alone show whether the contexts answer.
+
+        With an embedder, which should keep its vectors (``KeptVectors``), abstentions and what is
+        foreign to the contexts are told by their meaning.
+        """
         self._members = members
         self._context_judge = context_judge
         self._settings = settings
@@ -73,7 +74,7 @@ class WeightedPanel:
 
     async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
         """See ``ports.Panel``. Claims with the same question and contexts belong together."""
-        sorted_ = self._sorted(claims)
+        sorted_ = await asyncio.to_thread(self._sorted, claims)
         results = dict(sorted_.ended)
         results |= await self._judged(sorted_.fit, sorted_.left_out)
         results |= await self._abstentions(sorted_, results)
@@ -81,7 +82,7 @@ class WeightedPanel:
 
     async def stream(self, claims: Sequence[Claim]) -> AsyncGenerator[tuple[UUID, Judged]]:
         """See ``ports.Panel``. Every claim is judged by itself, as it would be among the others."""
-        sorted_ = self._sorted(claims)
+        sorted_ = await asyncio.to_thread(self._sorted, claims)
         results = dict(sorted_.ended)
         for ended in sorted_.ended.items():
             yield ended
@@ -131,8 +132,9 @@ class WeightedPanel:
             return replace(claim, question=question, answer=answer, contexts=contexts), 0
         problem = screening.empty_words(claim.answer, self._settings.min_answer_chars)
         if problem and not _is_reference(claim):  # what a reference says is something
+            defect, what = problem
             return _verification(
-                claim, [_own(SCREENING, 0.0, f"the answer says nothing: {problem}")]
+                claim, [_own(SCREENING, 0.0, f"the answer says nothing: {what}", defect)]
             )
         if screening.steers(question):
             return JudgeError("the question talks to the judge: no answer to it is scored")
@@ -157,14 +159,36 @@ class WeightedPanel:
             claim.answer_event_id: self._combined(claim, opinions, left_out[claim.answer_event_id])
             for claim, *opinions in zip(claims, *said, strict=True)
         }
-        if self._embedder is not None:
-            for claim in claims:
-                result = results[claim.answer_event_id]
-                if isinstance(result, Verification):
-                    problem = await asyncio.to_thread(_foreign, claim, result, self._embedder)
-                    if problem:
-                        results[claim.answer_event_id] = JudgeError(problem)
+        for claim in claims:
+            result = results[claim.answer_event_id]
+            if isinstance(result, Verification) and (problem := await self._foreign(claim, result)):
+                results[claim.answer_event_id] = JudgeError(problem)
         return results
+
+    async def _foreign(self, claim: Claim, verification: Verification) -> str | None:
+        """What is wrong where a verifier calls supported what has nothing to do with the matter."""
+        supported = {
+            statement.text: assessment.verifier
+            for assessment in verification.assessments
+            for statement in assessment.statements
+            if statement.verdict >= scoring.LOW
+        }
+        strange = statements.strange(claim.question, claim.contexts, list(supported))
+        if not strange or self._embedder is None:
+            return None
+        found = await asyncio.to_thread(
+            statements.foreign,
+            claim.question,
+            claim.contexts,
+            strange,
+            partial(cosines, self._embedder),
+        )
+        if found is None:
+            return None
+        return (
+            f"{supported[found]} calls supported what question and contexts do not speak of: "
+            f"{found[:100]}"
+        )
 
     def _combined(
         self,
@@ -194,23 +218,21 @@ class WeightedPanel:
         return _verification(claim, assessments)
 
     def _disagreement(self, assessments: Sequence[Assessment]) -> str | None:
-        """Which of them are further apart than may be, or None.
-
-        A cosine of question and answer is no measure of relevancy, only a ceiling: what is far
-        from the question in any words does not answer it.
-        """
+        """Which of those that count are further apart than may be, or None."""
         bound = self._settings.max_disagreement
         for metric in _METRICS:
-            found = [(value, a) for a in assessments if (value := getattr(a, metric)) is not None]
-            tops = [f for f in found if metric != "relevancy" or f[1].judge.relevancy != "cosine"]
-            if not tops:
+            found = [
+                (value, assessment.verifier)
+                for assessment in assessments
+                if assessment.weight and (value := getattr(assessment, metric)) is not None
+            ]
+            if not found:
                 continue
-            high, one = max(tops, key=itemgetter(0))
-            low, other = min(found, key=itemgetter(0))
+            (low, other), (high, one) = min(found), max(found)
             if round(high - low, DIGITS) > bound:
                 return (
-                    f"verifiers disagree on {metric}: {one.verifier} {high:g}, "
-                    f"{other.verifier} {low:g} (more than {bound:g} apart)"
+                    f"verifiers disagree on {metric}: {one} {high:g}, {other} {low:g} "
+                    f"(more than {bound:g} apart)"
                 )
         return None
 
@@ -223,63 +245,51 @@ class WeightedPanel:
         by_material: dict[tuple[str, tuple[str, ...]], list[Claim]] = {}
         for claim in claims.abstaining:
             by_material.setdefault((claim.question, claim.contexts), []).append(claim)
-        views = await gather(*(self._view(*material) for material in by_material))
+        views = await gather(*(self._views(group) for group in by_material.values()))
         decided: dict[UUID, Judged] = {}
         for (material, group), view in zip(by_material.items(), views, strict=True):
-            scores = [
-                found
-                for claim in claims.fit
-                if (claim.question, claim.contexts) == material
-                and isinstance(result := results[claim.answer_event_id], Verification)
-                and (found := _standing(result)) is not None
-            ]
-            for claim in group:
-                whole = not claims.left_out[claim.answer_event_id]
-                decided[claim.answer_event_id] = self._abstention(claim, view, scores, whole)
+            answered = max(
+                (
+                    _standing(results[claim.answer_event_id])
+                    for claim in claims.fit
+                    if (claim.question, claim.contexts) == material
+                ),
+                default=0.0,
+            )
+            for at, claim in enumerate(group):
+                decided[claim.answer_event_id] = (
+                    view
+                    if isinstance(view, JudgeError)
+                    else self._abstention(
+                        claim, view[at], answered, claims.left_out[claim.answer_event_id]
+                    )
+                )
         return decided
 
-    async def _view(self, question: str, contexts: Sequence[str]) -> float | JudgeError:
+    async def _views(self, group: Sequence[Claim]) -> Sequence[float | None] | JudgeError:
         if self._settings.abstention == "unscored":
             return JudgeError("the answer abstains, and abstentions are not scored")
+        if self._context_judge is None:
+            return [None] * len(group)
         try:
-            return await self._context_judge.answerable(question, contexts)
+            return await self._context_judge.unanswered(group)
         except JudgeError as error:
             return JudgeError(f"the answer abstains, and the contexts were not judged: {error}")
 
     def _abstention(
-        self, claim: Claim, view: float | JudgeError, scores: Sequence[float], whole: bool
+        self, claim: Claim, unanswered: float | None, answered: float, left_out: int
     ) -> Verification | JudgeError:
-        if isinstance(view, JudgeError):
-            return view
         score, detail = abstention.judge(
-            claim.retrieval_score, self._settings.min_retrieval_score, view, scores
+            unanswered, answered, claim.retrieval_score, self._settings.min_retrieval_score
         )
         if score is None:
             return JudgeError(detail)
-        if score and not whole:
+        if score and left_out:
             return JudgeError(
                 f"{detail}; but sentences that talk to the judge were left out of them"
             )
-        return _verification(claim, [_own(ABSTENTION, score, detail)])
-
-
-def _foreign(claim: Claim, verification: Verification, embedder: Embedder) -> str | None:
-    """What is wrong where a verifier calls supported what has nothing to do with the matter."""
-    supported = {
-        statement.text: assessment.verifier
-        for assessment in verification.assessments
-        for statement in assessment.statements
-        if statement.verdict >= _SUPPORTED
-    }
-    found = statements.foreign(
-        claim.question, claim.contexts, list(supported), partial(cosines, embedder)
-    )
-    if found is None:
-        return None
-    return (
-        f"{supported[found]} calls supported what question and contexts do not speak of: "
-        f"{found[:100]}"
-    )
+        defect = None if score else Defect.REFUSAL
+        return _verification(claim, [_own(ABSTENTION, score, detail, defect)])
 
 
 def _is_reference(claim: Claim) -> bool:
@@ -295,13 +305,14 @@ def _verification(claim: Claim, assessments: Sequence[Assessment]) -> Verificati
     )
 
 
-def _own(name: str, score: float, detail: str) -> Assessment:
+def _own(name: str, score: float, detail: str, defect: Defect | None) -> Assessment:
     """What the panel itself says of an answer."""
     judge = Judge(faithfulness="", relevancy="", model="", embedder="", version=_RULES)
-    return Assessment(score=score, judge=judge, verifier=name, detail=detail)
+    return Assessment(score=score, judge=judge, verifier=name, detail=detail, defect=defect)
 
 
-def _standing(verification: Verification) -> float | None:
-    """How far an answer stands on the contexts: its worse metric."""
-    values = (verification.faithfulness, verification.relevancy)
-    return min((value for value in values if value is not None), default=None)
+def _standing(result: Judged) -> float:
+    """How far an answer is supported and answers: its worse metric; 0 where one is not known."""
+    if isinstance(result, JudgeError) or scoring.defect(result) is not None:
+        return 0.0
+    return min(result.faithfulness or 0.0, result.relevancy or 0.0)

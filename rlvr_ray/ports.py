@@ -277,10 +277,12 @@ VerifierFactory = Callable[[Equipment, Mapping[str, Any]], Verifier]
 
 
 class ContextJudge(Protocol):
-    """Says whether contexts answer a question, without looking at any answer."""
+    """Says whether contexts leave a question unanswered, as some answers to it say."""
 
-    async def answerable(self, question: str, contexts: Sequence[str]) -> float:
-        """From 0 (they do not) to 1 (they do). Raises JudgeError, TimedOut, Unavailable."""
+    async def unanswered(self, refusals: Sequence[Claim]) -> list[float]:
+        """For each of these claims, which all have the same question and contexts and abstain: from
+        0 (they answer) to 1 (they do not). Raises JudgeError, TimedOut, Unavailable.
+        """
         ...
 
 

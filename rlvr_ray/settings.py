@@ -222,9 +222,7 @@ class VerificationSettings(Section):
     parameters or more and gives log-probabilities, `ragas` where it gives none; else `grounded`,
     which asks no language model."""
     max_disagreement: float = Field(default=0.7, gt=0, le=1)
-    """Verifiers further apart than this leave an answer unscored."""
-    cross_check: bool = True
-    """Have containment and the cosine of question and answer check what a language model says."""
+    """Verifiers that count and are further apart than this leave an answer unscored."""
     abstention: Literal["contexts", "ragas", "unscored"] = "contexts"
     """An answer that says the passages do not say: right where they do not; or as RAGAS scores it
     (0, or no score); or always without a score."""

@@ -166,31 +166,35 @@ def _tokens(text: str) -> tuple[Token, ...]:
     return parse(normalise(text)).tokens
 
 
-#: The judge is sure that the contexts answer, or do not, at and beyond these.
-ANSWERED, UNANSWERED = 0.7, 0.3
+#: From the one on something is likely, up to the other it is not: that the contexts do not answer,
+#: and that another answer stands on them.
+LIKELY, UNLIKELY = 0.7, 0.3
 
 
 def judge(
+    unanswered: float | None,
+    answered: float,
     retrieval_score: float | None,
     min_retrieval_score: float,
-    answerable: float,
-    supported: Sequence[float],
 ) -> tuple[float | None, str]:
     """The score of an abstention, 1 or 0, or None where it cannot be told; and why.
 
-    ``retrieval_score`` is the best cosine of a context with the question (None: not known),
-    ``answerable`` the judge's view of the contexts, ``supported`` the scores of other answers to
-    the same question over the same contexts: one that stands shows that they do answer.
+    ``unanswered`` is how sure a judge is that the contexts do not answer (None: nobody was asked),
+    ``answered`` how far another answer to the same question stands on the same contexts,
+    ``retrieval_score`` the best cosine of a context with the question (None: not known). That words
+    of the question are missing from the contexts is no evidence: they may answer in others.
     """
-    figures = f"contexts judged answerable {answerable:.2f}"
+    figures = f"another answer stands at {answered:.2f}"
+    if unanswered is not None:
+        figures += f", contexts judged not to answer {unanswered:.2f}"
     if retrieval_score is not None:
         figures += f", best cosine {retrieval_score:.2f}"
-    answered = max(supported, default=0.0) >= ANSWERED
-    if answered:
-        figures += f", another answer scores {max(supported):.2f}"
     distant = retrieval_score is not None and retrieval_score < min_retrieval_score
-    if answerable <= (0.5 if distant else UNANSWERED) and not answered:
+    stands = answered >= LIKELY
+    right = unanswered is not None and unanswered >= (0.5 if distant else LIKELY)
+    if right and not stands:
         return 1.0, f"it abstains, and the contexts do not answer ({figures})"
-    if answerable >= ANSWERED and not distant:
+    wrong = unanswered is not None and unanswered <= UNLIKELY and not distant
+    if wrong or (stands and not right):
         return 0.0, f"it abstains, though the contexts answer ({figures})"
     return None, f"it abstains, and whether the contexts answer is not clear ({figures})"

@@ -198,7 +198,7 @@ def _about(question: str, passage: str, source: str) -> bool:
 
 
 def _answer_objection(question: str, answer: str, passage: str) -> Reason | None:
-    if not any(map(str.isalnum, answer)) or abstention.abstains(answer, question):
+    if not any(map(str.isalnum, answer)) or abstention.abstains(answer, question, [passage]):
         return "no_answer"
     if screening.empty_words(answer, 1):
         return "says_nothing"

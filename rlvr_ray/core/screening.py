@@ -12,6 +12,7 @@ import unicodedata
 from functools import lru_cache
 
 from rlvr_ray.core import guard
+from rlvr_ray.core.records import Defect
 from rlvr_ray.core.text import split_statements
 
 # Answers that say nothing and yet were seen to be scored as right; compared without punctuation
@@ -36,8 +37,14 @@ _LOOP_WORDS, _LOOP_SHARE = 12, 0.35
 # A word of more characters is no word of any language.
 _LONGEST_WORD = 400
 
-# Bidirectional overrides and isolates, and tag characters: they show one text and hold another.
+# Bidirectional marks and tag characters, which can show one text and hold another.
 _HIDING = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
+_OVERRIDE_OR_TAG = re.compile("[\u202d\u202e\U000e0000-\U000e007f]")
+_DIRECTED = {  # embeddings and isolates, and what closes each
+    "\u202a": "\u202c", "\u202b": "\u202c", "\u2066": "\u2069", "\u2067": "\u2069",
+    "\u2068": "\u2069",
+}  # fmt: skip
+_CLOSING = frozenset(_DIRECTED.values())
 # But the flags of England, Scotland and Wales are spelled in tag characters.
 _FLAG = re.compile("\U0001f3f4[\U000e0061-\U000e007a]{2,6}\U000e007f")
 
@@ -203,23 +210,44 @@ def without_steering(passage: str) -> tuple[str, int]:
     return left, len(sentences) - len(kept)
 
 
-def empty_words(answer: str, min_chars: int) -> str | None:
+def empty_words(answer: str, min_chars: int) -> tuple[Defect, str] | None:
     """Why an answer says nothing at all, whatever a judge would make of it; None where it may.
 
     ``min_chars`` counts letters and digits that can be seen.
     """
-    if _HIDING.search(_FLAG.sub("", answer)):
-        return "it holds characters that hide text"
+    if _hides(answer):
+        return Defect.BROKEN, "it holds characters that hide text"
     answer = guard.visible(answer)
     content = sum(char.isalnum() for char in answer)
     if content < min_chars:
-        return f"it has {content} letters and digits, fewer than {min_chars}"
+        return Defect.EMPTY, f"it has {content} letters and digits, fewer than {min_chars}"
     words = _WORD.findall(_APOSTROPHE.sub("", unicodedata.normalize("NFKC", answer).casefold()))
     if "".join(words) in _MASTER_KEYS:
-        return "it is a phrase that says nothing"
+        return Defect.EMPTY, "it is a phrase that says nothing"
     if any(len(word) > _LONGEST_WORD for word in words):
-        return f"it has a word of more than {_LONGEST_WORD} characters"
+        return Defect.BROKEN, f"it has a word of more than {_LONGEST_WORD} characters"
     grams = list(zip(words, words[1:], words[2:], words[3:], strict=False))
     if len(words) >= _LOOP_WORDS and len(set(grams)) <= _LOOP_SHARE * len(grams):
-        return "it says the same over and over"
+        return Defect.LOOP, "it says the same over and over"
     return None
+
+
+def _hides(text: str) -> bool:
+    """Whether it holds characters that show one text and hold another.
+
+    Embeddings and isolates that only mark the direction of what stands between them are as harmless
+    as the words that they are written around; overrides, tag characters and what opens or closes
+    nothing are not.
+    """
+    plain = _FLAG.sub("", text)
+    if not _HIDING.search(plain):
+        return False
+    opened: list[str] = []
+    for char in plain:
+        if char in _DIRECTED:
+            opened.append(_DIRECTED[char])
+        elif _OVERRIDE_OR_TAG.match(char) or (
+            char in _CLOSING and (not opened or opened.pop() != char)
+        ):
+            return True
+    return bool(opened)

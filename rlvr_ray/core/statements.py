@@ -53,21 +53,24 @@ def objection(question: str, answer: str, statements: Sequence[str]) -> str | No
     return None
 
 
+def strange(question: str, contexts: Sequence[str], statements: Sequence[str]) -> list[str]:
+    """The statements of other words than those of question and contexts."""
+    known = _keys(question).union(
+        *(sentence.affirmed | sentence.negated for c in contexts for sentence in sentences(c))
+    )
+    return [s for s in statements if (keys := _keys(s)) and len(keys & known) / len(keys) < OWN]
+
+
 def foreign(
     question: str, contexts: Sequence[str], statements: Sequence[str], similarity: Similarity
 ) -> str | None:
-    """A statement that speaks of something else than question and contexts, or None.
+    """A statement of other words that speaks of something else than question and contexts, or None.
 
-    It shares few of their words and none of their meaning, as far as an embedding knows: no verdict
-    that calls it supported can be meant. A paraphrase shares the meaning. ``similarity`` is called
-    only where the words are others.
+    It shares none of their meaning either, as far as an embedding knows: no verdict that calls it
+    supported can be meant. A paraphrase shares the meaning.
     """
-    known = _keys(question).union(*map(_keys, contexts))
-    strange = [s for s in statements if (keys := _keys(s)) and len(keys & known) / len(keys) < OWN]
-    if not strange:
-        return None
-    sentences = [question, *(s for c in contexts for s in split_statements(unglued(normalise(c))))]
-    for statement, cosines in zip(strange, similarity(strange, sentences), strict=True):
+    places = [question, *(sentence.text for c in contexts for sentence in sentences(c))]
+    for statement, cosines in zip(statements, similarity(statements, places), strict=True):
         if max(cosines) < RELATED:
             return statement
     return None

@@ -87,7 +87,6 @@ async def system(
             verification={  # type: ignore[arg-type]
                 "verifiers": ["ragas"],
                 "max_attempts": 2,
-                "cross_check": False,
             },
         )
         engine = OpenAIChat(settings.judge)

@@ -107,7 +107,6 @@ def settings_of(options: argparse.Namespace, folder: Path) -> Settings:
         judge={"concurrency": 1024, "timeout_s": 3600},
         verification={
             "verifiers": ["logprob"],
-            "cross_check": False,
             "screening": False,
             "batches": 64,
             "timeout_s": 3600,

@@ -41,7 +41,7 @@ class StandIn:
         return {
             "generator": {"base_url": self.url, "model": "stand-in", "concurrency": 512},
             "judge": {"concurrency": 512},
-            "verification": {"verifiers": ["logprob"], "cross_check": False, "batches": 32},
+            "verification": {"verifiers": ["logprob"], "batches": 32},
         }
 
 

@@ -25,7 +25,7 @@ def system(tmp_path_factory: pytest.TempPathFactory, options: dict[str, Any]) ->
     folder = tmp_path_factory.mktemp("system")
     settings = {
         "generator": options | {"max_tokens": 12, "context_tokens": 4096},
-        "verification": {"verifiers": ["logprob"], "cross_check": False, "screening": False},
+        "verification": {"verifiers": ["logprob"], "screening": False},
         "dpo": {"min_score_diff": 1e-6, "min_chosen_score": 0.0},
     }
     config = folder / "settings.yaml"

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from rlvr_ray.adapters.ragas.contexts import AskedContexts
 from rlvr_ray.adapters.ragas.grounded import GroundedOptions, GroundedVerifier
 from rlvr_ray.adapters.ragas.logprob import LogprobOptions, LogprobVerifier
-from rlvr_ray.adapters.ragas.verifier import RagasVerifier, VerifierOptions
+from rlvr_ray.adapters.ragas.verifier import VerifierOptions
+from rlvr_ray.adapters.ragas.worded import RagasVerifier
 from rlvr_ray.errors import ConfigError
 from rlvr_ray.ports import Equipment, Verifier
 

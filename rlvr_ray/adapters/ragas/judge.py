@@ -3,9 +3,10 @@
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")  # read when ragas is imported
@@ -38,13 +39,83 @@ _LENGTHS = {"question": 200, "reason": 500}
 _FENCE = re.compile(r"\A```(?:json)?\s*\n(.*?)\n?```\Z", re.DOTALL)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked(Generic[Model]):
+    """A stock prompt for structured answers, behind whose input ``again`` says the task once more.
+
+    ``check`` raises JudgeError where an answer cannot be used; ``fields`` are JSON schemas for
+    fields of these names, closer than RAGAS's own; ``account`` hears of every completion.
+    """
+
+    prompt: str
+    response_model: type[Model]
+    again: str
+    mark: str
+    seed_of: UUID
+    account: Callable[[Completion], None]
+    count: int = 1
+    temperature: float = VERDICT_TEMPERATURE
+    check: Callable[[Model], None] | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_judge(self, attempt: int, limit: int) -> Prompt:
+        """What the judge sees, with other seeds at each attempt."""
+        seed = ids.seed(self.seed_of, "judge", attempt)
+        return Prompt(
+            messages=(Message(role="user", content=guarded(self.prompt, self.mark, self.again)),),
+            samples=tuple(
+                Sample(temperature=self.temperature, seed=(seed + n) % 2**31)
+                for n in range(self.count)
+            ),
+            max_tokens=limit,
+            json_schema=_strict(_schema(self.response_model), self.fields),
+        )
+
+    def read(self, completions: list[Completion] | InputError, limit: int) -> list[Model]:
+        """The answers; raises JudgeError where one of them is not sound."""
+        if isinstance(completions, InputError):
+            raise JudgeError(f"the judge cannot take this answer: {completions}")
+        for completion in completions:
+            self.account(completion)
+        return [self._read(completion, limit) for completion in completions]
+
+    def _read(self, completion: Completion, limit: int) -> Model:
+        if completion.finish_reason == "length":
+            raise JudgeError(f"the judge's answer was cut at {limit:,} tokens")
+        answer = parse(completion.text, self.response_model, self.mark)
+        if self.check is not None:
+            self.check(answer)
+        return answer
+
+
+async def ask(
+    equipment: Equipment, asked: Sequence[Asked[Model]]
+) -> list[list[Model] | JudgeError]:
+    """The answers to each prompt, all asked in one call, and once more those that were no use."""
+    found: dict[int, list[Model] | JudgeError] = {}
+    unread = list(range(len(asked)))
+    for attempt in range(ATTEMPTS):
+        if not unread:
+            break
+        limit = equipment.max_tokens * (attempt + 1)
+        prompts = [asked[at].to_judge(attempt, limit) for at in unread]
+        answers = await equipment.judge.generate(prompts)
+        for at, completions in zip(unread, answers, strict=True):
+            try:
+                found[at] = asked[at].read(completions, limit)
+            except JudgeError as error:
+                found[at] = error
+        unread = [at for at in unread if isinstance(found[at], JudgeError)]
+    return [found[at] for at in range(len(asked))]
+
+
 class JudgeLLM(InstructorBaseRagasLLM):
     """RAGAS's view of a Generator, for one answer; keeps what the judge wrote and what it cost."""
 
     def __init__(self, equipment: Equipment, seed_of: UUID, mark: str) -> None:
-        self._equipment = equipment
-        self._seed_of = seed_of
-        self._mark = mark
+        self.equipment = equipment
+        self.seed_of = seed_of
+        self.mark = mark
         self._drawn: list[AnswerRelevanceOutput] = []
         self.questions: list[str] = []
         self.usage = Usage(prompt_tokens=0, completion_tokens=0)
@@ -62,32 +133,35 @@ class JudgeLLM(InstructorBaseRagasLLM):
         # prefill and decode at the same time.
         if not self._drawn:
             self._drawn = await self._ask(
-                prompt,
-                AnswerRelevanceOutput,
-                RELEVANCE_AGAIN,
-                STRICTNESS,
-                QUESTION_TEMPERATURE,
-                _check_question,
+                self.asked(
+                    prompt,
+                    AnswerRelevanceOutput,
+                    RELEVANCE_AGAIN,
+                    count=STRICTNESS,
+                    temperature=QUESTION_TEMPERATURE,
+                    check=_check_question,
+                )
             )
             self.questions = [answer.question for answer in self._drawn]
         return self._drawn.pop(0)  # type: ignore[return-value]
 
-    async def ask(
-        self,
-        prompt: str,
-        response_model: type[Model],
-        again: str,
-        check: Callable[[Model], None] | None = None,
-        fields: Mapping[str, Any] | None = None,
-    ) -> Model:
-        """The answer to a stock prompt, behind whose input ``again`` says the task once more.
-
-        ``check`` raises JudgeError where the answer cannot be used; ``fields`` are JSON schemas for
-        fields of these names, closer than RAGAS's own.
-        """
-        (answer,) = await self._ask(
-            prompt, response_model, again, 1, VERDICT_TEMPERATURE, check, fields
+    def asked(
+        self, prompt: str, response_model: type[Model], again: str, **how: Any
+    ) -> Asked[Model]:
+        """A prompt about this answer, whose cost counts as its own; ``how`` as in ``Asked``."""
+        return Asked(
+            prompt=prompt,
+            response_model=response_model,
+            again=again,
+            mark=self.mark,
+            seed_of=self.seed_of,
+            account=self.account,
+            **how,
         )
+
+    async def ask(self, prompt: str, response_model: type[Model], again: str, **how: Any) -> Model:
+        """The answer to a prompt about this answer; raises JudgeError if there is no sound one."""
+        (answer,) = await self._ask(self.asked(prompt, response_model, again, **how))
         return answer
 
     def account(self, completion: Completion) -> None:
@@ -95,57 +169,11 @@ class JudgeLLM(InstructorBaseRagasLLM):
         self.model = completion.model
         self.usage += completion.usage
 
-    async def _ask(
-        self,
-        prompt: str,
-        response_model: type[Model],
-        again: str,
-        count: int,
-        temperature: float,
-        check: Callable[[Model], None] | None = None,
-        fields: Mapping[str, Any] | None = None,
-    ) -> list[Model]:
-        schema = _strict(_schema(response_model), fields or {})
-        text = guarded(prompt, self._mark, again)
-        for attempt in range(ATTEMPTS):
-            limit = self._equipment.max_tokens * (attempt + 1)
-            seed = ids.seed(self._seed_of, "judge", attempt)
-            (completions,) = await self._equipment.judge.generate(
-                [
-                    Prompt(
-                        messages=(Message(role="user", content=text),),
-                        samples=tuple(
-                            Sample(temperature=temperature, seed=(seed + i) % 2**31)
-                            for i in range(count)
-                        ),
-                        max_tokens=limit,
-                        json_schema=schema,
-                    )
-                ]
-            )
-            try:
-                usable = _usable(completions)
-                for completion in usable:
-                    self.account(completion)
-                return [self._read(c, response_model, check, limit) for c in usable]
-            except JudgeError:
-                if attempt == ATTEMPTS - 1:
-                    raise
-        raise AssertionError("unreachable")
-
-    def _read(
-        self,
-        completion: Completion,
-        response_model: type[Model],
-        check: Callable[[Model], None] | None,
-        limit: int,
-    ) -> Model:
-        if completion.finish_reason == "length":
-            raise JudgeError(f"the judge's answer was cut at {limit:,} tokens")
-        answer = parse(completion.text, response_model, self._mark)
-        if check is not None:
-            check(answer)
-        return answer
+    async def _ask(self, asked: Asked[Model]) -> list[Model]:
+        (answers,) = await ask(self.equipment, [asked])
+        if isinstance(answers, JudgeError):
+            raise answers
+        return answers
 
 
 def _check_question(answer: AnswerRelevanceOutput) -> None:
@@ -196,12 +224,6 @@ def parse(text: str, response_model: type[Model], mark: str) -> Model:
         raise JudgeError(f"the judge's answer cannot be read: {error}") from None
     _check_binary(answer.model_dump())
     return answer
-
-
-def _usable(completions: list[Completion] | InputError) -> list[Completion]:
-    if isinstance(completions, InputError):
-        raise JudgeError(f"the judge cannot take this answer: {completions}")
-    return completions
 
 
 @cache

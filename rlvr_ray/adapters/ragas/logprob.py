@@ -3,7 +3,8 @@
 Each statement of an answer is put to the judge as RAGAS puts it. The verdict is one token, and what
 counts is how likely 1 is against 0 at its place (as G-Eval weighs scores by token probabilities:
 Liu et al., 2023): no reasons are written, scores are continuous, and they repeat. Prompts of a
-batch begin alike, so its contexts are read once for all statements of all its answers.
+batch begin alike, so its contexts are read once for all statements of all its answers, controls
+included.
 """
 
 import math
@@ -15,8 +16,9 @@ from typing import Literal
 
 from ragas.metrics.collections.faithfulness.util import NLIStatementPrompt
 
+from rlvr_ray.adapters.ragas.controlled import Controlled
 from rlvr_ray.adapters.ragas.judge import JudgeLLM
-from rlvr_ray.adapters.ragas.metrics import BoundFaithfulness, version, without_question
+from rlvr_ray.adapters.ragas.metrics import statements_of, version, without_question
 from rlvr_ray.adapters.ragas.verifier import VerifierOptions, check_claim, mark_of, since
 from rlvr_ray.core import guard, scoring
 from rlvr_ray.core.prompts import Message
@@ -64,7 +66,7 @@ class _Case:
 
     def prompts(self) -> list[Prompt]:
         """One for each statement, then the one for relevancy."""
-        return [*(_faithful(self.claim, text) for text in self.statements), _relevant(self.claim)]
+        return [*(faithful(self.claim, text) for text in self.statements), _relevant(self.claim)]
 
 
 class LogprobVerifier:
@@ -79,16 +81,25 @@ class LogprobVerifier:
         """See ``ports.Verifier``. Raises Unavailable where the judge gives no probabilities."""
         started = time.monotonic()
         cases = await gather(*(self._case(claim) for claim in claims))
-        prompts = [p for case in cases if isinstance(case, _Case) for p in case.prompts()]
+        sound = [case for case in cases if isinstance(case, _Case)]
+        llms = {case.claim.answer_event_id: case.llm for case in sound}
+        controlled = Controlled([case.claim for case in sound])
+        controls = list(controlled.statements())
+        prompts = [prompt for case in sound for prompt in case.prompts()]
+        prompts += [faithful(claim, text) for claim, text in controls]
         answers = iter(await self._equipment.judge.generate(prompts) if prompts else [])
-        judged = [
-            [next(answers) for _ in case.prompts()] if isinstance(case, _Case) else []
-            for case in cases
-        ]
+        judged = {
+            case.claim.answer_event_id: [next(answers) for _ in case.prompts()] for case in sound
+        }
+        controlled.judged(
+            [verdict(next(answers), llms[claim.answer_event_id]) for claim, _ in controls]
+        )
         share = since(started) // max(len(claims), 1)
         return [
-            self._weighed(case, verdicts, share) if isinstance(case, _Case) else case
-            for case, verdicts in zip(cases, judged, strict=True)
+            self._weighed(case, judged[case.claim.answer_event_id], controlled, share)
+            if isinstance(case, _Case)
+            else case
+            for case in cases
         ]
 
     async def _case(self, claim: Claim) -> _Case | JudgeError:
@@ -96,7 +107,7 @@ class LogprobVerifier:
         try:
             check_claim(claim)
             if self._statements == "ragas":
-                statements = await BoundFaithfulness(llm).statements_of(claim)
+                statements = await statements_of(claim, llm)
             else:
                 statements = list(dict.fromkeys(split_statements(claim.answer)))
         except JudgeError as error:
@@ -104,10 +115,15 @@ class LogprobVerifier:
         return _Case(claim, llm, tuple(statements))
 
     def _weighed(
-        self, case: _Case, answers: Sequence[list[Completion] | InputError], duration_ms: int
+        self,
+        case: _Case,
+        answers: Sequence[list[Completion] | InputError],
+        controlled: Controlled,
+        duration_ms: int,
     ) -> Assessment | JudgeError:
         claim, llm = case.claim, case.llm
         try:
+            note = controlled.note(claim)
             *verdicts, relevant = [weigh(answer, llm) for answer in answers]
             statements = tuple(
                 Statement(text=text, verdict=verdict, reason="")
@@ -128,6 +144,7 @@ class LogprobVerifier:
                     embedder="",
                     version=self._version,
                 ),
+                detail=note,
                 statements=statements,
                 usage=llm.usage,
                 duration_ms=duration_ms,
@@ -149,6 +166,14 @@ def weigh(answer: "list[Completion] | InputError", llm: JudgeLLM) -> float:
             "the judge gives no log-probabilities; choose the verifier `ragas`, or another judge"
         )
     return probability(completion.logprobs[0])
+
+
+def verdict(answer: "list[Completion] | InputError", llm: JudgeLLM) -> float | JudgeError:
+    """The same, with the error in its place."""
+    try:
+        return weigh(answer, llm)
+    except JudgeError as error:
+        return error
 
 
 def probability(likeliest: Mapping[str, float]) -> float:
@@ -176,7 +201,8 @@ def verdict_prompt(task: str, mark: str, material: Mapping[str, str], again: str
     )
 
 
-def _faithful(claim: Claim, statement: str) -> Prompt:
+def faithful(claim: Claim, statement: str) -> Prompt:
+    """Whether the contexts support a statement, as RAGAS asks."""
     material = {"Context": "\n".join(claim.contexts), "Statement": statement}
     return verdict_prompt(NLIStatementPrompt.instruction, mark_of(claim), material, _FAITHFUL_AGAIN)
 

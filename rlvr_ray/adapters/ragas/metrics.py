@@ -5,98 +5,80 @@ import hashlib
 import inspect
 import re
 import sys
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from ragas.embeddings.base import BaseRagasEmbedding
-from ragas.metrics.collections import AnswerRelevancy, Faithfulness
+from ragas.metrics.collections import AnswerRelevancy
 from ragas.metrics.collections.answer_relevancy import util as relevancy_prompts
 from ragas.metrics.collections.faithfulness import util as faithfulness_prompts
 from ragas.metrics.collections.faithfulness.util import (
     NLIStatementInput,
     NLIStatementOutput,
+    NLIStatementPrompt,
     StatementGeneratorInput,
     StatementGeneratorOutput,
+    StatementGeneratorPrompt,
 )
 
 from rlvr_ray.adapters.ragas import judge
-from rlvr_ray.adapters.ragas.judge import STRICTNESS, JudgeLLM
-from rlvr_ray.core import guard
-from rlvr_ray.core.records import COSINE_ERROR, Statement
+from rlvr_ray.adapters.ragas.judge import STRICTNESS, Asked, JudgeLLM
+from rlvr_ray.core import controls, guard
+from rlvr_ray.core.records import COSINE_ERROR
 from rlvr_ray.core.statements import objection, same_text
 from rlvr_ray.errors import JudgeError
 from rlvr_ray.ports import Claim, Embedder
 
 #: Statements of one answer; more than it has sentences, and less than an endless list.
 _MAX_STATEMENTS = 40
+_STATEMENTS, _VERDICTS = StatementGeneratorPrompt(), NLIStatementPrompt()
 
 
-class BoundFaithfulness(Faithfulness):
-    """RAGAS divides by the verdicts that came back; here they must be those that were asked for."""
+async def statements_of(claim: Claim, llm: JudgeLLM) -> list[str]:
+    """The answer's statements; raises JudgeError unless they are all of it and only that."""
 
-    def __init__(self, llm: JudgeLLM) -> None:
-        super().__init__(llm)
-        self._llm = llm
-        self.statements: tuple[Statement, ...] = ()
+    def check(output: StatementGeneratorOutput) -> None:
+        if not any(statement.strip() for statement in output.statements):
+            raise JudgeError("the judge found no statement in the answer")
+        if problem := objection(claim.question, claim.answer, output.statements):
+            raise JudgeError(problem)
 
-    async def statements_of(self, claim: Claim) -> list[str]:
-        """The answer's statements; raises JudgeError unless they are all of it and only that."""
-        return await self._create_statements(claim.question, claim.answer)
+    output = await llm.ask(
+        _STATEMENTS.to_string(
+            StatementGeneratorInput(question=claim.question, answer=claim.answer)
+        ),
+        StatementGeneratorOutput,
+        "Break down the given answer into statements.",
+        check=check,
+        fields={"statements": {"minItems": 1, "maxItems": _MAX_STATEMENTS}},
+    )
+    texts = (guard.visible(statement).strip() for statement in output.statements)
+    return list(dict.fromkeys(text for text in texts if text))
 
-    async def share(self, claim: Claim) -> float:
-        """Share of supported statements; ``statements`` then has verdicts and reasons."""
-        result = await self.ascore(claim.question, claim.answer, list(claim.contexts))
-        return unit("faithfulness", result.value)
 
-    async def _create_statements(self, question: str, response: str) -> list[str]:
-        def check(output: StatementGeneratorOutput) -> None:
-            if not any(statement.strip() for statement in output.statements):
-                raise JudgeError("the judge found no statement in the answer")
-            if problem := objection(question, response, output.statements):
-                raise JudgeError(problem)
+def verdict_on(statement: str, contexts: Sequence[str], llm: JudgeLLM) -> Asked[NLIStatementOutput]:
+    """RAGAS's prompt with one statement, so that a text can only plead for itself.
 
-        output = await self._llm.ask(
-            self.statement_generator_prompt.to_string(
-                StatementGeneratorInput(question=question, answer=response)
-            ),
-            StatementGeneratorOutput,
-            "Break down the given answer into statements.",
-            check,
-            {"statements": {"minItems": 1, "maxItems": _MAX_STATEMENTS}},
-        )
-        texts = (guard.visible(statement).strip() for statement in output.statements)
-        return list(dict.fromkeys(text for text in texts if text))
+    RAGAS divides by the verdicts that come back; here one must, and on the statement that was sent.
+    """
 
-    async def _create_verdicts(self, statements: list[str], context: str) -> NLIStatementOutput:
-        def check(output: NLIStatementOutput) -> None:
-            if len(output.statements) != len(statements):
-                raise JudgeError(
-                    f"the judge gave {len(output.statements)} verdicts for {len(statements)} "
-                    "statements"
-                )
-            for sent, got in zip(statements, output.statements, strict=True):
-                if not same_text(sent, got.statement):
-                    raise JudgeError(
-                        f"the judge gave a verdict on another statement: {got.statement[:100]}"
-                    )
+    def check(output: NLIStatementOutput) -> None:
+        if len(output.statements) != 1:
+            raise JudgeError(f"the judge gave {len(output.statements)} verdicts for 1 statement")
+        (got,) = output.statements
+        if not same_text(statement, got.statement):
+            raise JudgeError(
+                f"the judge gave a verdict on another statement: {got.statement[:100]}"
+            )
 
-        output = await self._llm.ask(
-            self.nli_statement_prompt.to_string(
-                NLIStatementInput(context=context, statements=statements)
-            ),
-            NLIStatementOutput,
-            "Judge each of the given statements by the given context.",
-            check,
-            {
-                "statements": {"minItems": len(statements), "maxItems": len(statements)},
-                "statement": {"enum": statements},
-            },
-        )
-        self.statements = tuple(
-            Statement(text=sent, verdict=got.verdict, reason=guard.visible(got.reason))
-            for sent, got in zip(statements, output.statements, strict=True)
-        )
-        return output
+    return llm.asked(
+        _VERDICTS.to_string(NLIStatementInput(context="\n".join(contexts), statements=[statement])),
+        NLIStatementOutput,
+        "Judge the given statement by the given context.",
+        check=check,
+        fields={"statements": {"minItems": 1, "maxItems": 1}, "statement": {"enum": [statement]}},
+    )
 
 
 async def relevancy(claim: Claim, llm: JudgeLLM, embedder: Embedder) -> float:
@@ -131,7 +113,8 @@ def unit(name: str, value: float, least: float = 0.0) -> float:
 
 def version(*modules: ModuleType) -> str:
     """Hash of all that shapes a score: RAGAS's prompts, and the code of ours that is given."""
-    used = (sys.modules[__name__], judge, guard, relevancy_prompts, faithfulness_prompts, *modules)
+    ours = (sys.modules[__name__], judge, guard, controls)
+    used = (*ours, relevancy_prompts, faithfulness_prompts, *modules)
     parts = [inspect.getsource(module) for module in used]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 

@@ -1,18 +1,15 @@
-"""The verifier ``ragas``, and what those beside it share: each claim is judged by itself."""
+"""What verifiers that judge each claim by itself share."""
 
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from rlvr_ray.adapters.ragas.judge import JudgeLLM
-from rlvr_ray.adapters.ragas.metrics import BoundFaithfulness, relevancy, version
-from rlvr_ray.core import guard, scoring
-from rlvr_ray.core.records import Assessment, Judge
+from rlvr_ray.core import guard
+from rlvr_ray.core.records import Assessment
 from rlvr_ray.errors import JudgeError
-from rlvr_ray.ports import Claim, Equipment
+from rlvr_ray.ports import Claim
 from rlvr_ray.tasks import gather
 
 
@@ -41,38 +38,6 @@ class EachClaim(ABC):
 
     @abstractmethod
     async def _judge(self, claim: Claim, started: float) -> Assessment: ...
-
-
-class RagasVerifier(EachClaim):
-    """RAGAS's Faithfulness and AnswerRelevancy."""
-
-    def __init__(self, equipment: Equipment) -> None:
-        self._equipment = equipment
-        self._version = version()
-
-    async def _judge(self, claim: Claim, started: float) -> Assessment:
-        llm = JudgeLLM(self._equipment, claim.answer_event_id, mark_of(claim))
-        metric = BoundFaithfulness(llm)
-        both: list[Any] = await gather(
-            metric.share(claim), relevancy(claim, llm, self._equipment.embedder)
-        )
-        return Assessment(
-            score=scoring.mean(*both),
-            faithfulness=both[0],
-            relevancy=both[1],
-            judge=Judge(
-                faithfulness="ragas",
-                relevancy="ragas",
-                engine=self._equipment.engine,
-                model=llm.model,
-                embedder=self._equipment.embedder.name,
-                version=self._version,
-            ),
-            statements=metric.statements,
-            reverse_questions=tuple(llm.questions),
-            usage=llm.usage,
-            duration_ms=since(started),
-        )
 
 
 def check_claim(claim: Claim) -> None:
