@@ -1,11 +1,13 @@
-"""The language of a text, and the words of the languages that the rules can read.
+"""What is known of languages: one way of writing, common words, and which language a text is in.
 
 A language is told by its script, or by its commonest words. Nothing here is learned or guessed: a
 text without such words ("Marie Curie, 1903") has no language, and reads the same in all of them.
 """
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
+from functools import lru_cache
 
 #: Those whose negations, function words and numbers are known: ISO 639-1.
 READABLE = frozenset({"en", "de", "fr", "es", "zh", "ar"})
@@ -110,7 +112,41 @@ for _words in (FUNCTION, NEGATIONS, _OTHERS, {"en": ("i", "my", "me", "myself")}
         for _word in _words[_code]:
             _TELLING[_word].add(_code)
 
+_ALIKE = str.maketrans(
+    dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-")
+    | dict.fromkeys("\u2018\u2019", "'")
+    | dict.fromkeys("\u201c\u201d", '"')
+    | {"\u2044": "/"}
+)
+_RAISED = re.compile("(?<=[0-9)])(?=[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻])(?<![⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻])")
+_VULGAR = re.compile("(?<=[0-9])(?=[¼½¾⅐-⅞])")
+_SUFFIXES = re.compile(r"(?:at(?:ions?|ing|ed|es?)|ings?|ions?|ed|ly|es|s)$")
 
+
+def normalise(text: str) -> str:
+    """NFKC with plain quotes, dashes and digits; an exponent and a fraction stay what they are."""
+    if text.isascii():
+        return text
+    text = "".join(
+        str(unicodedata.decimal(c)) if not c.isascii() and c.isdecimal() else c for c in text
+    )
+    text = _VULGAR.sub(" ", _RAISED.sub("^", text))
+    return unicodedata.normalize("NFKC", text).translate(_ALIKE)
+
+
+def stem(word: str) -> str:
+    """A lower-case word without its commonest endings."""
+    suffix = _SUFFIXES.search(word, 3)
+    if suffix and not word.endswith("eed"):
+        word = word[: suffix.start()]
+    if len(word) > 3 and word.endswith("e"):
+        word = word[:-1]
+    if len(word) > 3 and word[-1] == word[-2]:
+        word = word[:-1]
+    return word[:-1] + "i" if len(word) > 2 and word.endswith("y") else word
+
+
+@lru_cache(maxsize=1024)
 def language(text: str) -> str | None:
     """The ISO 639-1 code of a text's language; None where nothing tells it.
 

@@ -7,13 +7,13 @@ them plainly is the answer, there is no score, so that to list numbers does not 
 """
 
 import re
-import string
 import unicodedata
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from rlvr_ray.core import language
 from rlvr_ray.core.numbers.quantities import Quantity, TooManyError, common, plain, quantities
 from rlvr_ray.core.numbers.units import Unit
 
@@ -25,12 +25,34 @@ _QUOTED, _NAMED = 80, 4
 # around an equals sign.
 _MARKERS, _SENTENCE, _EQUATION = 20, 300, 60
 
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+# "a" in capitals names something ("vitamin A") unless a text begins with it.
+_ARTICLES = re.compile(r"(?:\b(?:(?i:the|an)|a)|\A\W?A) (?=\w)(?!(?i:the|an?)\b)")
+_MARKUP = re.compile(r"(?<![\w*`])[*_`]++(?=\w)|(?<=[^\W_]|[.,!?)%\"'])[*_`]++(?!\w)")
+_GROUPS = re.compile(
+    r"(?<![\w.,'])(?:[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d{0,2}(?:'\d{3})+|[1-9]\d?(?:,\d{2})+,\d{3})"
+    r"(?![\w,'])"
+)
+# The spaces around what stands between two operands, and before a percent sign.
+_SPACED = re.compile(r"(?: ?([<>=^≤≥≠]+) ?|(?<=\d) ([-+*/×÷]) (?=\d)|(?<=\d) (%))")
+# "re-sign" is not "resign", but "co-op" is "coop".
+_APART = re.compile(r"\bre$")
 _IS = r"(?:\b(?:is|was|equals|(?:would|should|must) be)\b(?!\s*(?:not|n't)\b)|[:=])"
 _STRONG = re.compile(
     rf"####|\\boxed\{{|\bfinal (?:answer|result)\b[^\n.:=0-9]{{0,80}}?{_IS}", re.IGNORECASE
 )
-_WEAK = re.compile(rf"\banswer\b[^\n.:=0-9]{{0,80}}?{_IS}", re.IGNORECASE)
+_WEAK = re.compile(rf"\b(?:answer|result)\b[^\n.:=0-9]{{0,80}}?{_IS}", re.IGNORECASE)
+_CONCLUDES = re.compile(r"\b(?:therefore|thus|hence|in total|altogether)\b[,:]?", re.IGNORECASE)
+# None of what a question counts, unless it says that nothing is known.
+_COUNTS = re.compile(
+    r"\b(?:how (?:many|often|much)|number of|wie viele|combien|cu[aá]nt[oa]s)\b", re.IGNORECASE
+)
+_NONE = re.compile(
+    r"\A\W*+(?:none|nobody|nothing|nil|never|keine[rs]?|aucune?|ninguno)\b(?!.*\b(?:say|mention"
+    r"|state|specif|provid|given|known))"
+    r"|\b(?:no(?! (?:idea|answer|information|mention|way|evidence|doubt|longer|more|one|data"
+    r"|indication|details?|number|specific)\b) \w|keine[rnms]?\b|aucune?\b|ning[uú]n)",
+    re.IGNORECASE | re.DOTALL,
+)
 _END = re.compile(r"[.!?](?=\s|$)|\n|(?<=[\w%])\}|(?<=[\w%] )\}")
 # An alternative, or a bare number, in the next sentence belongs to this one.
 _GOES_ON = re.compile(
@@ -94,36 +116,47 @@ def exact(answer: str, references: Sequence[str], *, contains: bool = False) -> 
 def normalise(text: str) -> str:
     """A text as SQuAD's exact match sees it: without case, punctuation, articles, extra spaces.
 
-    Stricter where that would make different things equal: the point of a decimal, the sign of a
-    number and the end of "C++" stay, and a text that would be empty keeps what it has.
+    Stricter where that would make different things equal: what stands within a number or between
+    two operands stays ("1,5", "10:30", "x < y", "3-4"), as do signs, percent signs and the end of
+    "C++". A text that would be empty keeps what it has.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    folded = unicodedata.normalize("NFKC", folded).replace("\u2212", "-")
-    dropped = {char for char in set(folded) if _punctuates(char)}
-    bare = "".join(
-        char
-        for at, char in enumerate(folded)
-        if char not in dropped or (char in ".-+#" and _tells(folded, at))
-    )
-    for kept in (_ARTICLES.sub(" ", bare), bare, folded):
-        if spaced := " ".join(kept.split()):
-            return spaced
-    return ""
+    text = "".join(char for char in language.normalise(text) if not _invisible(char))
+    text = _ARTICLES.sub("", _MARKUP.sub("", " ".join(text.split()))).casefold()
+    text = _GROUPS.sub(lambda match: re.sub("[,']", "", match[0]), language.normalise(text))
+    text = _SPACED.sub(r"\1\2\3", text)
+    bare = "".join(_kept(text, at) for at in range(len(text)))
+    return " ".join(bare.split()) or " ".join(text.split())
 
 
-def _punctuates(char: str) -> bool:
-    category = unicodedata.category(char)
-    return char in string.punctuation or category == "Cf" or category.startswith("P")
+def _invisible(char: str) -> bool:
+    return unicodedata.category(char) == "Cf" or "\ufe00" <= char <= "\ufe0f"
 
 
-def _tells(text: str, at: int) -> bool:
-    """Whether a sign is part of what the text says."""
-    before, after = text[max(0, at - 3) : at], text[at + 1 : at + 2]
-    if text[at] == ".":
-        return after.isdigit() and (not before.strip() or before[-1].isdigit())
-    if text[at] == "-":
-        return (after.isdigit() or after == ".") and (not before or before[-1].isspace())
-    return text[at] in "+#" and before.rstrip("+#")[-1:].isalpha() and not after.isalnum()
+def _kept(text: str, at: int) -> str:
+    """What is left of a character: itself, a space, or nothing of punctuation around words."""
+    char, before, after = text[at], text[max(0, at - 1) : at], text[at + 1 : at + 2]
+    if not unicodedata.category(char).startswith("P") and char not in "$+<=>^`|~":
+        return char
+    if char in "<=>^":
+        keep = bool(before and after)
+    elif before.isdigit() and after.isdigit():
+        keep = True
+    elif before.isalnum() and after.isalnum():
+        if char in ",;:—(" or (char == "." and before.isdigit() + after.isdigit()):
+            return " "
+        letters = before.isalpha() and after.isalpha()
+        keep = (
+            not letters or char not in ".'-" or _APART.search(text, max(0, at - 3), at) is not None
+        )
+    elif char in "-.":  # a sign, or a decimal
+        keep = after.isdigit() or (char == "-" and after == ".")
+        keep = keep and not before.strip(" $€£¥(")
+    elif char in "+#" and not after.isalnum():
+        keep = text[max(0, at - 3) : at].rstrip("+#")[-1:].isalpha() or (before == after == " ")
+    else:
+        keep = (char == "%" and before.isdigit()) or (char == "!" and after == "=")
+        keep = keep or (char in "*/" and before == after == " ")
+    return char if keep else ""
 
 
 def numeric(question: str, answer: str, references: Sequence[str], tolerance: Tolerance) -> Match:
@@ -136,6 +169,9 @@ def numeric(question: str, answer: str, references: Sequence[str], tolerance: To
         candidates = _candidates(plain(answer))
     except TooManyError as error:
         return Match(None, f"found several numbers: {error} in {quote(answer)}")
+    none = _NONE.search(answer) if not candidates and _COUNTS.search(question) else None
+    if none:
+        candidates = [Quantity(none.group().strip(), Fraction(0), Fraction(0))]
     try:
         asked = frozenset(end for q in quantities(plain(question)) for end in (q.low, q.high))
     except TooManyError:
@@ -156,7 +192,7 @@ def numeric(question: str, answer: str, references: Sequence[str], tolerance: To
 
 def _candidates(text: str) -> list[Quantity]:
     """The quantities of a plain text that may be its answer."""
-    for marker in (_STRONG, _WEAK):
+    for marker in (_STRONG, _WEAK, _CONCLUDES):
         marked = deque(marker.finditer(text), maxlen=_MARKERS)
         if stated := [quantity for match in marked for quantity in _stated(text, match.end())]:
             return stated

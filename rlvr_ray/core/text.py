@@ -4,12 +4,28 @@ English in its word lists; other languages are read, with less understanding.
 """
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
+
+from rlvr_ray.core.language import normalise, stem
+
+__all__ = [
+    "SELF",
+    "YES_NO_WORDS",
+    "Sentence",
+    "Token",
+    "keys",
+    "normalise",
+    "parse",
+    "scopes",
+    "split_statements",
+    "stem",
+    "storable",
+    "unglued",
+]
 
 _Kind = Literal["word", "name", "number"]
 
@@ -49,7 +65,6 @@ _FUNCTION = _NEGATIONS | frozenset(
 )
 SELF = frozenset(_words("i im my me myself"))
 _ORDINAL = frozenset(_words("st nd rd th s"))  # 19th, 1930s: the number says it
-_PLAIN = str.maketrans("\u2018\u2019\u201c\u201d\u2212", "''\"\"-")
 YES_NO_WORDS = {"yes": True, "yeah": True, "yep": True, "no": False, "nope": False}
 _ONES = _words("two three four five six seven eight nine ten eleven twelve thirteen fourteen")
 _ONES += _words("fifteen sixteen seventeen eighteen nineteen")
@@ -78,7 +93,6 @@ _TOKEN = re.compile(
 _END = re.compile(r"[.!?]++[\"')\]*`\u201d]*+(?=\s|$)|[\u3002\uff01\uff1f]")
 _BULLET = re.compile(r"^\s*+(?:[-*+\u2022\u2013>]++|#++|\(?\d{1,2}[.)])\s++(?=\S)")
 _GLUED = re.compile(r"(?<=[a-z\d)\"\]][.!?])(?=[A-Z\"])")
-_SUFFIXES = re.compile(r"(?:at(?:ions?|ing|ed|es?)|ings?|ions?|ed|ly|es|s)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +137,6 @@ def split_statements(text: str) -> list[str]:
                 start = end.end()
         statements.append(block[start:].strip())
     return [statement for statement in statements if statement]
-
-
-def normalise(text: str) -> str:
-    """NFKC, with plain quotes and dashes."""
-    return unicodedata.normalize("NFKC", text).translate(_PLAIN)
 
 
 def unglued(text: str) -> str:
@@ -265,18 +274,6 @@ def _number(text: str, following: str) -> tuple[str, bool]:
     kept = plain.rstrip("0")
     shift = shift + len(plain) - len(kept) if kept else 0
     return f"#{'-' * sign if kept else ''}{kept}e{shift}", joins or following in _MULTIPLIERS
-
-
-def stem(word: str) -> str:
-    """A lower-case word without its commonest endings."""
-    suffix = _SUFFIXES.search(word, 3)
-    if suffix and not word.endswith("eed"):
-        word = word[: suffix.start()]
-    if len(word) > 3 and word.endswith("e"):
-        word = word[:-1]
-    if len(word) > 3 and word[-1] == word[-2]:
-        word = word[:-1]
-    return word[:-1] + "i" if len(word) > 2 and word.endswith("y") else word
 
 
 def scopes(tokens: Sequence[Token]) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""The values of numbers, as digits with separators and as English words. All are exact fractions.
+"""The values of numbers, as digits with separators and as words. All are exact fractions.
 
 Thousands may be separated by commas, spaces, apostrophes or underscores, decimals by a point. The
 continental way ("1.234.567,5", "3,14") is read where it cannot be the English one: "1,234" is a
@@ -6,10 +6,10 @@ thousand and "1.234" is not, whoever wrote it.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import islice
+
+from rlvr_ray.core.language import language
 
 #: Longer numbers are not compared: they cost time, and no honest answer has them.
 DIGITS = 100
@@ -19,27 +19,50 @@ _MOST, _WORDS_MOST = 200, 20
 
 Place = tuple[int, int, Fraction | None]  #: where a number begins and ends, and its value
 
-_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
-_ONES += " fifteen sixteen seventeen eighteen nineteen"
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_WORDS = {word: value for value, word in enumerate(_ONES.split())}
-_WORDS |= {word: 10 * value for value, word in enumerate(_TENS.split(), start=2)}
+
+def _counted(text: str) -> dict[str, int]:
+    """The words of each row, with the number that the row begins with."""
+    rows = (row.split() for row in text.split("|"))
+    return {word: int(value) for value, *words in rows for word in words}
+
+
+# English, German, French, Spanish. What is another word in English stands in _DOUBTFUL, too.
+WORDS = _counted(
+    """0 zero null zéro cero | 1 one eins | 2 two zwei deux dos | 3 three drei trois tres
+    | 4 four vier quatre cuatro | 5 five fünf cinq cinco | 6 six sechs seis
+    | 7 seven sieben sept siete | 8 eight acht huit ocho | 9 nine neun neuf nueve
+    | 10 ten zehn dix diez | 11 eleven elf onze once | 12 twelve zwölf douze doce
+    | 13 thirteen dreizehn treize trece | 14 fourteen vierzehn quatorze catorce
+    | 15 fifteen fünfzehn quinze quince | 16 sixteen sechzehn seize | 17 seventeen siebzehn
+    | 18 eighteen achtzehn | 19 nineteen neunzehn | 20 twenty zwanzig vingt veinte
+    | 30 thirty dreißig trente treinta | 40 forty vierzig quarante cuarenta
+    | 50 fifty fünfzig cinquante cincuenta | 60 sixty sechzig soixante sesenta
+    | 70 seventy siebzig setenta | 80 eighty achtzig ochenta | 90 ninety neunzig noventa"""
+)
+_DOUBTFUL = {"null": "de", "elf": "de", "acht": "de", "once": "es", "dos": "es", "sept": "fr"}
+_DOUBTFUL |= {"seize": "fr", "quince": "es", "cent": "fr", "mil": "es", "mille": "fr"}
 #: Words that multiply.
-SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
-SCALES |= {"trillion": 10**12, "lakh": 10**5, "crore": 10**7}
+SCALES = _counted(
+    """12 dozen | 100 hundred hundert cent | 1000 thousand tausend mille mil
+    | 1000000 million millions Millionen millones millón Mio mn mln | 100000 lakh | 10000000 crore
+    | 1000000000 billion milliard milliards Milliarde Milliarden Mrd bn
+    | 1000000000000 trillion tn trn"""
+)
+SCALES = {word.casefold(): value for word, value in SCALES.items()}
+_ABBREVIATED = {"mio", "mn", "mln", "mrd", "bn", "tn", "trn"}
+_ORDINALS = {f"{word}th": value for word, value in WORDS.items() if value in range(4, 20)}
+_ORDINALS |= {"fifth": 5, "eighth": 8, "ninth": 9, "twelfth": 12}
+_ORDINALS |= {f"{word[:-1]}ieth": WORDS[word] for word in WORDS if word.endswith("ty")}
+_SMALL = {"first": 1, "second": 2, "third": 3}  # of "twenty-first" only: alone they are words
 
 # Possessive quantifiers (++, *+) give nothing back, so no input makes these backtrack.
-_VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
-_GROUPS = r"[0-9]++(?:[.,'_][0-9]++| [0-9]{3}(?![0-9]))*+"
 #: A regular expression for digits and separators, one number or several.
-RUN = rf"(?:{_GROUPS}[{_VULGAR}]?|(?<![\w.])\.[0-9]++|[{_VULGAR}])"
-_SPELLED = "|".join((*_WORDS, *SCALES))
-#: One for number words in a row.
-SPELLED = rf"(?:{_SPELLED})(?:(?:[ -]| and )(?:{_SPELLED})\b){{0,{_WORDS_MOST}}}+"
-#: One for dates in digits.
-DATE = (
-    r"\b[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}\b"
-    r"|\b[0-9]{1,2}(?:-[0-9]{1,2}-|/[0-9]{1,2}/|\.[0-9]{1,2}\.)[0-9]{4}\b"
+RUN = r"(?:[0-9]++(?:[.,'_][0-9]++| [0-9]{3}(?![0-9]))*+|(?<![\w.])\.[0-9]++)"
+_SPELLED = "|".join((*WORDS, *(word for word in SCALES if word not in _ABBREVIATED)))
+#: One for number words in a row, an ordinal at their end.
+SPELLED = (
+    rf"(?:(?:{_SPELLED})\b(?:(?:[ -]| and )(?:{_SPELLED})\b){{0,{_WORDS_MOST}}}+"
+    rf"(?:-(?:{'|'.join((*_SMALL, *_ORDINALS))})\b)?+|(?:{'|'.join(_ORDINALS)})\b)"
 )
 
 _ENGLISH = re.compile(
@@ -49,13 +72,11 @@ _CONTINENTAL = re.compile(
     r"[1-9]\d{0,2}(?:\.\d{3})+,\d+|[1-9]\d{0,2}(?:\.\d{3}){2,}|[1-9]\d{0,2}(?:[ ']\d{3})+,\d+"
     r"|\d+,(?:\d{1,2}|\d{4,})|0,\d+"
 )
-_RAISED = "[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]++"
-_TO_THE = rf"(?:(?:\^|\*\*)\{{?([-+]?[0-9]++)\}}?|({_RAISED}))"
+_TO_THE = r"(?:\^|\*\*)\{?([-+]?[0-9]*+)\}?"
 _POWER = re.compile(
     rf"e([-+]?[0-9]++)(?![^\W_])| ?(?:[x×*·⋅]|\\times|\\cdot) ?10{_TO_THE}", re.IGNORECASE
 )
 _OF_TEN = re.compile(_TO_THE)
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 
 
 def amounts(run: str) -> list[Place]:
@@ -63,29 +84,19 @@ def amounts(run: str) -> list[Place]:
 
     The value is None where a number is too long.
     """
-    body = run.rstrip(_VULGAR)
-    part = Fraction(unicodedata.numeric(run[-1])).limit_denominator(8) if body != run else 0
-    english = _ENGLISH.fullmatch(body)
-    if english or _CONTINENTAL.fullmatch(body):
-        if sum(char.isdecimal() for char in body) > DIGITS:
+    english = _ENGLISH.fullmatch(run)
+    if english or _CONTINENTAL.fullmatch(run):
+        if sum(char.isdecimal() for char in run) > DIGITS:
             return [(0, len(run), None)]
-        bare = body.translate(dict.fromkeys(map(ord, ",'_ " if english else "'_. "), None))
-        return [(0, len(run), Fraction(bare.replace(",", ".") or 0) + part)]
-    if separator := " " if " " in body else "," if "," in body else "":
-        places: list[Place] = []
+        bare = run.translate(dict.fromkeys(map(ord, ",'_ " if english else "'_. "), None))
+        return [(0, len(run), Fraction(bare.replace(",", ".") or 0))]
+    places: list[Place] = []
+    if separator := " " if " " in run else "," if "," in run else "":
         at = 0
         for piece in run.split(separator, _MOST)[:_MOST]:
             places += [(at + begin, at + end, value) for begin, end, value in amounts(piece)]
             at += len(piece) + 1
-        return places
-    return list(year_of(body))
-
-
-def year_of(date: str) -> Iterator[Place]:
-    """The year, where the text is a date in digits."""
-    if re.fullmatch(DATE, date):
-        for match in islice(re.finditer("[0-9]{4}", date), 1):
-            yield (*match.span(), Fraction(match.group()))
+    return places
 
 
 def powered(text: str, start: int, end: int, value: Fraction | None) -> tuple[Fraction | None, int]:
@@ -94,24 +105,31 @@ def powered(text: str, start: int, end: int, value: Fraction | None) -> tuple[Fr
     power = ten or _POWER.match(text, end)
     if power is None:
         return value, end
-    exponent = next(filter(None, power.groups())).translate(_SUPERSCRIPTS)
-    if value is None or len(exponent) > 5 or not exponent[-1].isdecimal():
+    exponent = next(filter(None, power.groups()), "").removeprefix("+")
+    if value is None or not exponent[-1:].isdecimal() or len(exponent) > 5:
         return None, power.end()
-    if not re.fullmatch(r"[-+]?\d+", exponent) or abs(int(exponent)) > _EXPONENT:
+    if abs(int(exponent)) > _EXPONENT:
         return None, power.end()
     return (Fraction(1) if ten else value) * Fraction(10) ** int(exponent), power.end()
 
 
-def spelled(words: str) -> Iterator[tuple[int, int, int]]:
-    """The numbers of a match of ``SPELLED``: where each begins and ends, and its value."""
+def spelled(words: str, text: str) -> Iterator[tuple[int, int, int, bool]]:
+    """The numbers of a match of ``SPELLED`` in a text: begin, end, value, whether an ordinal."""
     begin = end = total = current = limit = 0
     begun = False
-    for match in re.finditer("[a-z]+", words, re.IGNORECASE):
+    for match in re.finditer(r"[^\W\d_]+", words):
         word = match.group().casefold()
-        size, scale = _WORDS.get(word, 0), SCALES.get(word, 0)
         if word == "and":
             begun = begun and current % 100 == 0  # "two hundred and five", but "two and three"
             continue
+        if word in _DOUBTFUL and _DOUBTFUL[word] != language(text):
+            if end:
+                yield begin, end, total + current, False
+            begin = end = total = current = 0
+            begun = False
+            continue
+        ordinal = _ORDINALS.get(word) or _SMALL.get(word)
+        size, scale = ordinal or WORDS.get(word, 0), SCALES.get(word, 0)
         if scale > 100:
             fits = begun and current > 0 and scale < limit
         elif scale:
@@ -121,11 +139,15 @@ def spelled(words: str) -> Iterator[tuple[int, int, int]]:
             fits = begun and size > 0 and (current % 100 == 0 or ones)
         if not fits:
             if end:
-                yield begin, end, total + current
+                yield begin, end, total + current, False
             begin, total, current, limit = match.start(), 0, 1 if scale else 0, 10**15
         if scale > 100:
             total, current, limit = total + current * scale, 0, scale
         else:
             current = current * scale if scale else current + size
         begun, end = True, match.end()
-    yield begin, end, total + current
+        if ordinal:
+            yield begin, end, total + current, True
+            return
+    if end:
+        yield begin, end, total + current, False

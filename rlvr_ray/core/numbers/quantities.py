@@ -1,32 +1,45 @@
-"""Reading quantities out of a text: numbers as people write them, with units, and ranges.
+"""Reading quantities out of a text: numbers as people write them, with units, dates and ranges.
 
-What is no quantity is left out: digits inside words, identifiers, versions, times of day, telephone
-numbers, and numbers that are denied ("not 42"). Values are exact fractions. English in its words;
-"1,234" is a thousand and "1.234" is not, whoever wrote it.
+This is the one place that reads numbers. Digits inside words and identifiers are none, and what is
+no amount says so by its kind. Values are exact fractions. "1,234" is a thousand and "1.234" is not,
+whoever wrote it.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice, pairwise
 from typing import Literal
 
+from rlvr_ray.core.language import FUNCTION, language, normalise
+from rlvr_ray.core.numbers.dates import DATE, TIME, Date, dates, duration, groups
 from rlvr_ray.core.numbers.numerals import (
-    DATE,
     DIGITS,
     RUN,
     SCALES,
     SPELLED,
+    WORDS,
     amounts,
     powered,
     spelled,
-    year_of,
 )
 from rlvr_ray.core.numbers.units import Unit, currency_before, in_word, unit_after
+from rlvr_ray.core.numbers.units import named as units_of
 
-Kind = Literal["plain", "date", "year", "ordinal", "citation", "one"]
+Kind = Literal[
+    "plain",
+    "date",
+    "year",
+    "time",
+    "ordinal",
+    "few",  # "one user", "twice", "half of": counts, but hardly beside digits
+    "version",  # "Python 3.10"
+    "one",  # "one of them"
+    "citation",  # "[2]"
+    "label",  # "passage 2", "Boeing 737"
+    "name",  # "GPT-4": no number at all
+]
 
 #: A text with more numbers than this is not read.
 MOST = 200
@@ -34,45 +47,81 @@ MOST = 200
 _NEAR = 40
 # How far a converted quantity in parentheses may be off by rounding.
 _ROUNDING = Fraction(1, 20)
-# The highest number that is taken for a citation in brackets.
-_CITED = 20
-
 # Pieces of one identifier.
 _PIECES = 20
+
+_SHARES = {"half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6}
+_SHARES |= {"seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10}
+_SHARE = Unit("fraction", name="share")
+_PARTS = "half|halves|(?:third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth)s?"
+_FEW = {"once": 1, "twice": 2, "thrice": 3, "both": 2, "a single": 1}
+_SPAN = "hour|minute|second|day|week|fortnight|month|year|decade|century"
 _NUMERAL = re.compile(
-    rf"(?P<digits>{RUN}(?:[-/:]{RUN}){{0,{_PIECES}}}+)|\b(?P<words>{SPELLED})\b", re.IGNORECASE
+    rf"(?P<date>{DATE})|(?i:(?P<time>{TIME}))"
+    r"|(?P<mixed>(?<![\w./-])(?P<whole>[0-9]{1,9}) (?P<top>[0-9]{1,3})/(?P<under>[1-9][0-9]{0,2}))"
+    r"(?![\w/])"
+    rf"|(?P<digits>{RUN}(?:[-/:]{RUN}){{0,{_PIECES}}}+)"
+    r"|(?i:\b(?:(?P<part>(?:(?P<count>an?|one|two|three|four|five|six|seven|eight|nine)[ -])?+"
+    rf"(?P<share>{_PARTS})\b(?P<of>(?: of)?+(?: (?:an?|the))?+\b))"
+    rf"|(?P<few>{'|'.join(_FEW)})\b|(?P<span>an?) (?=(?:{_SPAN})\b)|(?P<words>{SPELLED})))"
 )
 _PIECE = re.compile(rf"(?P<before>[-/:]?)(?P<run>{RUN})")
 _GLUED_SCALES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _GLUED_SCALES |= {"千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
-_LONG_SCALES = SCALES | {"mn": 10**6, "mln": 10**6, "bn": 10**9, "tn": 10**12, "trn": 10**12}
-_SCALE = re.compile(rf"[ -]?(?:{'|'.join(_LONG_SCALES)}|(?-i:k))(?![^\W_])", re.IGNORECASE)
+_SCALE = re.compile(rf"[ -]?(?:{'|'.join(SCALES)}|(?-i:k))(?![^\W_])", re.IGNORECASE)
+_AND_PART = re.compile(rf" and an? ({_PARTS})\b", re.IGNORECASE)
+_OTHER_HALF = re.compile(r"\b(?:first|second|other|latter|last|better) $", re.IGNORECASE)
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)(?![^\W_])", re.IGNORECASE)
-_SIGN = re.compile(r"(?:(?<![0-9])(?<![0-9] )\b(?:minus|negative) |[-+])$", re.IGNORECASE)
+_SIGN = re.compile(
+    r"(?:(?<![0-9])(?<![0-9] )\b(?:minus|negative|moins|menos) |[-+])$", re.IGNORECASE
+)
 _DENIED = re.compile(
     r"(?:\bnot|n't|\bnor|\brather than|\binstead of)(?: be| have| equal| the| exactly| about)? ?$",
     re.IGNORECASE,
 )
-
-_MONTHS = (
-    "Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?"
-    "|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?"
-)
-_DAY = r"[0-9]{1,2}(?:st|nd|rd|th)?"
-_DATE = re.compile(
-    rf"(?:\b{_DAY} (?:of )?)?\b(?:{_MONTHS})\b\.?(?: {_DAY}(?![\w%]|\.[0-9]))?"
-    rf"(?:,? [12][0-9]{{3}}\b)?|{DATE}"
-)
-_YEAR_BEFORE = re.compile(r"(?:\b(?:in|since|during|year|as of) |\()$", re.IGNORECASE)
-_YEAR_AFTER = (re.compile(r"[,.;)]|\s*$| (?!or\b)[a-z]"), re.compile(r"\)"))
-_YEAR = re.compile(r"(?:1[0-9]{3}|20[0-9]{2})(?![\d.,'_]*\d)")
-
-_NO_COUNT = re.compile(
-    r"-(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|half|hal|quarter|tenth)",
+_VAGUE = re.compile(r"\b(?:several|many|few|some|couple of) $", re.IGNORECASE)
+_YEAR = re.compile(r"(?:1[0-9]{3}|20[0-9]{2})")
+_YEAR_BEFORE = re.compile(
+    r"(?:\b(?:in|since|during|year|as of|until|by|early|late|en|depuis|desde|seit|Jahre?) |\()$",
     re.IGNORECASE,
 )
+_YEAR_AFTER = (re.compile(r"[,.;)]|\s*$| (?!or\b)[^\W\d_]"), re.compile(r"\)"))
+_NO_COUNT = re.compile(r"-(?:hundred|thousand|million)th", re.IGNORECASE)
+_PRONOUN_BEFORE = re.compile(
+    r"\b(?:no|the|this|that|any|every|each|which|another|some|other)[ -]$", re.IGNORECASE
+)
+_PRONOUN_AFTER = re.compile(
+    r"\s*(?:$|[^\w\s]|(?:of|that|who|which|is|was|has|can|should|must|another|or|and|to|in|at|by"
+    r"|with|for|on|as|from)\b)",
+    re.IGNORECASE,
+)
+# Before "an hour" these make it one hour; after "five euros" it would be each.
+_LASTS = re.compile(
+    r"(?:^|[(,;:]|\b(?:in|for|about|takes?|took|lasts?|lasted|within|than|is|was|after|over|under"
+    r"|nearly|almost|around|roughly|exactly|only|least|most|be|of)) *$",
+    re.IGNORECASE,
+)
+_CITATION = re.compile(r"\[(?:20|1?[0-9])(?:[,;-] ?(?:20|1?[0-9])){0,9}+\]")
+# What has a number of its own, before that.
+_LABEL = re.compile(
+    r"\b(?:passage|section|chapter|step|page|figure|table|paragraph|part|item|question|example"
+    r"|option|version|source|document|context|equation|row|column|article|appendix|note|room|rule"
+    r"|Abschnitt|Kapitel|Seite|chapitre|capítulo|página)(?:s (?:[0-9]{1,3}(?:,| and| or|-) ?)?| )$",
+    re.IGNORECASE,
+)
+# A name right before a number, and words that are none though a sentence may begin with them.
+_NAME = re.compile(r"(?<![^\s(\[\"'*])([A-Z][\w'-]*+) $")
+_NO_NAMES = FUNCTION["en"] | set(
+    re.findall(
+        r"\S+",
+        """approximately around between roughly nearly almost only over under above below total
+        up until within after before aged costs exactly some than not no all""",
+    )
+)
+# Beginnings of a word after whose hyphen a number is one.
+_PREFIX = re.compile(r"\b(?:pre|post|mid|early|late|circa|ca|non|sub|to)-$", re.IGNORECASE)
 _BETWEEN = re.compile(r"\bbetween (?:about |around )?$", re.IGNORECASE)
-_TO = re.compile(r" ?(?:-|-to-|to|through|until|till|up to) ?", re.IGNORECASE)
+_TO = re.compile(r" ?(?:-|-to-|to|through|until|till|up to|bis|à|a) ?", re.IGNORECASE)
 _AND = re.compile(r" and ", re.IGNORECASE)
 # What stands between the members of a list, and between alternatives.
 _LIST = re.compile(
@@ -88,10 +137,6 @@ _LIST_ENDS = re.compile(r"(?<!i\.e)[.!?:]\s")
 _SUMMED = ("length", "time", "mass", "calendar")
 _SUM = re.compile(r",? (?:and )?")
 _CONVERTED = re.compile(r" ?[(/=≈] ?(?:about |around |or |~)?|,? or (?:about |around )?")
-# A name right before "737-800", and words that are none.
-_NAME = re.compile(
-    r"\b(?!(?:A|About|Approximately|Around|Between|From|It|Roughly|The)\b)[A-Z]\w* $"
-)
 
 _URL = re.compile(r"https?://\S+")
 _ITEM = re.compile(r"^[^\S\n]*([0-9]{1,2})[.)][^\S\n]+(?=\S)", re.MULTILINE)
@@ -104,12 +149,6 @@ _LATEX = (
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"(?<![0-9])\*\*|\*\*(?![-0-9])|`"), ""),
 )
-_ALIKE = str.maketrans(
-    {"％": "%", "＝": "=", "￥": "¥"}
-    | dict.fromkeys("\u00a0\u202f\u2009\u2007", " ")
-    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-")
-    | dict.fromkeys("\u2018\u2019", "'")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,35 +160,43 @@ class Quantity:
     high: Fraction | None
     units: tuple[Unit, ...] = ()  #: what the unit may be, likeliest first; () where there is none
     kind: Kind = "plain"
-    start: int = 0  #: where it stands in the plain text, its currency and unit included
+    start: int = 0  #: where it stands in the text, its currency and unit included
     end: int = 0
+    numeral: tuple[int, int] = (0, 0)  #: where its digits or words stand
+    scale: int = 1  #: 10**6 of "million"; the value has it already
+    denied: bool = False  #: "not 42"
     hedged: bool = False  #: an alternative to another one: "5 or 6"
     also: "Quantity | None" = None  #: the same in another unit: "330 m (1,083 ft)"
+    dates: tuple[Date, ...] = ()  #: what a date may mean, as written first
+    parts: tuple["Quantity", ...] = ()  #: day and year of a date
 
     @property
     def point(self) -> bool:
         """Whether it is one number."""
         return self.low == self.high
 
+    @property
+    def amount(self) -> bool:
+        """Whether it says how much or when, and is not part of a name, a label or a citation."""
+        return self.kind not in ("citation", "label", "name", "one")
 
-@dataclass(slots=True)
-class _Number:
-    """A number being read, and where it stands, its currency and unit included."""
+    @property
+    def value(self) -> Fraction | None:
+        """The number in the base unit of its dimension: seconds, metres, kilograms."""
+        return self.low * self.units[0].factor if self.low is not None and self.units else self.low
 
-    start: int
-    end: int
-    value: Fraction | None
-    units: tuple[Unit, ...] = ()
-    kind: Kind = "plain"
-    scale: int = 1  # 10**6 of "million"; the value has it already
+    @property
+    def unit(self) -> str | None:
+        """The dimension: "length", "USD", "clock", "?seat" of what is counted; None: there is none.
+
+        That of a date is "date".
+        """
+        return "date" if self.dates else self.units[0].dimension if self.units else None
 
 
 def plain(text: str) -> str:
-    """The text with one kind of space, hyphen and digit, without LaTeX and without URLs."""
-    if not text.isascii():
-        text = "".join(
-            str(unicodedata.decimal(c)) if not c.isascii() and c.isdecimal() else c for c in text
-        ).translate(_ALIKE)
+    """The text in one way of writing, without LaTeX and without URLs."""
+    text = normalise(text)
     for pattern, better in _LATEX:
         text = pattern.sub(better, text)
     text = _URL.sub(" ", text)
@@ -162,80 +209,185 @@ class TooManyError(ValueError):
 
 
 def quantities(text: str) -> list[Quantity]:
-    """The quantities of a plain text, in order; raises TooManyError."""
-    numbers = list(_numbers(text))
-    _mark_dates(text, numbers)
+    """What may be the answer to a question for a number, in order; raises TooManyError."""
+    found: list[Quantity] = []
+    for at, number in enumerate(numbers(text)):
+        if at >= MOST:
+            raise TooManyError(f"more than {MOST} numbers")
+        if not number.denied and number.kind not in ("name", "time"):
+            found += number.parts or (number,)
+    return linked(text, found)
+
+
+def linked(text: str, numbers: Sequence[Quantity]) -> list[Quantity]:
+    """The numbers of a text with ranges, sums and conversions as one quantity each."""
     return _listed(text, _merged(text, _ranges(text, numbers)))
 
 
-def _numbers(text: str) -> Iterator[_Number]:
-    end = looked_at = 0
+def numbers(text: str) -> Iterator[Quantity]:
+    """All numbers of a text in one way of writing, in order, a date or a time as one each."""
+    end = 0
     for match in _NUMERAL.finditer(text):
         if match.start() < end:
             continue  # an exponent, or a multiplier's word
-        looked_at += 1
-        for number in _spelled(text, match) if match["words"] else _written(text, match, end):
-            end, looked_at = number.end, looked_at + 1
+        for number in _read(text, match, end):
+            end = number.end
             yield number
-        if looked_at > MOST:
-            raise TooManyError(f"more than {MOST} numbers")
 
 
-def _written(text: str, match: re.Match[str], last: int) -> Iterator[_Number]:
-    """The numbers of digits with dashes, slashes and colons between them.
+def _read(text: str, match: re.Match[str], last: int) -> Iterator[Quantity]:
+    """The numbers of a match; ``last`` is where the number before them ended."""
+    start, end = match.span()
+    if match["date"]:
+        yield _date(text, match)
+    elif match["time"]:
+        found = duration(groups(match))
+        if found is None:
+            yield _new(text, start, end, None, kind="name")
+        else:
+            kind: Kind = "time" if found[1].dimension == "clock" else "plain"
+            yield _new(text, start, end, found[0], kind=kind, units=(found[1],))
+    elif match["mixed"]:
+        share = Fraction(int(match["top"]), int(match["under"]))
+        yield _number(text, start, end, int(match["whole"]) + share, last)
+    elif match["digits"]:
+        yield from _written(text, match, last)
+    elif match["part"]:
+        yield from _share(text, match)
+    elif match["few"]:
+        value = Fraction(_FEW[match["few"].casefold()])
+        units, end = unit_after(text, end) or ((), end)
+        yield _new(text, start, end, value, kind="few", units=units)
+    elif match["span"]:
+        units, end = unit_after(text, match.end() - 1) or ((), end)
+        one = _with_part(text, _new(text, start, end, Fraction(1), kind="few", units=units))
+        if one.low != 1 or _LASTS.search(text, max(0, start - 12), start):
+            yield one
+    else:
+        yield from _spelled(text, match)
 
-    ``last`` is where the number before them ended.
-    """
-    chain, start = match.group(), match.start()
+
+def _new(
+    text: str,
+    start: int,
+    end: int,
+    value: Fraction | None,
+    *,
+    kind: Kind = "plain",
+    units: tuple[Unit, ...] = (),
+) -> Quantity:
+    return Quantity(
+        text=text[start:end],
+        low=value,
+        high=value,
+        units=units,
+        kind=kind,
+        start=start,
+        end=end,
+        numeral=(start, end),
+        denied=_denied(text, start),
+    )
+
+
+def _date(text: str, match: re.Match[str]) -> Quantity:
+    parts = groups(match)
+    start, end = match.span()
+    found = dates(parts)
+    if not found:
+        return _new(text, start, end, None, kind="name")
+    named = not parts.get("month", ("1",))[0].isdecimal()
+    kinds: tuple[tuple[str, Kind], ...] = (("day", "date"), ("year", "year"))
+    inner = [
+        _new(text, parts[name][1], parts[name][2], Fraction(parts[name][0]), kind=kind)
+        for name, kind in kinds
+        if name in parts and (named or kind == "year")
+    ]
+    if len(parts) == 1:
+        return inner[0]
+    year, month, day = found[0]
+    value = Fraction(10000 * year + 100 * month + day)
+    inner.sort(key=lambda part: part.start)
+    return replace(_new(text, start, end, value, kind="date"), dates=found, parts=tuple(inner))
+
+
+def _written(text: str, match: re.Match[str], last: int) -> Iterator[Quantity]:
+    """The numbers of digits with dashes, slashes and colons between them."""
+    chain, (start, end) = match.group(), match.span()
     pieces = list(_PIECE.finditer(chain))
     between = "".join(piece["before"] for piece in pieces)
-    digits = sum(c.isdecimal() for c in chain) if len(between) > 1 else 0
-    if ":" in between or digits >= 6:
-        for begin, end, year in year_of(chain):
-            yield _Number(start + begin, start + end, year)
-        return  # a time, a telephone number
+    name = _new(text, start, end, None, kind="name")
+    if ":" in between or (len(between) > 1 and sum(c.isdecimal() for c in chain) >= 6):
+        yield name  # a ratio, a telephone number
+        return
     if between == "/" and all(len(part) <= DIGITS for part in chain.split("/")):
         top, _, bottom = chain.partition("/")
         if top.isdecimal() and bottom.isdecimal() and int(bottom):
-            number = _number(text, start, match.end(), Fraction(int(top), int(bottom)), last)
-            if number:
-                yield number
+            yield _number(text, start, end, Fraction(int(top), int(bottom)), last)
             return
-    numbers: list[_Number] = []
+    found: list[Quantity] = []
     for piece in pieces:
-        for begin, end, value in amounts(piece["run"]):
-            at = start + piece.start("run")
-            numbers += filter(None, [_number(text, at + begin, at + end, value, last)])
-        if not numbers:
-            return  # the rest belongs to the same identifier
-    known = any(unit.known for number in numbers for unit in number.units)
-    if not (between == "-" and not known and _NAME.search(text, max(0, start - _NEAR), start)):
-        yield from numbers
-
-
-def _number(text: str, start: int, end: int, value: Fraction | None, last: int) -> _Number | None:
-    """The number with what stands around it, or None where that makes it no quantity."""
-    digits = text[start:end]
-    begin, units, negative = _before(text, start)
-    previous = text[begin - 1 : begin]
-    if in_word(previous):
-        return None
-    tied = begin > 1 and previous in "-/" and in_word(text[begin - 2])
-    if tied and begin - 1 != last and text[max(0, begin - 4) : begin] != "-to-":
-        return None  # "GPT-4", but "5k-10k"
-    if _denied(text, begin) or text[:begin].rstrip().endswith(("±", "+/-")):
-        return None
-    value, end = powered(text, start, end, value)
-    number = _Number(begin, end, value, units)
-    if ordinal := _ORDINAL.match(text, end):
-        number.kind, number.end = "ordinal", ordinal.end()
-    elif text[end : end + 1] == "s" and _YEAR.fullmatch(digits):
-        number.kind, number.end = "year", end + 1
-    elif digits.isdecimal() and previous == "[" and text[end : end + 1] == "]":
-        number.kind = "citation" if len(digits) < 3 and int(digits) <= _CITED else "plain"
+        at = start + piece.start("run")
+        for first, past, value in amounts(piece["run"]):
+            found.append(_number(text, at + first, at + past, value, last))
+        if not found or found[0].kind == "name":
+            yield name  # the rest belongs to the same identifier
+            return
+    known = any(unit.known for number in found for unit in number.units)
+    if between == "-" and not known and found[0].kind == "label":
+        yield name
     else:
-        _scale(text, number)
-    return _with_unit(text, number, negative)
+        yield from found
+
+
+def _number(text: str, start: int, end: int, value: Fraction | None, last: int) -> Quantity:
+    """The number with what stands around it; a name where that makes it no quantity."""
+    begin, units, negative = _before(text, start)
+    name = _new(text, start, end, None, kind="name")
+    previous = text[begin - 1 : begin]
+    tied = begin > 1 and previous in "-/" and in_word(text[begin - 2]) and begin - 1 != last
+    if in_word(previous) or (tied and not _PREFIX.search(text, max(0, begin - 8), begin)):
+        return name  # "GPT-4", but "5k-10k"
+    if text[:begin].rstrip().endswith(("±", "+/-")):
+        return name
+    digits, (value, end) = text[start:end], powered(text, start, end, value)
+    number = replace(_new(text, begin, end, value), numeral=(start, end), units=units)
+    opened = text.rfind("[", max(0, start - 12), start)
+    if ordinal := _ORDINAL.match(text, end):
+        return _ended(text, replace(number, kind="ordinal"), ordinal.end())
+    if text[end : end + 1] == "s" and _YEAR.fullmatch(digits):
+        return _ended(text, replace(number, kind="year"), end + 1)
+    if opened >= 0 and (cited := _CITATION.match(text, opened)) and cited.end() > start:
+        return replace(number, kind="citation")
+    number = _with_unit(text, _scaled(text, number), negative)
+    return _labelled(text, number, digits) if number.kind == "plain" else number
+
+
+def _ended(text: str, number: Quantity, end: int) -> Quantity:
+    return replace(number, text=text[number.start : end], end=end)
+
+
+def _labelled(text: str, number: Quantity, digits: str) -> Quantity:
+    """The number as a year, or as part of a name, where what stands before it says so."""
+    begin = number.start
+    if number.scale > 1 or any(unit.known for unit in number.units):
+        return number
+    year = _YEAR.fullmatch(digits) is not None
+    before = _YEAR_BEFORE.search(text, max(0, begin - 9), begin) if year else None
+    if before and (not number.units or (number.low is not None and number.low >= 1800)):
+        end = number.numeral[1]
+        if _YEAR_AFTER[before.group() == "("].match(text, end):
+            return _ended(text, replace(number, kind="year", units=()), end)
+    named = _NAME.search(text, max(0, begin - _NEAR), begin)
+    if named and (named[1].casefold() in _NO_NAMES or named[1].endswith("ly")):
+        named = None
+    if named and (language(text) == "de" or any(unit.known for unit in units_of(named[1]))):
+        named = None  # a German noun, "120 USD 180"
+    if not named and not _LABEL.search(text, max(0, begin - 24), begin):
+        return number
+    whole, _, decimals = digits.partition(".")
+    version = whole.isdecimal() and decimals.isdecimal()
+    kind: Kind = "year" if year else "version" if version else "label"
+    return _ended(text, replace(number, kind=kind, units=()), number.numeral[1])
 
 
 def _before(text: str, start: int) -> tuple[int, tuple[Unit, ...], bool]:
@@ -255,112 +407,118 @@ def _denied(text: str, begin: int) -> bool:
     return _DENIED.search(text, max(0, begin - 24), begin) is not None
 
 
-def _scale(text: str, number: _Number) -> None:
-    """Take in a multiplier: k, bn, million."""
-    after = text[number.end : number.end + 3]
+def _scaled(text: str, number: Quantity) -> Quantity:
+    """The number with "and a half" and with its multiplier: k, bn, million."""
+    number = _with_part(text, number)
+    end, scale = number.end, 1
+    after = text[end : end + 3]
     money = after.lstrip(" ")[:1].upper() if number.units else ""
     glued = _GLUED_SCALES.get(after[:1]) or (money in ("M", "B") and _GLUED_SCALES[money])
     skip = 2 if after[:1] == " " else 1
     following = after[skip : skip + 1]
     if glued and not in_word(following) and not following.isdecimal():
-        number.scale, number.end = glued, number.end + skip
-    while match := _SCALE.match(text, number.end):
-        number.scale *= _LONG_SCALES.get(match.group().lstrip(" -").casefold(), 10**3)
-        number.end = match.end()
-    if number.value is not None:
-        number.value *= number.scale
+        scale, end = glued, end + skip
+    while match := _SCALE.match(text, end):
+        scale *= SCALES.get(match.group().strip(" -.").casefold(), 10**3)
+        end = match.end()
+    value = None if number.low is None else number.low * scale
+    return replace(_ended(text, number, end), low=value, high=value, scale=scale)
 
 
-def _with_unit(text: str, number: _Number, negative: bool) -> _Number | None:
-    """The number with its sign and unit, or None where what follows makes it an identifier."""
+def _with_part(text: str, number: Quantity) -> Quantity:
+    """The number with the "and a half" that follows."""
+    match = _AND_PART.match(text, number.end)
+    if match is None or number.low is None:
+        return number
+    value = number.low + Fraction(1, _SHARES[match[1].casefold()])
+    return replace(_ended(text, number, match.end()), low=value, high=value, kind="plain")
+
+
+def _with_unit(text: str, number: Quantity, negative: bool) -> Quantity:
+    """The number with its sign and unit; a name where what follows makes it an identifier."""
     after = text[number.end : number.end + 2]
-    if after[:1] == "." and after[1:].islower():
-        return None  # a file, a domain
     found = unit_after(text, number.end)
-    if found is None:
-        return None
+    if found is None or (after[:1] == "." and after[1:].islower()):
+        return replace(number, low=None, high=None, kind="name")  # "3D", "file2.txt"
     units, end = found
-    if not number.units or {u.dimension for u in units} & {u.dimension for u in number.units}:
-        number.units, number.end = units or number.units, end
-    if negative and number.value is not None:
-        number.value = -number.value
-    return number
+    if number.low is not None and negative:
+        number = replace(number, low=-number.low, high=-number.low)
+    if number.units and not {u.dimension for u in units} & {u.dimension for u in number.units}:
+        return number
+    number = replace(_ended(text, number, end), units=units or number.units)
+    return _with_part(text, number) if units and units[0].known else number
 
 
-def _spelled(text: str, match: re.Match[str]) -> Iterator[_Number]:
+def _spelled(text: str, match: re.Match[str]) -> Iterator[Quantity]:
     """The numbers of a row of number words."""
     start = match.start()
     if start > 1 and text[start - 1] == "-" and in_word(text[start - 2]):
         return  # the end of a word
-    for begin, end, value in spelled(match.group()):
-        number = _Number(start + begin, start + end, Fraction(value))
-        sign = _SIGN.search(text, max(0, number.start - 12), number.start)
-        if text[number.start : number.end].casefold() == "one":
-            number.kind = "one"
-        if not _NO_COUNT.match(text, number.end) and not _denied(text, number.start):
-            negative = sign is not None and len(sign.group()) > 1
-            yield from filter(None, [_with_unit(text, number, negative)])
+    for begin, end, value, ordinal in spelled(match.group(), text):
+        first, past = start + begin, start + end
+        number = _new(text, first, past, Fraction(value), kind="ordinal" if ordinal else "plain")
+        sign = _SIGN.search(text, max(0, first - 12), first)
+        if _NO_COUNT.match(text, past) or _VAGUE.search(text, max(0, first - 12), first):
+            continue
+        if text[first:past].casefold() == "one" and not _AND_PART.match(text, past):
+            pronoun = _PRONOUN_BEFORE.search(text, max(0, first - 9), first)
+            pronoun = pronoun or _PRONOUN_AFTER.match(text, past)
+            alone = not any(char.isalnum() for char in text[:first] + text[past:])
+            number = replace(number, kind="one" if pronoun and not alone else "few")
+        if not ordinal:
+            number = _with_unit(text, _scaled(text, number), sign is not None and len(sign[0]) > 1)
+        yield number
 
 
-def _mark_dates(text: str, numbers: Sequence[_Number]) -> None:
-    spans = [match.span() for match in _DATE.finditer(text)] if numbers else []
-    at = 0
-    for number in numbers:
-        while at < len(spans) and spans[at][1] <= number.start:
-            at += 1
-        dated = at < len(spans) and spans[at][0] <= number.start
-        year = _YEAR.match(text, number.start, number.end)
-        if dated:
-            number.kind, number.units = "year" if year else "date", ()
-        elif year and number.kind == "plain" and not number.units:
-            before = _YEAR_BEFORE.search(text, max(0, number.start - 8), number.start)
-            if before and _YEAR_AFTER[before.group() == "("].match(text, number.end):
-                number.kind = "year"
+def _share(text: str, match: re.Match[str]) -> Iterator[Quantity]:
+    """The number of "half an hour", "two thirds"; none where they are no share of anything."""
+    share, end = match["share"].casefold(), match.end("share")
+    count, of = (match["count"] or "").casefold(), match["of"]
+    value = Fraction(WORDS.get(count, 1), _SHARES[share.rstrip("s")])
+    number = _new(text, match.start(), match.end(), value, kind="few")
+    whole = _with_unit(text, _scaled(text, number), negative=False)
+    measured = whole.scale > 1 or any(unit.known for unit in whole.units)
+    if share == "half":
+        valid = bool(count or of or measured)
+        valid = valid and not _OTHER_HALF.search(text, max(0, match.start() - 8), match.start())
+    else:
+        valid = value.numerator > 1 if share[-1] == "s" else count == "one" or " of" in of
+        valid = valid and bool(count)
+    if valid and measured:
+        yield replace(whole, kind="plain")
+    elif valid:
+        yield _ended(text, replace(number, units=(_SHARE,)), end)
 
 
-def _ranges(text: str, numbers: Sequence[_Number]) -> Iterator[Quantity]:
+def _ranges(text: str, numbers: Sequence[Quantity]) -> Iterator[Quantity]:
     """The numbers as quantities, those of a range as one."""
     rest = iter([*pairwise(numbers), *((number, None) for number in numbers[-1:])])
     for low, high in rest:
         found = _range(text, low, high) if high else None
         if found:
             next(rest)
-        yield found or Quantity(
-            text=text[low.start : low.end],
-            low=low.value,
-            high=low.value,
-            units=low.units,
-            kind=low.kind,
-            start=low.start,
-            end=low.end,
-        )
+        yield found or low
 
 
-def _range(text: str, low: _Number, high: _Number) -> Quantity | None:
+def _range(text: str, low: Quantity, high: Quantity) -> Quantity | None:
     glue = text[low.end : high.start]
     between = _BETWEEN.search(text, max(0, low.start - 20), low.start)
     if len(glue) > _NEAR or not (_AND if between else _TO).fullmatch(glue):
         return None
-    if low.value is None or high.value is None or not {low.kind, high.kind} <= {"plain", "year"}:
+    if low.low is None or high.low is None or not {low.kind, high.kind} <= {"plain", "year"}:
         return None
-    first, units = low.value, high.units or low.units
+    first, units = low.low, high.units or low.units
     if low.units and high.units:
         pair = common(low.units, high.units)
         if pair is None:
             return None
         first, units = first * pair[0].factor / pair[1].factor, (pair[1],)
-    if low.scale == 1 and first * high.scale < high.value:
+    if low.scale == 1 and first * high.scale < high.low:
         first *= high.scale  # "1.2 to 1.5 million"
-    if first >= high.value:
+    if first >= high.low:
         return None
-    return Quantity(
-        text=text[low.start : high.end],
-        low=first,
-        high=high.value,
-        units=units,
-        start=low.start,
-        end=high.end,
-    )
+    whole = replace(low, units=units, numeral=(low.numeral[0], high.numeral[1]), kind="plain")
+    return replace(_ended(text, whole, high.end), low=first, high=high.low)
 
 
 def common(ours: Sequence[Unit], theirs: Sequence[Unit]) -> tuple[Unit, Unit] | None:

@@ -7,10 +7,11 @@ dimension. Months and years are no whole number of days: they convert among them
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from rlvr_ray.core.text import stem
+from rlvr_ray.core.language import FUNCTION, stem
+from rlvr_ray.core.numbers.numerals import WORDS
 
 # Factors of the prefixes, as symbols and as words.
 _PREFIXES = {
@@ -47,39 +48,54 @@ _PREFIXED = (
     ("Ah", "ampere-hour", "charge", Fraction(1), "m k"),
     ("Pa", "pascal", "pressure", Fraction(1), "k M G"),
 )
-# words, dimension, factor
+# words of several languages, dimension, factor; the last word of a line is the unit's name.
 _PLAIN = (
-    ("in inch inches", "length", Fraction("0.0254")),
-    ("ft foot feet", "length", Fraction("0.3048")),
-    ("yd yard yards", "length", Fraction("0.9144")),
-    ("mi mile miles", "length", Fraction("1609.344")),
-    ("t ton tons tonne tonnes", "mass", Fraction(1000)),
-    ("lb lbs", "mass", Fraction("0.45359237")),
-    ("oz ounce ounces", "mass", Fraction("0.028349523125")),
-    ("sec secs", "time", Fraction(1)),
-    ("min mins minute minutes", "time", Fraction(60)),
-    ("h hr hrs hour hours", "time", Fraction(3600)),
-    ("d day days", "time", Fraction(86400)),
-    ("wk week weeks", "time", Fraction(604800)),
-    ("month months", "calendar", Fraction(1)),
-    ("y yr yrs year years", "calendar", Fraction(12)),
-    ("decade decades", "calendar", Fraction(120)),
-    ("century centuries", "calendar", Fraction(1200)),
+    ("mètres mètre metros metro Metern 米 公尺 metre", "length", Fraction(1)),
+    (
+        "kilomètres kilomètre kilómetros kilómetro Kilometern 公里 千米 kilometre",
+        "length",
+        Fraction(1000),
+    ),
+    ("厘米 centimetre", "length", Fraction(1, 100)),
+    ("in inches inch", "length", Fraction("0.0254")),
+    ("ft feet foot", "length", Fraction("0.3048")),
+    ("yd yards yard", "length", Fraction("0.9144")),
+    ("mi Meilen Meile milles millas miles mile", "length", Fraction("1609.344")),
+    ("克 gramo gramos Gramm gram", "mass", Fraction(1, 1000)),
+    ("公斤 千克 kilo kilos Kilogramm kilogram", "mass", Fraction(1)),
+    ("t Tonnen 吨 tonnes tonne tons ton", "mass", Fraction(1000)),
+    ("lb lbs pound", "mass", Fraction("0.45359237")),
+    ("oz ounces ounce", "mass", Fraction("0.028349523125")),
+    ("sec secs Sekunden Sekunde secondes segundos segundo 秒 second", "time", Fraction(1)),
+    ("min mins Minuten minutos minuto 分钟 minutes minute", "time", Fraction(60)),
+    ("h hr hrs Stunden Stunde heures heure horas hora 小时 hours hour", "time", Fraction(3600)),
+    ("d Tage Tagen Tag jours jour días día 天 days day", "time", Fraction(86400)),
+    ("wk Wochen Woche semaines semaine semanas semana 周 weeks week", "time", Fraction(604800)),
+    ("fortnights fortnight", "time", Fraction(1209600)),
+    ("Monate Monaten Monat mois meses mes 个月 months month", "calendar", Fraction(1)),
+    (
+        "y yr yrs Jahre Jahren Jahr ans années année años año 年 years year",
+        "calendar",
+        Fraction(12),
+    ),
+    ("Jahrzehnte decades decade", "calendar", Fraction(120)),
+    ("Jahrhunderte siècles siglos century centuries", "calendar", Fraction(1200)),
     ("x", "multiple", Fraction(1)),
-    ("% percent pct percentage", "fraction", Fraction(1, 100)),
+    ("% pct Prozent percentage percent", "fraction", Fraction(1, 100)),
     ("‰ permille", "fraction", Fraction(1, 1000)),
+    ("pp Prozentpunkte Prozentpunkten point", "points", Fraction(1)),
     ("°C celsius", "celsius", Fraction(1)),
     ("°F fahrenheit", "fahrenheit", Fraction(1)),
-    ("K kelvin kelvins", "kelvin", Fraction(1)),
-    ("$ US$ USD dollar dollars", "USD", Fraction(1)),
-    ("€ EUR euro euros", "EUR", Fraction(1)),
-    ("£ GBP", "GBP", Fraction(1)),
-    ("¥ 円 JPY yen", "JPY", Fraction(1)),
-    ("₹ INR Rs rupee rupees", "INR", Fraction(1)),
-    ("元 CNY RMB yuan renminbi", "CNY", Fraction(1)),
-    ("CHF franc francs", "CHF", Fraction(1)),
-    ("₩ KRW", "KRW", Fraction(1)),
-    ("₽ RUB ruble rubles rouble roubles", "RUB", Fraction(1)),
+    ("K kelvins kelvin", "kelvin", Fraction(1)),
+    ("$ US$ USD 美元 dollars dollar", "USD", Fraction(1)),
+    ("€ EUR 欧元 euros euro", "EUR", Fraction(1)),
+    ("£ GBP pound", "GBP", Fraction(1)),
+    ("¥ 円 JPY 日元 yen", "JPY", Fraction(1)),
+    ("₹ INR Rs rupees rupee", "INR", Fraction(1)),
+    ("元 CNY RMB renminbi yuan", "CNY", Fraction(1)),
+    ("CHF Franken francs franc", "CHF", Fraction(1)),
+    ("₩ KRW won", "KRW", Fraction(1)),
+    ("₽ RUB rubles rouble roubles ruble", "RUB", Fraction(1)),
     ("CA$ C$ CAD", "CAD", Fraction(1)),
     ("AU$ A$ AUD", "AUD", Fraction(1)),
     ("R$ BRL", "BRL", Fraction(1)),
@@ -95,31 +111,28 @@ _MONEY = frozenset(dimension for _, dimension, _ in _PLAIN if dimension.isupper(
 _QUOTIENTS = {"mph": "mi/h", "kph": "km/h", "kmh": "km/h", "fps": "frame/s", "bps": "bit/s"}
 _QUOTIENTS |= {f"{p}bps": f"{p}bit/s" for p in "kMGT"} | {f"{p}Bps": f"{p}B/s" for p in "kMGT"}
 # What may follow a number without saying what it counts; other numbers do, too.
-_NO_UNITS = frozenset(
+_NO_UNITS = WORDS.keys() | set().union(*FUNCTION.values())
+_NO_UNITS |= set(
     re.findall(
         r"\S+",
-        """
-        a about above again aka alternatively perhaps possibly probably maybe ie eg i.e e.g
-        according after all also although an and any approximately are as at away be because been
-        before below but by came can could do does during each either else even every for from
-        given had has have he her here his how i if in instead into is it its less may might more
-        most must no nor not now of off on only onto or out over per plus minus rather
-        respectively she should since so some such than that the their them then there these they
-        this those though through thus times to together too total under until up us using via vs
-        was we were what when where whereas which while who whose will with within without would
-        you your zero one two three four five six seven eight nine ten eleven twelve thirteen
-        fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty
-        seventy eighty ninety
-        """,
+        """about above again aka alternatively perhaps possibly probably maybe i.e e.g according
+        after all any approximately away before below came each either else every given instead
+        less more most no nor not now off only out over plus minus respectively some their times
+        together total under until up us using versus vs through pour por""",
     )
 )
 
-_POWERS = {"square": 2, "sq": 2, "sq.": 2, "cubic": 3, "²": 2, "³": 3, "2": 2, "3": 3}
-_NAME = r"(?:° ?|degrees? (?=[CFcf]))?(?:(?:watt|ampere)-hours?|[^\W\d_²³¹⁰⁴⁵⁶⁷⁸⁹]+)"
+_POWERS = {"square": 2, "sq": 2, "sq.": 2, "cubic": 3, "2": 2, "3": 3}
+_NAME = (
+    r"(?:° ?|degrees? (?=[CFcf])|Grad (?=[CF]))?(?:(?:watt|ampere)-hours?"
+    r"|[\u4e00-\u9fff](?:[\u4e00-\u9fff](?<=[公千厘毫]米|小时|分钟|公斤|千克|[美欧日]元|个月))?"
+    r"|[^\W\d_\u3040-\u9fff]+)"
+)
 _UNIT = re.compile(
-    rf"(?P<gap>[ -]?)(?:(?P<percent>[%‰])|per ?cent\b|(?:(?P<power>square|sq\.?|cubic) )?"
-    rf"(?:(?:US|U\.S\.|American) (?=dollars?\b))?(?P<name>{_NAME})"
-    rf"(?P<raised>[²³]|\^?[23](?![\w.]))?"
+    rf"(?P<gap>[ -]?)(?:(?P<points>(?:per ?cent(?:age)?|%)[- ]points?\b)|(?P<percent>[%‰])"
+    r"|(?:per ?cent|pour cent|por ciento)\b|(?:(?P<power>square|sq\.?|cubic) )?"
+    r"(?:(?:US|U\.S\.|American) (?=dollars?\b)|Swiss (?=francs?\b))?"
+    rf"(?P<name>{_NAME})(?P<raised>\^?[23](?![\w.]))?"
     rf"|(?P<sign>[$€£¥₹₩₽₿])(?!\d))"
     rf"(?:(?: ?/ ?| per )(?P<per>{_NAME}))?"
 )
@@ -133,6 +146,7 @@ class Unit:
     dimension: str
     factor: Fraction = Fraction(1)
     known: bool = True
+    name: str = field(default="", compare=False)  #: the stem of its name
 
 
 def _table() -> tuple[dict[str, Unit], dict[str, Unit]]:
@@ -142,13 +156,15 @@ def _table() -> tuple[dict[str, Unit], dict[str, Unit]]:
         forms = [("", "", Fraction(1))]
         forms += [(prefix, *_PREFIXES[prefix]) for prefix in prefixes.split()]
         for prefix, spoken, scale in forms:
-            unit = Unit(dimension, factor * scale)
+            name = stem((spoken + (words or symbol).split()[0]).casefold())
+            unit = Unit(dimension, factor * scale, name=name)
             names = [prefix + symbol, *(spoken + word for word in words.split())]
             names += [name + "s" for name in names[1:]]
             for name in (name for name in names if name):
                 exact.setdefault(name, unit)
     for plain, dimension, factor in _PLAIN:
-        exact |= {name: Unit(dimension, factor) for name in plain.split()}
+        unit = Unit(dimension, factor, name=stem(plain.split()[-1].casefold()))
+        exact |= dict.fromkeys(plain.split(), unit)
     exact["KB"] = exact["kB"]
     lower: dict[str, Unit] = {}
     doubtful: set[str] = set()
@@ -172,11 +188,12 @@ def named(name: str) -> tuple[Unit, ...]:
         top, _, bottom = quotient.partition("/")
         return (_over(named(top)[0], named(bottom)[0]),)
     if name.casefold() in ("pound", "pounds"):
-        return (_EXACT["lb"], _EXACT["GBP"])
+        return (_EXACT["lb"], _EXACT["£"])
     unit = _EXACT.get(name) or _LOWER.get(name.casefold())
     if unit is None and name.casefold() in _NO_UNITS:
         return ()
-    return (unit or Unit("?" + stem(name.casefold()), known=False),)
+    key = stem(name.casefold())
+    return (unit or Unit(f"?{key}", known=False, name=key),)
 
 
 def in_word(char: str) -> bool:
@@ -209,7 +226,8 @@ def unit_after(text: str, at: int) -> tuple[tuple[Unit, ...], int] | None:
         return ((), at) if not in_word(glued) else None
     end = match.end()
     if match["name"] is None:
-        units: tuple[Unit, ...] = (_EXACT[match["sign"] or match["percent"] or "%"],)
+        sign = "pp" if match["points"] else match["sign"] or match["percent"] or "%"
+        units: tuple[Unit, ...] = (_EXACT[sign],)
     else:
         name = match["name"]
         units = named(name)
@@ -226,7 +244,8 @@ def unit_after(text: str, at: int) -> tuple[tuple[Unit, ...], int] | None:
             units = ()
         if power := _POWERS.get(match["power"] or (match["raised"] or "").lstrip("^")):
             units = tuple(
-                Unit(f"{unit.dimension}^{power}", unit.factor**power, unit.known) for unit in units
+                replace(u, dimension=f"{u.dimension}^{power}", factor=u.factor**power)
+                for u in units
             )
     if match["per"] and (below := named(match["per"])):
         units = tuple(_over(unit, other) for unit in units for other in below)
@@ -238,4 +257,5 @@ def _over(top: Unit, bottom: Unit) -> Unit:
         f"{top.dimension}/{bottom.dimension}",
         top.factor / bottom.factor,
         top.known and bottom.known,
+        f"{top.name}/{bottom.name}",
     )
