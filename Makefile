@@ -11,7 +11,7 @@ UV_VERSION := 0.13.9
 ROUNDS ?= 200
 export UV_LINK_MODE ?= copy
 
-.PHONY: install demo serve test test-unit test-vllm test-train test-faults check format bench lock clean
+.PHONY: install demo serve test test-unit test-vllm test-train test-faults quality check format bench lock clean
 
 install: $(VENV)/.installed
 
@@ -37,6 +37,10 @@ test-train: $(TRAIN)/.installed
 
 test-faults: install
 	$(RUN)/python -m pytest tests/faults --rounds $(ROUNDS)
+
+# How good the pairs are, over the labelled files beside the checkout; fails below a goal.
+quality: install
+	$(RUN)/python -m tests.quality
 
 check: install
 	$(RUN)/ruff format --check .

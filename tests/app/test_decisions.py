@@ -124,7 +124,7 @@ def labelled(tmp_path: Path) -> Labelled:
 
 
 async def figures(labelled: Labelled) -> dict[str, Any]:
-    said_ = {
+    said_: dict[str, Said] = {
         **{"in Paris": GOOD, "in Rome itself": BAD, "at noon": BAD, "noon": GOOD},
         **{"by night": GOOD, "by dawn": GOOD, "never seen": JudgeError("mute"), "stands": BAD},
     }
