@@ -19,15 +19,18 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rlvr_ray.core import matching, text
+from rlvr_ray.core import language, matching
 from rlvr_ray.core.matching import Match, quote
-from rlvr_ray.core.numbers import numerals, quantities, units
+from rlvr_ray.core.numbers import dates, linking, numerals, quantities, units
 from rlvr_ray.core.records import Assessment, Judge
 from rlvr_ray.errors import ConfigError, JudgeError
 from rlvr_ray.ports import Claim, Equipment
 
 #: Seconds that all patterns of a verifier together may take on one answer.
 PATTERN_S = 1.0
+
+# All that shapes how a number is read.
+_READING = (matching, language, linking, quantities, dates, numerals, units)
 
 _Chosen = TypeVar("_Chosen", bound="_Options")
 
@@ -91,7 +94,7 @@ def exact(equipment: Equipment, options: Mapping[str, Any]) -> RuleVerifier:
             return None
         return matching.exact(claim.answer, claim.references, contains=chosen.contains)
 
-    return RuleVerifier(rule, _version(chosen, matching))
+    return RuleVerifier(rule, _version(chosen, matching, language))
 
 
 def numeric(equipment: Equipment, options: Mapping[str, Any]) -> RuleVerifier:
@@ -111,7 +114,7 @@ def numeric(equipment: Equipment, options: Mapping[str, Any]) -> RuleVerifier:
             return None
         return matching.numeric(claim.question, claim.answer, claim.references, tolerance)
 
-    return RuleVerifier(rule, _version(chosen, matching, quantities, numerals, units, text))
+    return RuleVerifier(rule, _version(chosen, *_READING))
 
 
 def regex(equipment: Equipment, options: Mapping[str, Any]) -> RuleVerifier:

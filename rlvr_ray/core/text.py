@@ -1,25 +1,34 @@
-"""Reading text without a model: sentences, and their words, names, numbers and negations.
+"""Reading text without a model: its statements, and their words, names, quantities and negations.
 
-English in its word lists; other languages are read, with less understanding.
+English, German, French and Spanish in its word lists, Chinese and Arabic in its negations; other
+languages are read with less understanding (``language.readable``).
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from fractions import Fraction
 from typing import Literal
 
-from rlvr_ray.core.language import normalise, stem
+from rlvr_ray.core.language import FUNCTION, NEGATIONS, language, normalise, stem
+from rlvr_ray.core.numbers.dates import MONTHS
+from rlvr_ray.core.numbers.linking import linked, same
+from rlvr_ray.core.numbers.quantities import Quantity, numbers, plain
 
 __all__ = [
     "SELF",
     "YES_NO_WORDS",
+    "Quantity",
     "Sentence",
     "Token",
+    "claims",
     "keys",
     "normalise",
     "parse",
+    "plain",
+    "quantities",
+    "same",
     "scopes",
     "split_statements",
     "stem",
@@ -28,6 +37,7 @@ __all__ = [
 ]
 
 _Kind = Literal["word", "name", "number"]
+_Raw = tuple[str, _Kind | None, str | None]  # the text, its kind, its key where that is known
 
 # Content words this far apart still stand in order: room for an apposition.
 _REACH = 4
@@ -37,62 +47,69 @@ _SCOPE = 3
 _SHOUT = 3
 # No abbreviation is longer, and a bound keeps texts full of them from costing their square.
 _LONGEST = 40
+# A line with a colon at its end, or in bold, that has more words says something.
+_HEADING = 8
 
-
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
-_NEGATIONS = frozenset(
-    _words(
-        "not no never cannot cant dont doesnt didnt isnt wasnt arent werent wont without "
-        "neither nor none nobody nothing nowhere hardly barely scarcely"
-    )
-)
-# Words too common to be evidence, pronouns, and what fills a spoken answer.
-_FUNCTION = _NEGATIONS | frozenset(
-    _words(
-        "a an the this that these those there here it its he him his she her hers they "
-        "them their theirs we us our ours you your yours one and or but so if then than "
-        "as of at by for from in into on onto to with about during per via is are was "
-        "were be been being am has have had having do does did doing can could may might "
-        "must shall should will would which who whom whose what when where why how "
-        "whether while because since also too very just such some any each both other "
-        "another own same yes yeah yea yep nope ok okay well sure oh hi hello indeed "
-        "however therefore thus hence although though even still quite rather really "
-        "absolutely definitely certainly actually let lets eg ie etc s t re ve ll d m n"
-    )
-)
-SELF = frozenset(_words("i im my me myself"))
-_ORDINAL = frozenset(_words("st nd rd th s"))  # 19th, 1930s: the number says it
+SELF = frozenset({"i", "im", "my", "me", "myself"})
 YES_NO_WORDS = {"yes": True, "yeah": True, "yep": True, "no": False, "nope": False}
-_ONES = _words("two three four five six seven eight nine ten eleven twelve thirteen fourteen")
-_ONES += _words("fifteen sixteen seventeen eighteen nineteen")
-_TENS = _words("twenty thirty forty fifty sixty seventy eighty ninety")
-_NUMBER_WORDS = {"zero": 0} | {word: value for value, word in enumerate(_ONES, start=2)}
-_NUMBER_WORDS |= {word: 10 * value for value, word in enumerate(_TENS, start=2)}
-_MULTIPLIERS = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+# Words that deny only before another one.
+_DENYING = {("fail", "to"), ("fails", "to"), ("failed", "to"), ("failing", "to"), ("instead", "of")}
+_ANY_NEGATION = frozenset().union(*NEGATIONS.values())
 _ABBREVIATIONS = frozenset(
-    _words(
-        "mr mrs ms dr prof st jr sr vs cf al fig figs nos vol pp ca approx inc ltd co "
-        "corp dept est gen gov sen rep rev hon col capt lt sgt jan feb mar apr jun jul "
-        "aug sep sept oct nov dec phd"
+    re.findall(
+        r"\S+",
+        """mr mrs ms dr prof st jr sr vs cf al fig figs nos vol pp ca approx inc ltd co corp dept
+        est gen gov sen rep rev hon col capt lt sgt jan feb mar apr jun jul aug sep sept oct nov dec
+        phd bzw z.b usw nr mio mrd""",
     )
 )
 
 # Possessive quantifiers (++, *+) give nothing back, so no input makes these backtrack.
 _TOKEN = re.compile(
-    r"(?:v(?=\d))?(?P<number>(?:(?<!\S)-)?(?:\d{1,3}(?:,\d{3})++|\d++)(?:\.\d++)?(?:e[+-]?\d{1,3}+)?)"
-    r"(?:(?P<unit>[^\W\d_]{1,3})\b|(?!\w|\.\d))"
-    r"|(?P<dotted>(?:[^\W\d_]\.){2,}+(?:[^\W\d_]\b)?)"
+    r"(?P<dotted>(?:[^\W\d_]\.){2,}+(?:[^\W\d_]\b)?)"
     r"|(?P<cjk>[\u3040-\u30ff\u3400-\u9fff])"
+    r"|(?P<code>\w++(?:[-:/](?=[^\W\d]*+\d)\w++)++)"
     r"|(?P<word>\w++(?:['.]\w++)*+)"
-    r"|(?P<sign>[%.,;:!?()])",
-    re.IGNORECASE,
+    r"|(?P<sign>[%.,;:!?()])"
 )
+_VERSION = re.compile(r"[vV](\d{1,9}(?:\.\d{1,9})?)")
+_ELIDED = frozenset(["l", "d", "n", "qu", "j", "c", "m", "t", "s", "jusqu", "lorsqu", "puisqu"])
 _END = re.compile(r"[.!?]++[\"')\]*`\u201d]*+(?=\s|$)|[\u3002\uff01\uff1f]")
 _BULLET = re.compile(r"^\s*+(?:[-*+\u2022\u2013>]++|#++|\(?\d{1,2}[.)])\s++(?=\S)")
 _GLUED = re.compile(r"(?<=[a-z\d)\"\]][.!?])(?=[A-Z\"])")
+
+_SOURCE = (
+    r"(?:passage|context|source|document|excerpt|snippet|text|article|reference|ref|citation)s?"
+)
+_NUMBERS = r"\d{1,2}(?:(?:, ?| and | & |-)\d{1,2}){0,9}+"
+# "[1]", "[2, 3]", "(Passage 2)", "(see passages 1 and 3)", "【1】".
+_MARK = re.compile(
+    rf"[ \t]?(?:(?<![\w(]\w)\[(?:\^?{_NUMBERS}|(?:{_SOURCE}:?) ?#?{_NUMBERS}[^\]\n]{{0,40}})\]"
+    rf"|\((?:see |from |source: ?|cf\. ?)?(?:\[{_NUMBERS}\]|{_SOURCE} ?#?{_NUMBERS})\)"
+    r"|\u3010[^\u3011\n]{0,20}\u3011)",
+    re.IGNORECASE,
+)
+_GIVEN = r"(?:provided|given|above|retrieved|following|available|supplied)"
+_MATERIAL = (
+    rf"(?:(?:the|this|these|your|all) )?(?:{_GIVEN} )?(?:{_SOURCE}|information|passage's text)"
+    rf"(?: #?\[?{_NUMBERS}\]?)?(?: (?:{_GIVEN}|you provided))?"
+)
+# What an answer says of itself and of its sources before it says anything.
+_PREAMBLE = re.compile(
+    rf"(?:(?:according to|based (?:up)?on|as (?:stated|mentioned|described|noted|explained|per"
+    rf"|given|shown)(?: in| by)?|from|in|per|judging by) {_MATERIAL}(?:,|:| (?=the answer\b))"
+    rf"|{_MATERIAL} (?:says?|states?|mentions?|notes?|explains?|tells? us|indicates?|shows?) that\b"
+    r"|(?:so,? |thus,? |therefore,? |hence,? )?(?:the |my |here is the |here's the )?"
+    r"(?:final |correct |short )?answer(?: to (?:the|your|this) question)?(?: is)?(?: as follows)?:"
+    r"|(?:so,? |thus,? |therefore,? )?the (?:final |correct |short )?answer"
+    r"(?: to (?:the|your|this) question)? is(?: that)?(?! (?:in|on|at|not|no|yes)\b)"
+    r"|(?:sure|certainly|of course|great question|absolutely)[,!.]"
+    r"|(?:laut|gemäß|nach) (?:den|dem|der) [^\W\d_]{4,20}(?: \d{1,2})?,?"
+    r"|die antwort (?:lautet|ist):?|la r[eé]ponse est:?|la respuesta es:?"
+    r"|(?:selon|d'après) (?:le|la|les) [^\W\d_]{4,20},|seg[uú]n (?:el|la|los|las) [^\W\d_]{4,20},"
+    r"|根据[^，,。\n]{1,12}[，,]|答案是[：:]?|step \d{1,2}[:.)])\s*+",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +119,7 @@ class Token:
     key: str
     text: str
     kind: _Kind
-    doubtful: bool = False  # a capitalised first word, or "I"
+    doubtful: bool = False  # a capitalised first word, a German noun, or "I"
     negation: int = -1  # which negation of the sentence governs it; -1: none
 
 
@@ -139,6 +156,59 @@ def split_statements(text: str) -> list[str]:
     return [statement for statement in statements if statement]
 
 
+def claims(text: str) -> list[str]:
+    """The statements of an answer, without what claims nothing.
+
+    That is marks of citations, preambles ("According to the passages,"), headings and lines that
+    announce a list; where there is nothing else, headings are claims. No claim is without a letter
+    or a digit.
+    """
+    statements = split_statements(_MARK.sub("", normalise(text)))
+    said = [_said(statement) for statement in statements if not _announces(statement)]
+    said = said if any(map(_speaks, said)) else [_said(statement) for statement in statements]
+    return [claim for claim in said if _speaks(claim)]
+
+
+def _said(statement: str) -> str:
+    for _ in range(3):  # "Based on the context, the answer is: "
+        match = _PREAMBLE.match(statement)
+        if match is None or not _speaks(statement[match.end() :]):
+            break
+        statement = statement[match.end() :]
+    return statement
+
+
+def _speaks(text: str) -> bool:
+    return any(char.isalnum() for char in text)
+
+
+def _announces(statement: str) -> bool:
+    """Whether it is a heading, or announces a list."""
+    bare = statement.strip("*_ ")
+    if bare.endswith((":", "：")):
+        return True
+    bold = statement.startswith("**") and statement.endswith("**")
+    return bold and bare[-1:] not in ".!?" and len(bare.split()) <= _HEADING
+
+
+def quantities(text: str) -> list[Quantity]:
+    """All quantities of a text, each one number; places are those in ``plain(text)``.
+
+    A range gives its two ends, a sum ("1 hour 30 minutes") what it comes to. What ``kind`` calls a
+    label or a citation is here, too, and is no amount: an answer may take its number from there.
+    """
+    text = plain(text)
+    read = [number for number in numbers(text) if number.kind not in ("name", "one")]
+    found: list[Quantity] = []
+    for quantity in linked(text, read):
+        found.append(replace(quantity, high=quantity.low))
+        if not quantity.point:
+            found.append(replace(quantity, low=quantity.high))
+        if quantity.also:
+            found.append(quantity.also)
+    return found
+
+
 def unglued(text: str) -> str:
     """A space where a sentence was glued to the next one."""
     return _GLUED.sub(" ", text)
@@ -172,73 +242,113 @@ def _continues(before: str, mark: str, after: str) -> bool:
     return initials or last.replace(".", "") in _ABBREVIATIONS
 
 
-def _tokens(text: str) -> Iterator[tuple[str, _Kind | None]]:
-    """Raw pieces and their kinds, in order; punctuation has None. Capitals are judged later."""
-    for match in _TOKEN.finditer(text):
+def _raw(text: str) -> Iterator[_Raw]:
+    """Pieces, kinds and keys, in order; punctuation has no kind. Capitals are judged later."""
+    at = 0
+    for number in numbers(text):
+        digits = text[slice(*number.numeral)]
+        counts = digits.casefold() in ("one", "twice", "thrice")
+        counts = counts or (
+            number.low is not None and number.low.numerator % number.low.denominator > 1
+        )
+        if number.kind in ("name", "one") or (number.kind == "few" and not counts):
+            continue  # words like others
+        yield from _words(text, at, number.start)
+        yield from _figure(text, number, digits)
+        measured = not number.units or number.units[0].known
+        at = number.end if measured else number.numeral[1]
+    yield from _words(text, at, len(text))
+
+
+def _figure(text: str, number: Quantity, digits: str) -> Iterator[_Raw]:
+    """A number and its unit, where that is known; day, month and year of a date."""
+    if number.dates:
+        year, month, day = number.dates[0]
+        if len(number.dates) == 1:
+            yield number.text, "number", MONTHS[month]
+        day_key = f"#{day}" if len(number.dates) == 1 else f"#{month}.{day}."
+        for said, key in ((day, day_key), (year, f"#{year}")):
+            if said:
+                yield number.text if len(number.dates) > 1 else str(said), "number", key
+    elif number.kind == "time" or number.low is None:
+        yield number.text, "number", f"@{number.low or number.text}"
+    else:
+        raw = number.kind == "version" and re.search(r"\.\d+0$", digits)
+        yield digits, "number", f"#{digits if raw else number.low}"
+        if number.units and number.units[0].known:
+            start, end = number.numeral
+            unit = text[end : number.end].strip(" -") or text[number.start : start].strip()
+            yield unit or number.text, "word", number.units[0].name
+
+
+def _words(text: str, start: int, end: int) -> Iterator[_Raw]:
+    for match in _TOKEN.finditer(text, start, end):
         group, piece = match.lastgroup, match.group()
-        if group in ("number", "unit"):
-            yield match["number"], "number"
-            if match["unit"] and match["unit"].casefold() not in _ORDINAL:
-                yield match["unit"], "word"
-        elif group == "dotted":
-            yield piece.replace(".", ""), "name" if piece.isupper() else "word"
+        if group == "dotted":
+            yield piece.replace(".", ""), "name" if piece.isupper() else "word", None
         elif piece == "%":
-            yield "percent", "word"
+            yield piece, "word", "percent"
         elif group == "sign":
-            yield piece, None
-        elif any(part.isdecimal() for part in piece.split(".")):
-            yield piece, "name"  # a version, an address
+            yield piece, None, None
+        elif version := _VERSION.fullmatch(piece):
+            raw = re.search(r"\.\d+0$", version[1])
+            yield version[1], "number", f"#{version[1] if raw else Fraction(version[1])}"
+        elif any(part.isdecimal() for part in re.split("[.:/-]", piece)):
+            yield piece, "name", None  # a version, an address, an identifier
         else:
             for part in piece.split("."):
                 yield from _word(part.strip("_"), dotted="." in piece)
 
 
-def _word(text: str, *, dotted: bool) -> Iterator[tuple[str, _Kind | None]]:
+def _word(text: str, *, dotted: bool) -> Iterator[_Raw]:
     base, _, rest = text.partition("'")
     if text.casefold().endswith("n't"):
-        yield "not", "word"  # what carries it is an auxiliary
+        yield "not", "word", None  # what carries it is an auxiliary
+    elif base.casefold() in _ELIDED and len(rest) > 1:
+        yield base, "word", None
+        yield from _word(rest, dotted=dotted)
     elif base:
         odd = any(char.isupper() or not char.isalpha() for char in base[1:])
-        name = odd or (dotted and base.casefold() not in _FUNCTION)
+        name = odd or (dotted and base.casefold() not in FUNCTION["en"])
         ending = rest in ("s", "m", "re", "ve", "ll", "d")
-        yield base if ending else base + rest, "name" if name else "word"
+        yield base if ending else base + rest, "name" if name else "word", None
 
 
 def parse(text: str) -> Sentence:
     """The content words of a normalised sentence, with kinds and negations."""
-    raw = list(_tokens(text))
+    raw = list(_raw(text))
+    code = language(text) or ""
+    negations = NEGATIONS.get(code, _ANY_NEGATION)
+    function = FUNCTION["en"] | FUNCTION.get(code, frozenset())
     shouting = text.isupper() and len(raw) > _SHOUT
     tokens: list[Token] = []
-    negation, reach, first, skip = -1, 0, True, False
-    for at, (piece, kind) in enumerate(raw):
+    negation, reach, first = -1, 0, True
+    for at, (piece, kind, known) in enumerate(raw):
         lower = piece.casefold()
         following = raw[at + 1][0] if at + 1 < len(raw) else ""
-        if skip:
-            skip = False
-            continue
         if kind is None or lower == "but":
             if reach == _SCOPE and tokens:  # "is not," governs what stands before it
                 tokens[-1] = replace(tokens[-1], negation=negation)
             reach = 0
             continue
-        if lower in _NEGATIONS:  # "not only" denies no more than the "only"
+        if kind == "word" and (lower in negations or (lower, following.casefold()) in _DENYING):
+            # "not only" denies no more than the "only"
             negation, reach = negation + 1, 1 if following.casefold() == "only" else _SCOPE
-        if kind == "number" or lower in _NUMBER_WORDS:
-            key, skip = _number(lower, following.casefold())
-            kind = "number"
-        elif lower in _FUNCTION and kind == "word":
             first = False
             continue
-        else:
-            key = stem(lower)
+        if known is None and lower in function and kind == "word":
+            first = False
+            continue
         capital = piece[:1].isupper() and lower not in SELF and not shouting
-        alone = not following[:1].isupper() or following.casefold() in _FUNCTION
-        if kind == "word" and capital and not (first and alone):
+        alone = not following[:1].isupper() or following.casefold() in function
+        noun = capital and code == "de" and kind == "word"  # as any other in German
+        if known is None and kind == "word" and capital and not noun and not (first and alone):
             kind = "name"
         elif shouting and kind == "name" and piece.isalpha():
             kind = "word"
         opens = first and capital and kind == "word" and not lower.endswith("ly")
-        doubtful = opens or lower in SELF
+        doubtful = known is None and (opens or noun or lower in SELF)
+        key = known or stem(lower)
         tokens.append(Token(key, piece, kind, doubtful, negation if reach else -1))
         first, reach = False, max(reach - 1, 0)
     return Sentence(
@@ -257,23 +367,6 @@ def _pairs(tokens: Sequence[Token]) -> frozenset[tuple[str, str]]:
         for at, token in enumerate(tokens)
         for later in tokens[at + 1 : at + 1 + _REACH]
     )
-
-
-def _number(text: str, following: str) -> tuple[str, bool]:
-    """The value as a key, exact and without trailing zeros; whether the next word belongs to it."""
-    if text in _NUMBER_WORDS:
-        value = _NUMBER_WORDS[text]
-        joins = value >= 20 and 0 < _NUMBER_WORDS.get(following, 0) < 10
-        text = str(value + _NUMBER_WORDS[following] if joins else value)
-    else:
-        joins = False
-        text = text.lstrip("v").replace(",", "")
-    sign, digits, exponent = Decimal(text).as_tuple()
-    shift = int(exponent) + (0 if joins else _MULTIPLIERS.get(following, 0))
-    plain = "".join(map(str, digits)).lstrip("0")
-    kept = plain.rstrip("0")
-    shift = shift + len(plain) - len(kept) if kept else 0
-    return f"#{'-' * sign if kept else ''}{kept}e{shift}", joins or following in _MULTIPLIERS
 
 
 def scopes(tokens: Sequence[Token]) -> list[list[str]]:

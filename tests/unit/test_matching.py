@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rlvr_ray.core.matching import Match, Tolerance, exact, normalise, numeric, quote
-from rlvr_ray.core.numbers.quantities import MOST, TooManyError, plain, quantities
+from rlvr_ray.core.numbers.linking import MOST, TooManyError, quantities
+from rlvr_ray.core.numbers.quantities import plain
 
 STRICT = Tolerance()
 

@@ -6,10 +6,10 @@ whoever wrote it.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Literal
 
 from rlvr_ray.core.language import FUNCTION, language, normalise
@@ -41,12 +41,8 @@ Kind = Literal[
     "name",  # "GPT-4": no number at all
 ]
 
-#: A text with more numbers than this is not read.
-MOST = 200
 # Quantities further apart than this, in characters, are not linked with each other.
 _NEAR = 40
-# How far a converted quantity in parentheses may be off by rounding.
-_ROUNDING = Fraction(1, 20)
 # Pieces of one identifier.
 _PIECES = 20
 
@@ -120,24 +116,6 @@ _NO_NAMES = FUNCTION["en"] | set(
 )
 # Beginnings of a word after whose hyphen a number is one.
 _PREFIX = re.compile(r"\b(?:pre|post|mid|early|late|circa|ca|non|sub|to)-$", re.IGNORECASE)
-_BETWEEN = re.compile(r"\bbetween (?:about |around )?$", re.IGNORECASE)
-_TO = re.compile(r" ?(?:-|-to-|to|through|until|till|up to|bis|à|a) ?", re.IGNORECASE)
-_AND = re.compile(r" and ", re.IGNORECASE)
-# What stands between the members of a list, and between alternatives.
-_LIST = re.compile(
-    r"(?:\W|\b(?:or|vs|versus|maybe|perhaps|possibly|alternatively|either|else|and|to|then|but|again"
-    r"|aka|ie|i\.e|even|about|around|some|x)\b)*",
-    re.IGNORECASE,
-)
-_OR = re.compile(
-    r"/|\b(?:or|vs|versus|maybe|perhaps|possibly|alternatively|either|else)\b", re.IGNORECASE
-)
-# A sentence or a label ends a list.
-_LIST_ENDS = re.compile(r"(?<!i\.e)[.!?:]\s")
-_SUMMED = ("length", "time", "mass", "calendar")
-_SUM = re.compile(r",? (?:and )?")
-_CONVERTED = re.compile(r" ?[(/=≈] ?(?:about |around |or |~)?|,? or (?:about |around )?")
-
 _URL = re.compile(r"https?://\S+")
 _ITEM = re.compile(r"^[^\S\n]*([0-9]{1,2})[.)][^\S\n]+(?=\S)", re.MULTILINE)
 _LATEX = (
@@ -202,26 +180,6 @@ def plain(text: str) -> str:
     text = _URL.sub(" ", text)
     items = [int(item[1]) for item in islice(_ITEM.finditer(text), 2)]
     return _ITEM.sub("", text) if items == [1, 2] else text
-
-
-class TooManyError(ValueError):
-    """A text has more than ``MOST`` numbers."""
-
-
-def quantities(text: str) -> list[Quantity]:
-    """What may be the answer to a question for a number, in order; raises TooManyError."""
-    found: list[Quantity] = []
-    for at, number in enumerate(numbers(text)):
-        if at >= MOST:
-            raise TooManyError(f"more than {MOST} numbers")
-        if not number.denied and number.kind not in ("name", "time"):
-            found += number.parts or (number,)
-    return linked(text, found)
-
-
-def linked(text: str, numbers: Sequence[Quantity]) -> list[Quantity]:
-    """The numbers of a text with ranges, sums and conversions as one quantity each."""
-    return _listed(text, _merged(text, _ranges(text, numbers)))
 
 
 def numbers(text: str) -> Iterator[Quantity]:
@@ -353,16 +311,17 @@ def _number(text: str, start: int, end: int, value: Fraction | None, last: int) 
     number = replace(_new(text, begin, end, value), numeral=(start, end), units=units)
     opened = text.rfind("[", max(0, start - 12), start)
     if ordinal := _ORDINAL.match(text, end):
-        return _ended(text, replace(number, kind="ordinal"), ordinal.end())
+        return ended(text, replace(number, kind="ordinal"), ordinal.end())
     if text[end : end + 1] == "s" and _YEAR.fullmatch(digits):
-        return _ended(text, replace(number, kind="year"), end + 1)
+        return ended(text, replace(number, kind="year"), end + 1)
     if opened >= 0 and (cited := _CITATION.match(text, opened)) and cited.end() > start:
         return replace(number, kind="citation")
     number = _with_unit(text, _scaled(text, number), negative)
     return _labelled(text, number, digits) if number.kind == "plain" else number
 
 
-def _ended(text: str, number: Quantity, end: int) -> Quantity:
+def ended(text: str, number: Quantity, end: int) -> Quantity:
+    """The quantity, ended elsewhere."""
     return replace(number, text=text[number.start : end], end=end)
 
 
@@ -376,7 +335,7 @@ def _labelled(text: str, number: Quantity, digits: str) -> Quantity:
     if before and (not number.units or (number.low is not None and number.low >= 1800)):
         end = number.numeral[1]
         if _YEAR_AFTER[before.group() == "("].match(text, end):
-            return _ended(text, replace(number, kind="year", units=()), end)
+            return ended(text, replace(number, kind="year", units=()), end)
     named = _NAME.search(text, max(0, begin - _NEAR), begin)
     if named and (named[1].casefold() in _NO_NAMES or named[1].endswith("ly")):
         named = None
@@ -387,7 +346,7 @@ def _labelled(text: str, number: Quantity, digits: str) -> Quantity:
     whole, _, decimals = digits.partition(".")
     version = whole.isdecimal() and decimals.isdecimal()
     kind: Kind = "year" if year else "version" if version else "label"
-    return _ended(text, replace(number, kind=kind, units=()), number.numeral[1])
+    return ended(text, replace(number, kind=kind, units=()), number.numeral[1])
 
 
 def _before(text: str, start: int) -> tuple[int, tuple[Unit, ...], bool]:
@@ -422,7 +381,8 @@ def _scaled(text: str, number: Quantity) -> Quantity:
         scale *= SCALES.get(match.group().strip(" -.").casefold(), 10**3)
         end = match.end()
     value = None if number.low is None else number.low * scale
-    return replace(_ended(text, number, end), low=value, high=value, scale=scale)
+    numeral = (number.numeral[0], end)
+    return replace(ended(text, number, end), low=value, high=value, scale=scale, numeral=numeral)
 
 
 def _with_part(text: str, number: Quantity) -> Quantity:
@@ -431,7 +391,7 @@ def _with_part(text: str, number: Quantity) -> Quantity:
     if match is None or number.low is None:
         return number
     value = number.low + Fraction(1, _SHARES[match[1].casefold()])
-    return replace(_ended(text, number, match.end()), low=value, high=value, kind="plain")
+    return replace(ended(text, number, match.end()), low=value, high=value, kind="plain")
 
 
 def _with_unit(text: str, number: Quantity, negative: bool) -> Quantity:
@@ -445,7 +405,7 @@ def _with_unit(text: str, number: Quantity, negative: bool) -> Quantity:
         number = replace(number, low=-number.low, high=-number.low)
     if number.units and not {u.dimension for u in units} & {u.dimension for u in number.units}:
         return number
-    number = replace(_ended(text, number, end), units=units or number.units)
+    number = replace(ended(text, number, end), units=units or number.units)
     return _with_part(text, number) if units and units[0].known else number
 
 
@@ -487,102 +447,4 @@ def _share(text: str, match: re.Match[str]) -> Iterator[Quantity]:
     if valid and measured:
         yield replace(whole, kind="plain")
     elif valid:
-        yield _ended(text, replace(number, units=(_SHARE,)), end)
-
-
-def _ranges(text: str, numbers: Sequence[Quantity]) -> Iterator[Quantity]:
-    """The numbers as quantities, those of a range as one."""
-    rest = iter([*pairwise(numbers), *((number, None) for number in numbers[-1:])])
-    for low, high in rest:
-        found = _range(text, low, high) if high else None
-        if found:
-            next(rest)
-        yield found or low
-
-
-def _range(text: str, low: Quantity, high: Quantity) -> Quantity | None:
-    glue = text[low.end : high.start]
-    between = _BETWEEN.search(text, max(0, low.start - 20), low.start)
-    if len(glue) > _NEAR or not (_AND if between else _TO).fullmatch(glue):
-        return None
-    if low.low is None or high.low is None or not {low.kind, high.kind} <= {"plain", "year"}:
-        return None
-    first, units = low.low, high.units or low.units
-    if low.units and high.units:
-        pair = common(low.units, high.units)
-        if pair is None:
-            return None
-        first, units = first * pair[0].factor / pair[1].factor, (pair[1],)
-    if low.scale == 1 and first * high.scale < high.low:
-        first *= high.scale  # "1.2 to 1.5 million"
-    if first >= high.low:
-        return None
-    whole = replace(low, units=units, numeral=(low.numeral[0], high.numeral[1]), kind="plain")
-    return replace(_ended(text, whole, high.end), low=first, high=high.low)
-
-
-def common(ours: Sequence[Unit], theirs: Sequence[Unit]) -> tuple[Unit, Unit] | None:
-    """The likeliest two units of one dimension, or None where there are none."""
-    return next(((u, v) for u in ours for v in theirs if u.dimension == v.dimension), None)
-
-
-def _merged(text: str, quantities: Iterable[Quantity]) -> list[Quantity]:
-    """Sums ("1 hour 30 minutes") and conversions ("330 m (1,083 ft)") as one quantity each."""
-    merged: list[Quantity] = []
-    for quantity in quantities:
-        last = merged[-1] if merged else None
-        pair = common(last.units, quantity.units) if last else None
-        if last is None or pair is None or pair[0].factor == pair[1].factor or last.also:
-            merged.append(quantity)
-            continue
-        ratio = pair[1].factor / pair[0].factor
-        glue = text[last.end : quantity.end][: quantity.start - last.end]
-        whole = replace(last, text=text[last.start : quantity.end], end=quantity.end)
-        if last.low is None or quantity.low is None or len(glue) > _NEAR:
-            merged.append(quantity)
-        elif _CONVERTED.fullmatch(glue) and _alike(last, quantity, ratio):
-            merged[-1] = replace(whole, text=last.text, also=quantity)
-        elif (
-            pair[0].dimension in _SUMMED
-            and _SUM.fullmatch(glue)
-            and _continues(last, quantity, ratio)
-        ):
-            total = last.low + quantity.low * ratio
-            merged[-1] = replace(whole, low=total, high=total, units=(pair[0],))
-        else:
-            merged.append(quantity)
-    return merged
-
-
-def _alike(one: Quantity, other: Quantity, ratio: Fraction) -> bool:
-    ends = ((one.low, other.low), (one.high, other.high))
-    return all(
-        a is not None and b is not None and abs(a - b * ratio) <= _ROUNDING * abs(a)
-        for a, b in ends
-    )
-
-
-def _continues(one: Quantity, other: Quantity, ratio: Fraction) -> bool:
-    """Whether the other counts what is left over from whole ones of the first unit."""
-    if one.low is None or other.low is None or not (one.point and other.point):
-        return False
-    return one.low.denominator == 1 and one.low > 0 and 0 <= other.low * ratio < 1
-
-
-def _listed(text: str, quantities: list[Quantity]) -> list[Quantity]:
-    """Mark what stands in one list; a unit there is that of all: "5, 6 or 7 km"."""
-    joined: list[int] = []
-    for at, (last, quantity) in enumerate(pairwise(quantities)):
-        glue = text[last.end : quantity.start]
-        if len(glue) > _NEAR or not _LIST.fullmatch(glue):
-            continue
-        hedged = _OR.search(glue) is not None
-        if hedged or not _LIST_ENDS.search(glue):
-            joined.append(at)
-        if hedged:
-            quantities[at] = replace(quantities[at], hedged=True)
-            quantities[at + 1] = replace(quantities[at + 1], hedged=True)
-    for at, source in [(at + 1, at) for at in joined] + [(at, at + 1) for at in reversed(joined)]:
-        if not quantities[at].units and "plain" == quantities[at].kind == quantities[source].kind:
-            quantities[at] = replace(quantities[at], units=quantities[source].units)
-    return quantities
+        yield ended(text, replace(number, units=(_SHARE,)), end)
