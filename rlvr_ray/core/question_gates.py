@@ -18,9 +18,6 @@ from rlvr_ray.core.text import SELF, Token, normalise, parse, split_statements, 
 MAX_QUESTION, MAX_ANSWER = 300, 500
 #: Letters and digits that a question must have.
 MIN_QUESTION = 6
-#: Least support of an answer by the passage, as ``core.grounding`` measures it without cosines,
-#: where a sentence of the passage has 0.9.
-MIN_SUPPORT = 0.6
 #: Least share of a question's content words that the passage or the document's name has.
 MIN_SHARED = 0.5
 #: Questions of which this share of words is the same are one, unless a name or number differs.
@@ -206,9 +203,8 @@ def _answer_objection(question: str, answer: str, passage: str) -> Reason | None
     said = {token.key for token in parse(normalise(answer)).tokens}
     if said and said <= asked:
         return "answer_in_question"
-    supports = grounding.ground(question, answer, [passage], _no_cosines)
-    supported = supports and grounding.faithfulness(supports) >= MIN_SUPPORT
-    return None if supported else "answer_not_in_passage"
+    found = grounding.assess(question, answer, [passage], _no_cosines)
+    return None if found.faithfulness >= grounding.SHOWN else "answer_not_in_passage"
 
 
 def _no_cosines(rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:

@@ -2,7 +2,7 @@
 
 All three give faithfulness and relevancy, and the score is their mean. They differ in who gives the
 verdicts on an answer's statements: a language model in words (``ragas``), the probabilities of its
-verdict tokens (``logprob``), or containment without one (``grounded``).
+verdict tokens (``logprob``), or evidence in the contexts without one (``grounded``).
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from rlvr_ray.adapters.ragas.contexts import AskedContexts
-from rlvr_ray.adapters.ragas.grounded import GroundedOptions, GroundedVerifier
+from rlvr_ray.adapters.ragas.grounded import GroundedVerifier
 from rlvr_ray.adapters.ragas.logprob import LogprobOptions, LogprobVerifier
 from rlvr_ray.adapters.ragas.verifier import VerifierOptions
 from rlvr_ray.adapters.ragas.worded import RagasVerifier
@@ -35,8 +35,9 @@ def logprob(equipment: Equipment, options: Mapping[str, Any]) -> Verifier:
 
 
 def grounded(equipment: Equipment, options: Mapping[str, Any]) -> Verifier:
-    """Containment for faithfulness; relevancy as RAGAS has it, unless the options say otherwise."""
-    return GroundedVerifier(equipment, _options(GroundedOptions, "grounded", options))
+    """Evidence in the contexts, and no language model."""
+    _options(VerifierOptions, "grounded", options)
+    return GroundedVerifier(equipment)
 
 
 def _options(kind: type[Options], name: str, options: Mapping[str, Any]) -> Options:

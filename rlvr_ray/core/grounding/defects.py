@@ -1,0 +1,149 @@
+"""What can be shown to be wrong with a statement: by data, numbers, names and opposites."""
+
+import re
+from collections.abc import Sequence
+from itertools import product
+
+from rlvr_ray.core.grounding.index import Index
+from rlvr_ray.core.grounding.statement import Claim
+from rlvr_ray.core.grounding.structured import contradiction
+from rlvr_ray.core.records import Defect
+from rlvr_ray.core.text import Quantity, Token, keys, quantities, same, stem
+
+Finding = tuple[Defect, str]  #: what is wrong, and how it shows, for people
+
+# So many words of a line in capitals make a title, whose capitals name nothing.
+_TITLE, _TITLE_WORDS = 0.6, 6
+# Counts up to this are worked out, or fill a sentence.
+_SMALL = 12
+# Years, which are not worked out from other numbers.
+_YEARS = range(1000, 2101)
+# Numbers that others are worked out from; more of them give any number.
+_OPERANDS = 40
+# Share of a statement's other words that a sentence has which says the opposite.
+_SAME = 0.7
+# Questions that a name or a number answers.
+_FACTOID = re.compile(
+    r"\b(?:who|whom|whose|where|when|which"
+    r"|what (?:is the (?:name|title)|\w+ (?:is|are|was|were|did|does|do|has)))\b",
+    re.IGNORECASE,
+)
+
+
+def _opposites(text: str) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+    """For each stem, those that say the same and those that say the opposite, by lines."""
+    found: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+    for line in text.strip().splitlines():
+        one, other = (frozenset(map(stem, side.split())) for side in line.split("|"))
+        found |= dict.fromkeys(one, (one, other)) | dict.fromkeys(other, (other, one))
+    return found
+
+
+_OPPOSITES = _opposites(
+    """
+    increase rise rose risen grow grew gain raise up | decrease fall fell drop shrink decline reduce
+    rise rose raise up | lower lose down fallen dropped shrank
+    open opened | close closed shut
+    minimum least lowest smallest | maximum most highest largest
+    upstream | downstream
+    enable enabled on | disable disabled off
+    allow allowed permit permitted | forbid forbidden prohibit prohibited ban banned
+    clockwise | counterclockwise anticlockwise
+    expand expands | contract contracts
+    before earlier | after later
+    first | last
+    more above over | fewer less below under
+    warm hot heat | cold cool
+    accept accepted approve | reject rejected refuse refused
+    include included | exclude excluded omit
+    win won | lose lost
+    buy bought purchase | sell sold
+    lend lent | borrow borrowed
+    safe | unsafe dangerous
+    able | unable
+    start begin began | end finish stop
+    left | right
+    north | south
+    east | west
+    inside | outside
+    required mandatory must | optional
+    common frequent | uncommon rare
+    better | worse
+    public | private
+    """
+)
+
+
+def shown(claim: Claim, at: int | None, index: Index, contexts: Sequence[str]) -> Finding | None:
+    """What is wrong with a claim that has most of its words in the sentence ``at``, or None."""
+    if claim.affirms is not None:
+        return None
+    if key := contradiction(claim.text, contexts):
+        return Defect.CONTRADICTION, f"the data say otherwise: {key}"
+    if numbers := [q.text for q in quantities(claim.text) if _unknown(q, index)]:
+        return Defect.UNSUPPORTED_NUMBER, f"not in the contexts: {_list(numbers)}"
+    new = [t for t in claim.tokens if t.key not in index.asked and index.lacks(t)]
+    if names := [t.text for t in new if _names(t, claim, index)]:
+        return Defect.UNSUPPORTED_NAME, f"not in the contexts: {_list(names)}"
+    if at is not None and (opposite := _opposed(claim, at, index)):
+        return Defect.CONTRADICTION, opposite
+    return None
+
+
+def _list(texts: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(texts))
+
+
+def _unknown(quantity: Quantity, index: Index) -> bool:
+    """Whether the contexts have no such quantity, and it is not one that follows from theirs."""
+    value = quantity.low
+    if not quantity.amount or value is None:
+        return False
+    if any(same(quantity, known) for known in index.quantities):
+        return False
+    if quantity.dates or (quantity.units and quantity.units[0].known):
+        return True
+    if abs(value) <= _SMALL:
+        return False
+    return value in _YEARS or not _follows(quantity, index)
+
+
+def _follows(quantity: Quantity, index: Index) -> bool:
+    """Whether it is the sum, difference, product or quotient of two numbers of the contexts."""
+    known = {q.low for q in index.quantities if q.low is not None and q.amount}
+    if len(known) > _OPERANDS:
+        return False
+    return any(
+        quantity.low in (one + two, one - two, one * two) or (two and quantity.low == one / two)
+        for one, two in product(known, known)
+    )
+
+
+def _names(token: Token, claim: Claim, index: Index) -> bool:
+    """Whether a word is a name: by its capital, where that is not a title's or a beginning's."""
+    if token.kind == "number" or not token.text[:1].isupper():
+        return False
+    if claim.short:  # it begins with a name, where one is asked for
+        return token.kind == "name" or _FACTOID.search(index.question.text) is not None
+    capitals = sum(t.text[:1].isupper() for t in claim.tokens)
+    many = len(claim.tokens) > _TITLE_WORDS and capitals > _TITLE * len(claim.tokens)
+    titled = many and claim.text[-1].isalnum()
+    begins = re.search(rf"[.:;*)(\]\u2022\u2013-]\s*{re.escape(token.text)}\b", claim.text)
+    return token.kind == "name" and not titled and begins is None
+
+
+def _opposed(claim: Claim, at: int, index: Index) -> str | None:
+    """A word whose opposite stands in the sentence that has the rest of the claim."""
+    sentence = index.sentences[at]
+    others = [key for key in claim.weights if key not in _OPPOSITES]
+    if not others or sum(map(sentence.has, others)) < _SAME * len(others):
+        return None
+    denied = keys(claim.tokens, negated=True)
+    for token in claim.tokens:
+        alike, opposites = _OPPOSITES.get(token.key, (frozenset(), frozenset()))
+        found = [key for key in opposites if sentence.has(key)]
+        if not found or not alike.isdisjoint(index.near[at]):
+            continue
+        if (token.key in denied) is (found[0] in sentence.negated):
+            return f"{token.text} is the opposite of what stands in: {sentence.text[:100]}"
+    return None
