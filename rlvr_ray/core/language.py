@@ -163,7 +163,9 @@ def language(text: str) -> str | None:
             if scripts["fa"]:
                 return "fa"
             return scripts.most_common(1)[0][0]
-    found = Counter(code for word in words for code in _TELLING.get(word.casefold(), ()))
+    # A capital within a text makes another word of it: "World War", "Los Angeles".
+    common = words if text.isupper() else [w for w in words[1:] if w[0].islower()] + words[:1]
+    found = Counter(code for word in common for code in _TELLING.get(word.casefold(), ()))
     if not text.isascii():
         lower = {char for word in words if word[0].islower() for char in word}
         found.update({_LETTERS[char] for char in {*lower, *"¿¡"} & _LETTERS.keys() & set(text)})

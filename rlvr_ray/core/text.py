@@ -55,6 +55,7 @@ YES_NO_WORDS = {"yes": True, "yeah": True, "yep": True, "no": False, "nope": Fal
 # Words that deny only before another one.
 _DENYING = {("fail", "to"), ("fails", "to"), ("failed", "to"), ("failing", "to"), ("instead", "of")}
 _ANY_NEGATION = frozenset().union(*NEGATIONS.values())
+_FUNCTION = {code: FUNCTION["en"] | words for code, words in FUNCTION.items()}
 _ABBREVIATIONS = frozenset(
     re.findall(
         r"\S+",
@@ -81,10 +82,10 @@ _GLUED = re.compile(r"(?<=[a-z\d)\"\]][.!?])(?=[A-Z\"])")
 _SOURCE = (
     r"(?:passage|context|source|document|excerpt|snippet|text|article|reference|ref|citation)s?"
 )
-_NUMBERS = r"\d{1,2}(?:(?:, ?| and | & |-)\d{1,2}){0,9}+"
+_NUMBERS = r"[1-9]\d?(?:(?:, ?| and | & |-)[1-9]\d?){0,9}+"
 # "[1]", "[2, 3]", "(Passage 2)", "(see passages 1 and 3)", "【1】".
 _MARK = re.compile(
-    rf"[ \t]?(?:(?<![\w(]\w)\[(?:\^?{_NUMBERS}|(?:{_SOURCE}:?) ?#?{_NUMBERS}[^\]\n]{{0,40}})\]"
+    rf"[ \t]?(?:(?<!\b\w)\[(?:\^?{_NUMBERS}|(?:{_SOURCE}:?) ?#?{_NUMBERS}[^\]\n]{{0,40}})\]"
     rf"|\((?:see |from |source: ?|cf\. ?)?(?:\[{_NUMBERS}\]|{_SOURCE} ?#?{_NUMBERS})\)"
     r"|\u3010[^\u3011\n]{0,20}\u3011)",
     re.IGNORECASE,
@@ -96,7 +97,7 @@ _MATERIAL = (
 )
 # What an answer says of itself and of its sources before it says anything.
 _PREAMBLE = re.compile(
-    rf"(?:(?:according to|based (?:up)?on|as (?:stated|mentioned|described|noted|explained|per"
+    rf"\A(?:(?:according to|based (?:up)?on|as (?:stated|mentioned|described|noted|explained|per"
     rf"|given|shown)(?: in| by)?|from|in|per|judging by) {_MATERIAL}(?:,|:| (?=the answer\b))"
     rf"|{_MATERIAL} (?:says?|states?|mentions?|notes?|explains?|tells? us|indicates?|shows?) that\b"
     r"|(?:so,? |thus,? |therefore,? |hence,? )?(?:the |my |here is the |here's the )?"
@@ -110,6 +111,9 @@ _PREAMBLE = re.compile(
     r"|根据[^，,。\n]{1,12}[，,]|答案是[：:]?|step \d{1,2}[:.)])\s*+",
     re.IGNORECASE,
 )
+
+
+_HEADINGS = re.compile(r"^ {0,3}#{1,6}[ \t][^\n]*+$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,18 +167,15 @@ def claims(text: str) -> list[str]:
     announce a list; where there is nothing else, headings are claims. No claim is without a letter
     or a digit.
     """
-    statements = split_statements(_MARK.sub("", normalise(text)))
+    text = _MARK.sub("", normalise(text))
+    statements = filter(_speaks, split_statements(_HEADINGS.sub("", text)))
     said = [_said(statement) for statement in statements if not _announces(statement)]
-    said = said if any(map(_speaks, said)) else [_said(statement) for statement in statements]
-    return [claim for claim in said if _speaks(claim)]
+    return list(filter(_speaks, said)) or list(filter(_speaks, split_statements(text)))
 
 
 def _said(statement: str) -> str:
     for _ in range(3):  # "Based on the context, the answer is: "
-        match = _PREAMBLE.match(statement)
-        if match is None or not _speaks(statement[match.end() :]):
-            break
-        statement = statement[match.end() :]
+        statement = _PREAMBLE.sub("", statement, count=1)
     return statement
 
 
@@ -318,8 +319,7 @@ def parse(text: str) -> Sentence:
     """The content words of a normalised sentence, with kinds and negations."""
     raw = list(_raw(text))
     code = language(text) or ""
-    negations = NEGATIONS.get(code, _ANY_NEGATION)
-    function = FUNCTION["en"] | FUNCTION.get(code, frozenset())
+    negations, function = NEGATIONS.get(code, _ANY_NEGATION), _FUNCTION.get(code, FUNCTION["en"])
     shouting = text.isupper() and len(raw) > _SHOUT
     tokens: list[Token] = []
     negation, reach, first = -1, 0, True

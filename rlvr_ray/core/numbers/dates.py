@@ -23,10 +23,10 @@ _NAMES = (
     "November Nov novembre noviembre",
     "December Dec Dezember Dez décembre diciembre",
 )
-_MONTHS = {name: month for month, names in enumerate(_NAMES, 1) for name in names.split()}
+MONTH_NAMES = {name: month for month, names in enumerate(_NAMES, 1) for name in names.split()}
 #: The stems of the months' English names, from 1 on.
 MONTHS = ["", *(stem(names.split()[0].casefold()) for names in _NAMES)]
-_MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
+_MONTH = "|".join(sorted(MONTH_NAMES, key=len, reverse=True))
 _OF = "(?:of |de |del )?"
 # The groups are named after what they hold, and numbered by the form they stand in.
 DATE = (
@@ -49,6 +49,7 @@ TIME = (
     r"|\b(?P<hour3>[0-9]{1,2})(?:\.(?P<minute3>[0-5][0-9]))? ?(?:o'clock|Uhr)\b"
     r"|\b(?P<hour4>[0-9]{1,3})(?P<unit4>h) ?(?P<minute4>[0-5]?[0-9])(?: ?m(?:in)?)?\b"
     r"|\b(?P<minute5>[0-9]{1,3})m ?(?P<second5>[0-5]?[0-9])s\b"
+    r"|\b(?P<noon7>noon|midday|midnight)\b"
     r"|\b(?P<foot6>[0-9]{1,2})' ?(?P<inch6>1?[0-9])(?:\"|'')"
 )
 _CLOCK = Unit("clock", name="clock")
@@ -67,7 +68,7 @@ def dates(parts: dict[str, tuple[str, int, int]]) -> tuple[Date, ...]:
     """What the groups of a date may mean, as written first: 3/5 is in March or in May."""
     said = {name: part[0] for name, part in parts.items()}
     year, day = int(said.get("year", 0)), int(said.get("day", 0))
-    month = _MONTHS.get(said.get("month", ""), 0) or int(said.get("month", 0))
+    month = MONTH_NAMES.get(said.get("month", ""), 0) or int(said.get("month", 0))
     readings = [(year, month, day)]
     if said.get("by", ".") in "-/" and parts["day"][1] < parts["year"][1] and month != day:
         readings = [(year, month, day), (year, day, month)]
@@ -79,6 +80,8 @@ def duration(parts: dict[str, tuple[str, int, int]]) -> tuple[Fraction, Unit] | 
     said = {name: part[0] for name, part in parts.items()}
     if "foot" in said:
         return Fraction(12 * int(said["foot"]) + int(said["inch"])), named("inch")[0]
+    if "noon" in said:
+        return Fraction(43200 * (said["noon"][:3] != "mid" or "day" in said["noon"])), _CLOCK
     hour, minute, second = (int(said.get(name, 0)) for name in ("hour", "minute", "second"))
     half = said.get("half", "")[:1].casefold()
     if said.get("unit", "").startswith("m"):

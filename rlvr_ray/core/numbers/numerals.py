@@ -55,6 +55,9 @@ _ORDINALS |= {"fifth": 5, "eighth": 8, "ninth": 9, "twelfth": 12}
 _ORDINALS |= {f"{word[:-1]}ieth": WORDS[word] for word in WORDS if word.endswith("ty")}
 _SMALL = {"first": 1, "second": 2, "third": 3}  # of "twenty-first" only: alone they are words
 
+#: What a number in words begins with.
+FIRST_WORDS = (*WORDS, *SCALES, *_ORDINALS)
+
 # Possessive quantifiers (++, *+) give nothing back, so no input makes these backtrack.
 #: A regular expression for digits and separators, one number or several.
 RUN = r"(?:[0-9]++(?:[.,'_][0-9]++| [0-9]{3}(?![0-9]))*+|(?<![\w.])\.[0-9]++)"

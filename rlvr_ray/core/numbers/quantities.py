@@ -13,9 +13,10 @@ from itertools import islice
 from typing import Literal
 
 from rlvr_ray.core.language import FUNCTION, language, normalise
-from rlvr_ray.core.numbers.dates import DATE, TIME, Date, dates, duration, groups
+from rlvr_ray.core.numbers.dates import DATE, MONTH_NAMES, TIME, Date, dates, duration, groups
 from rlvr_ray.core.numbers.numerals import (
     DIGITS,
+    FIRST_WORDS,
     RUN,
     SCALES,
     SPELLED,
@@ -61,6 +62,10 @@ _NUMERAL = re.compile(
     rf"(?P<share>{_PARTS})\b(?P<of>(?: of)?+(?: (?:an?|the))?+\b))"
     rf"|(?P<few>{'|'.join(_FEW)})\b|(?P<span>an?) (?=(?:{_SPAN})\b)|(?P<words>{SPELLED})))"
 )
+# Where one may begin, so that the pattern above is not tried at every character.
+_START = re.compile(r"\.?[0-9]|[^\W\d_]++")
+_STARTS = {word.casefold() for word in (*FIRST_WORDS, *MONTH_NAMES, *_FEW, *_SHARES)}
+_STARTS |= {"a", "an", "halves", "noon", "midday", "midnight"}
 _PIECE = re.compile(rf"(?P<before>[-/:]?)(?P<run>{RUN})")
 _GLUED_SCALES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _GLUED_SCALES |= {"千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
@@ -184,13 +189,20 @@ def plain(text: str) -> str:
 
 def numbers(text: str) -> Iterator[Quantity]:
     """All numbers of a text in one way of writing, in order, a date or a time as one each."""
-    end = 0
-    for match in _NUMERAL.finditer(text):
-        if match.start() < end:
-            continue  # an exponent, or a multiplier's word
-        for number in _read(text, match, end):
-            end = number.end
-            yield number
+    last = at = 0
+    while start := _START.search(text, at):
+        word, begin, at = start.group(), *start.span()
+        if not word[-1].isdecimal() and word.casefold() not in _STARTS:
+            continue
+        match = _NUMERAL.match(text, begin)
+        if match is None and word[0] == ".":
+            match = _NUMERAL.match(text, begin + 1)
+        if match:
+            at = match.end()
+            for number in _read(text, match, last):
+                last = number.end
+                yield number
+            at = max(at, last)  # behind an exponent, and a multiplier's word
 
 
 def _read(text: str, match: re.Match[str], last: int) -> Iterator[Quantity]:
