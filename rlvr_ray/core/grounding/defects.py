@@ -101,11 +101,19 @@ def _unknown(quantity: Quantity, index: Index) -> bool:
         return False
     if any(same(quantity, known) for known in index.quantities):
         return False
-    if quantity.dates or (quantity.units and quantity.units[0].known):
+    measured = bool(quantity.units) and quantity.units[0].known
+    if abs(value) <= _SMALL and quantity.kind != "time":
+        # Unless it can be taken for another one: six months for six weeks, four days for three.
+        return measured and any(_alike(quantity, known) for known in index.quantities)
+    if quantity.dates or measured:
         return True
-    if abs(value) <= _SMALL:
-        return False
     return value in _YEARS or not _follows(quantity, index)
+
+
+def _alike(one: Quantity, other: Quantity) -> bool:
+    """Whether two quantities have the number or the unit in common."""
+    units = {unit.name for unit in other.units if unit.known}
+    return bool(units) and (one.low == other.low or one.units[0].name in units)
 
 
 def _follows(quantity: Quantity, index: Index) -> bool:

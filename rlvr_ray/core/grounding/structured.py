@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
+# A time whose minutes lost their zero: 11:0.
+_TIME = re.compile(r"(?<=\d):(\d)(?!\d)")
 _LETTERS = re.compile(r"[\W_]")
 # Where a sentence weighs or limits something, whether it affirms is not told by its words.
 _QUALIFIED = re.compile(
@@ -74,7 +76,8 @@ def _line(entry: Entry) -> str:
     name = " ".join(entry.path)
     if isinstance(entry.value, bool) or entry.absent:
         return f"{name}." if entry.value else f"no {name}."
-    return f"{name}: {entry.value}"
+    value = _TIME.sub(r":0\1", str(entry.value))
+    return f"{name}: {value}"
 
 
 def contradiction(statement: str, contexts: Sequence[str]) -> str | None:
