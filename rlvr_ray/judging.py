@@ -29,7 +29,7 @@ from rlvr_ray.vectors import KeptVectors
 #: The group of entry points that verifiers are found in, our own as well as others'.
 GROUP = "rlvr_ray.verifiers"
 #: Those that need no language model. Others', by entry point, may.
-ALONE = ("exact", "numeric", "regex", "json_schema")
+ALONE = ("grounded", "exact", "numeric", "regex", "json_schema")
 
 
 def needs_judge(settings: Settings) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from rlvr_ray import engines, judging
 from rlvr_ray.adapters.ragas import AskedContexts
 from rlvr_ray.errors import ConfigError
-from rlvr_ray.judging import GroundedContexts, build_panel, check_verifiers
+from rlvr_ray.judging import build_panel, check_verifiers
 from rlvr_ray.settings import Settings, load
 from tests import gguf
 from tests.fakes import FakeEmbedder, FakeGenerator
@@ -194,22 +194,16 @@ def members(found: Any) -> list[tuple[str, float]]:
     return [(member.name, member.weight) for member in found._members]
 
 
-def test_what_a_language_model_says_is_checked() -> None:
-    assert members(panel()) == [("grounded", 1.0), ("check", 0.0)]
-    found = panel({"name": "ragas", "weight": 2}, "logprob")
-    assert members(found) == [("ragas", 2.0), ("logprob", 1.0), ("check", 0.0)]
-
-
-def test_the_check_can_be_left_out_and_rewards_need_none() -> None:
-    assert members(panel(cross_check=False)) == [("grounded", 1.0)]
-    assert members(panel("exact", "numeric")) == [("exact", 1.0), ("numeric", 1.0)]
+def test_the_members_are_those_of_the_settings() -> None:
+    found = panel({"name": "ragas", "weight": 2}, "grounded", "exact")
+    assert members(found) == [("ragas", 2.0), ("grounded", 1.0), ("exact", 1.0)]
 
 
 @pytest.mark.parametrize(
     ("verifiers", "kind"),
     [
-        (["grounded"], GroundedContexts),
-        (["exact"], GroundedContexts),
+        (["grounded"], type(None)),
+        (["exact"], type(None)),
         (["ragas"], AskedContexts),
         (["grounded", "logprob"], AskedContexts),
     ],
@@ -218,17 +212,6 @@ def test_contexts_are_judged_by_the_model_where_it_gives_verdicts(
     verifiers: Sequence[str], kind: type
 ) -> None:
     assert isinstance(panel(*verifiers)._context_judge, kind)
-
-
-async def test_without_a_model_contexts_are_judged_by_their_words() -> None:
-    judge = GroundedContexts()
-    contexts = ["Ray Serve is a model serving library.", "Qdrant was founded in Berlin."]
-    assert await judge.answerable("What is Ray Serve?", contexts) == 1.0
-    assert await judge.answerable("Where was Qdrant founded?", contexts) == 1.0
-    assert await judge.answerable("What does Kubernetes schedule?", contexts) < 0.3
-    assert 0.3 < await judge.answerable("What is the price of Ray Serve?", contexts) < 0.7
-    assert await judge.answerable("???", contexts) == 0.0
-    assert await judge.answerable("What is Ray?", []) == 0.0
 
 
 def test_an_unknown_verifier_is_named_with_those_there_are() -> None:

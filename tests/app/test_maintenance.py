@@ -50,6 +50,30 @@ class TestDoctor:
             "mirror": "ok",
         }
         assert "off" in found["mirror"][1]
+        assert found["verifiers"][1].startswith("grounded: SmolLM2-135M-Instruct has 0.14 billion")
+        assert found["judge"][1] == "none: these verifiers ask no language model"
+
+    def test_who_verifies_is_told_though_the_judge_is_away(self, tmp_path: Path) -> None:
+        judge = {
+            "JUDGE__ENGINE": "openai",
+            "JUDGE__BASE_URL": "http://127.0.0.1:1/v1",
+            "JUDGE__MODEL": "qwen2.5:7b",
+            "JUDGE__CAPABILITIES": '["logprobs"]',
+        }
+        found = checks(rlvr("doctor", "--json", DATA_DIR=tmp_path, **judge))
+        why = "logprob: qwen2.5:7b judges, and judge.capabilities has `logprobs`"
+        assert found["verifiers"] == ("ok", why)
+        assert found["judge"][0] == "failed"
+
+    def test_a_judge_that_nobody_asks_is_not_asked_either(self, tmp_path: Path) -> None:
+        judge = {
+            "JUDGE__ENGINE": "openai",
+            "JUDGE__BASE_URL": "http://127.0.0.1:1/v1",
+            "JUDGE__MODEL": "qwen2.5:0.5b",
+        }
+        result = rlvr("doctor", "--json", DATA_DIR=tmp_path, **judge)
+        assert result.exit_code == 0, result.output
+        assert checks(result)["verifiers"][1].startswith("grounded: qwen2.5:0.5b has 0.5 billion")
 
     def test_a_judge_that_does_not_answer_is_told(self, tmp_path: Path) -> None:
         judge = {

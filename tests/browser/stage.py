@@ -76,10 +76,9 @@ class Stage:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((HOST, port))
         self.port: int = self._socket.getsockname()[1]
-        grounded = {"name": "grounded", "options": {"relevancy": "cosine"}}
         sections: dict[str, Any] = {
             "api": {"port": self.port, **api},
-            "verification": {"verifiers": [grounded]},
+            "verification": {"verifiers": ["grounded"]},
         }
         self.settings = Settings(data_dir=folder, **sections)
         self._thread: threading.Thread | None = None

@@ -153,6 +153,9 @@ def test_a_judge_that_is_away_is_waited_for(stage: Stage, page: Page, new_page: 
     system = new_page()
     system.goto(f"{stage.url}/#/system")
     expect(system.locator("main")).to_contain_text("the judge is away")
+    expect(system.get_by_test_id("verifiers")).to_have_text(
+        "Answers are verified by grounded: a stage for tests."
+    )
     expect(page.get_by_test_id("outcome")).to_have_count(0)
     stage.call(stage.panel.failures.clear)
     expect(page.get_by_test_id("outcome")).to_contain_text("Pair")
