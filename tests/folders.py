@@ -81,7 +81,7 @@ def panel(score: float) -> tuple[Assessment, ...]:
 MIXED = (
     decided(0),
     decided(1, (0.9, 0.89)),
-    decided(2, (0.9, "the judge is silent", 0.5)),
+    decided(2, (0.9, "the judge is silent", "the judge is silent")),
     decided(3, (0.8,), kind=Kind.SINGLE),
     decided(4, (0.95, 0.2), answers=(ODD, f"rejected {ODD}")),
     decided(5, ("all", "of", "them failed")),

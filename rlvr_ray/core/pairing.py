@@ -30,7 +30,7 @@ from rlvr_ray.core.records import (
     Verification,
 )
 from rlvr_ray.core.scoring import defect, score
-from rlvr_ray.core.spelling import canonical
+from rlvr_ray.core.spelling import canonical, same_answer
 
 Result = Verification | FailedVerification
 #: Which of the answers that make a pair with the best is the rejected one; see ``choose``.
@@ -41,7 +41,6 @@ Strategy = Literal["best_worst", "best_random", "best_low"]
 VERSION = 2
 #: A chosen answer of fewer words teaches a model little; only the quality filter asks.
 MIN_CHOSEN_WORDS = 3
-_ONE_ANSWER = "the answers are spellings of one, or its spellings do not score alike"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +163,13 @@ def choose(batch_id: UUID, answers: Sequence[Scored], rule: PairingRule) -> Choi
     distinct = _distinct(answers, rule)
     if len(distinct) < 2:
         order = ranked(answers)
-        return Choice(order[0], order[-1], Reason.IDENTICAL_ANSWERS, _ONE_ANSWER)
+        same = same_answer(order[0].answer, order[-1].answer)
+        detail = (
+            "the best and the worst answer are the same text"
+            if same
+            else "the spellings of an answer do not score alike, and no two others are left"
+        )
+        return Choice(order[0], order[-1], Reason.IDENTICAL_ANSWERS, detail)
     found = _pairs(distinct, rule)
     if not found:
         return _choice(distinct[0], distinct[-1], rule)

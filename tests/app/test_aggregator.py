@@ -272,9 +272,10 @@ async def test_unfinished_batches_are_resumed_after_an_orderly_close(tmp_path: P
     assert state.outcome is not None and state.outcome.reason is None
 
 
-async def test_one_failed_verification_leaves_the_batch_unscored(tmp_path: Path) -> None:
+async def test_too_few_scores_leave_the_batch_unscored(tmp_path: Path) -> None:
     asked = batch(("a", "b", "c"))
-    verifier = FakePanel({**SCORES, "b": "the judge gave 7 as verdict"})
+    silent = dict.fromkeys("bc", "the judge gave 7 as verdict")
+    verifier = FakePanel({**SCORES, **silent})
     async with running(tmp_path, verifier) as system:
         await system.aggregator.record([asked])
         (state,) = await system.decided(asked)
@@ -283,11 +284,23 @@ async def test_one_failed_verification_leaves_the_batch_unscored(tmp_path: Path)
     assert system.lines("dpo_data") == []
     assert system.parts("dpo_data") == []
     rows = [row["verification"] for row in system.lines("training_data")]
-    assert [row["status"] for row in rows] == ["completed", "failed", "completed"]
+    assert [row["status"] for row in rows] == ["completed", "failed", "failed"]
     assert rows[1]["reason"] == "the judge gave 7 as verdict"
     assert [rows[1][key] for key in ("faithfulness", "relevancy", "score")] == [None] * 3
-    assert [row["score"] for row in rows] == [0.9, None, 0.5]
+    assert [row["score"] for row in rows] == [0.9, None, None]
     assert verifier.calls == 1, "a judge that answered is not asked again"
+
+
+async def test_an_answer_without_a_score_costs_no_pair(tmp_path: Path) -> None:
+    asked = batch(("a", "b", "c"))
+    verifier = FakePanel({**SCORES, "b": "the judge gave 7 as verdict"})
+    async with running(tmp_path, verifier) as system:
+        await system.aggregator.record([asked])
+        (state,) = await system.decided(asked)
+    assert state.outcome is not None and state.outcome.reason is None
+    (row,) = system.lines("dpo_data")
+    assert (row["chosen"], row["rejected"]) == ("a", "c")
+    assert row["metadata"]["rejected_provenance"]["defect"] == "unsupported"
 
 
 async def test_a_verifier_that_hangs_fails_after_max_attempts(tmp_path: Path) -> None:

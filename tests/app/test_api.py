@@ -591,10 +591,13 @@ class TestBatches:
             "rule": {
                 "min_score_diff": 0.05,
                 "min_chosen_score": 0.6,
+                "min_chosen_faithfulness": 0.75,
+                "rejected_needs_defect": True,
                 "quality_filter": False,
                 "prompt": "question",
                 "strategy": "best_worst",
                 "max_length_ratio": 0.0,
+                "version": 2,
             },
             "decided_at": "2026-03-14T09:27:01Z",
             "detail": state.outcome.detail,
@@ -602,6 +605,8 @@ class TestBatches:
         first = body["candidates"][0]["verification"]
         assert (first["faithfulness"], first["relevancy"], first["score"]) == (0.9, 0.9, 0.9)
         assert (first["status"], first["confidence"]) == ("completed", "high")
+        wrong = [candidate["verification"]["defect"] for candidate in body["candidates"]]
+        assert wrong == [None, "unsupported", "unsupported"]
         (one,) = first["assessments"]
         assert (one["verifier"], one["weight"], one["score"]) == ("grounded", 1.0, 0.9)
         assert set(one["judge"]) == {
@@ -615,7 +620,7 @@ class TestBatches:
         assert [set(s) for s in one["statements"]] == [{"text", "verdict", "reason", "passage"}]
 
     async def test_a_batch_that_could_not_be_scored(self, api: Api) -> None:
-        state = self.decided((0.9, "the judge is silent", 0.5))
+        state = self.decided((0.9, "the judge is silent", "no JSON"))
         api.recorder.states[state.batch.batch_id] = state
         body = ok(await api.http.get(f"/batches/{state.batch.batch_id}"))
         assert (body["outcome"]["pair"], body["outcome"]["reason"]) == (False, "unscored")

@@ -86,6 +86,70 @@ def test_a_rule_on_record_may_know_fewer_settings(store: Settings) -> None:
     assert maintenance.verify_store(store) == []
 
 
+def as_first_rule(settings: Settings) -> None:
+    """Have every outcome be of the rule's first version: it asked for no defect."""
+    new = ("version", "min_chosen_faithfulness", "rejected_needs_defect")
+    gone = ", ".join(f"'$.rule.{name}'" for name in new)
+    change(settings, f"UPDATE outcome SET record = json_remove(record, {gone})")
+
+
+def without_defects(settings: Settings) -> None:
+    """Have no verifier say anything against an answer, whatever it scores."""
+    change(
+        settings,
+        "UPDATE verification SET record = json_set(record, "
+        "'$.assessments[0].faithfulness', 0.9, '$.assessments[0].statements', json('[]')) "
+        "WHERE completed",
+    )
+
+
+def test_an_outcome_of_another_version_of_the_rule_is_not_decided_again(store: Settings) -> None:
+    without_defects(store)
+    problems = maintenance.verify_store(store)
+    assert [p for p in problems if "does not follow" in p], "today it would be no pair"
+    as_first_rule(store)
+    assert maintenance.rebuild(store)
+    assert maintenance.verify_store(store) == []
+    rows = [json.loads(line) for line in jsonl(store.data_dir).read_text("utf-8").splitlines()]
+    assert {row["metadata"]["rule"]["version"] for row in rows} == {1}
+    assert {row["metadata"]["rejected_provenance"]["defect"] for row in rows} == {None}
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        (
+            "UPDATE outcome SET record = json_set(record, '$.chosen_score', 0.95) WHERE seq = 1",
+            "gives answer 0 a score that its results do not",
+        ),
+        (
+            "UPDATE outcome SET record = json_set(record, '$.rejected', 1) WHERE seq = 1",
+            "gives answer 1 a score that its results do not",
+        ),
+        (
+            "UPDATE outcome SET record = json_set(record, '$.rejected', 7) WHERE seq = 1",
+            "gives answer 7 a score that its results do not",
+        ),
+        (
+            "UPDATE outcome SET record = json_set(record, '$.rejected', 0) WHERE seq = 1",
+            "a pair needs two candidates",
+        ),
+        (
+            "UPDATE outcome SET record = json_set(record, '$.chosen_score', 0.4) WHERE seq = 1",
+            "a pair needs a positive margin",
+        ),
+        ("DELETE FROM verification WHERE batch = 1 AND candidate = 1", "without a result"),
+    ],
+)
+def test_what_holds_of_any_pair_is_looked_at_whatever_the_version(
+    store: Settings, sql: str, said: str
+) -> None:
+    as_first_rule(store)
+    change(store, sql)
+    problems = maintenance.verify_store(store)
+    assert any(said in problem for problem in problems), problems
+
+
 LEDGER_DAMAGE = {
     "an outcome that does not follow": (
         "UPDATE outcome SET record = json_set(record, '$.chosen_score', 0.95) WHERE seq = 1",

@@ -263,7 +263,7 @@ class TestFollowing:
         assert "[red]Ray scales" in self.shown(board)
         board.add(Restarted())
         assert "Ray" not in self.shown(board)
-        state = decided(1, (0.9, "the judge is silent", 0.5), answers=("a1", MARKUP, "a3"))
+        state = decided(1, (0.9, "the judge is silent", "no JSON"), answers=("a1", MARKUP, "a3"))
         data = states.state(state)
         half = {**data, "outcome": None}
         half["candidates"] = [data["candidates"][0]] + [

@@ -73,7 +73,7 @@ def counted(meter: FakeMeter, name: str) -> dict[tuple[str, ...], int]:
 
 
 async def test_a_batch_is_counted_once(tmp_path: Path, meter: FakeMeter) -> None:
-    asked, panel = batch(("a", "b", "c")), FakePanel({"a": 0.9, "b": 0.5, "c": "no score"})
+    asked, panel = batch(("a", "b", "c")), FakePanel({"a": 0.9, "b": "?", "c": "no score"})
     async with running(tmp_path, meter, panel) as aggregator:
         for _ in range(3):  # Ray calls a method again where a node went away
             await aggregator.record([asked])
@@ -83,10 +83,10 @@ async def test_a_batch_is_counted_once(tmp_path: Path, meter: FakeMeter) -> None
         await aggregator.record([asked])
         await decided(aggregator, 1)
     assert counted(meter, "rlvr_candidates_total") == {("stop",): 3}
-    assert counted(meter, "rlvr_verifications_total") == {("scored",): 2, ("failed",): 1}
+    assert counted(meter, "rlvr_verifications_total") == {("scored",): 1, ("failed",): 2}
     assert counted(meter, "rlvr_no_pair_total") == {("unscored",): 1}
     assert counted(meter, "rlvr_pairs_total") == {}
-    assert meter.observed["rlvr_faithfulness",] == [0.9, 0.5]
+    assert meter.observed["rlvr_faithfulness",] == [0.9]
     assert len(meter.observed["rlvr_decision_delay_seconds",]) == 1
 
 

@@ -44,7 +44,7 @@ def written_by(number: int, *models: str) -> BatchState:
 PAIR = decided(0, (0.9, 0.7, 0.5), at=at(0))
 NARROW = decided(1, (0.9, 0.89, 0.88), at=at(1))  # margin_too_small
 LOW = decided(2, (0.5, 0.3, 0.1), at=at(2))  # chosen_too_low
-FAILED = decided(3, (0.9, "the judge is silent", 0.4), at=at(3))  # unscored
+FAILED = decided(3, (0.9, "the judge is silent", "no JSON"), at=at(3))  # unscored
 SINGLE = decided(4, (0.8,), kind=Kind.SINGLE, at=at(4))
 PERFECT = decided(5, (1.0, 0.5, 0.0), at=at(5), correlation_id="mine")
 OTHERS = written_by(6, "llama", "qwen", "llama")
@@ -221,7 +221,7 @@ async def test_a_line(served: Served) -> None:
         "created_at": CREATED.isoformat(),
         "decided_at": at(5).isoformat(),
         "outcome": "pair",
-        "detail": "margin 1, best score 1",
+        "detail": "margin 1, best score 1, rejected: unsupported",
         "chosen_score": 1.0,
         "rejected_score": 0.0,
         "score_diff": 1.0,

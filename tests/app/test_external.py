@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from rlvr_ray.adapters.rabbitmq import RabbitMQ, Verifications
 from rlvr_ray.aggregator import Aggregator
 from rlvr_ray.audit import audit
 from rlvr_ray.consumer import Consumer, Received, verification_completed, verification_failed
-from rlvr_ray.core.records import Assessment, Batch, Judge, Verification
+from rlvr_ray.core.records import Assessment, Batch, Defect, Judge, Verification
 from rlvr_ray.external import External
 from rlvr_ray.ports import BatchState
 from rlvr_ray.settings import Settings, load
@@ -93,13 +93,13 @@ def consumer(settings: Settings) -> Consumer:
     )
 
 
-def judging(by: Consumer, *, but: str = "", times: int = 1) -> Handler:
-    """A verifier that knows the score of each answer; it fails at those that are ``but``."""
+def judging(by: Consumer, *, but: Container[str] = (), times: int = 1) -> Handler:
+    """A verifier that knows the score of each answer; it fails at those in ``but``."""
 
     async def handle(answer: Received) -> None:
         text = answer.body["answer"]
         for _ in range(times):
-            if text == but:
+            if text in but:
                 await by.publish(verification_failed(answer, reason="too hard", attempts=2))
                 continue
             score = SCORES[text]
@@ -142,10 +142,39 @@ async def test_another_program_verifies(settings: Settings) -> None:
     )
 
 
+async def test_a_defect_of_theirs_is_kept_and_decides(settings: Settings) -> None:
+    """What they find wrong with the best answer keeps it from being chosen."""
+    theirs = consumer(settings)
+    asked = batch(("c", "a", "b"))
+
+    async def judge(answer: Received) -> None:
+        score = SCORES[answer.body["answer"]]
+        found = "other_subject" if score == max(SCORES.values()) else None
+        event = verification_completed(
+            answer,
+            faithfulness=score,
+            relevancy=score,
+            verifier=JUDGE,
+            duration_ms=5,
+            defect=found,
+        )
+        await theirs.publish(event)
+
+    async with running(settings) as aggregator, verifying(theirs, judge):
+        await aggregator.record([asked])
+        state = await decided(aggregator, asked)
+    best = state.results[asked.candidates[1].event_id]
+    assert isinstance(best, Verification)
+    assert best.assessments[0].defect is Defect.OTHER_SUBJECT
+    assert state.outcome is not None
+    assert (state.outcome.chosen, state.outcome.rejected) == (2, 0)
+    assert state.outcome.detail.endswith("rejected: unsupported"), "by their figures"
+
+
 async def test_a_failure_of_theirs_is_no_score(settings: Settings) -> None:
     theirs = consumer(settings)
     asked = batch(("c", "a", "b"))
-    async with running(settings) as aggregator, verifying(theirs, judging(theirs, but="b")):
+    async with running(settings) as aggregator, verifying(theirs, judging(theirs, but="ab")):
         await aggregator.record([asked])
         state = await decided(aggregator, asked)
     assert state.outcome is not None

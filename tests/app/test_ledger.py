@@ -312,7 +312,7 @@ class TestReading:
         assert ledger.counts() == {"open": 0}
         settle(ledger, batch(question="1"), 0.9, 0.7, 0.5)
         settle(ledger, batch(question="2"), 0.9, 0.7, 0.5)
-        settle(ledger, batch(question="3"), 0.9, "silent", 0.5)
+        settle(ledger, batch(question="3"), 0.9, "silent", "silent")
         settle(ledger, batch(("a", "b"), question="4"), 0.8, 0.8)
         settle(ledger, batch(("a",), question="5", kind=Kind.SINGLE), 0.8)
         ledger.commit([recording(batch(question="6"))])

@@ -38,8 +38,15 @@ from tests.folders import MIXED, ODD, Folder, decide_in, decided, expected, same
 
 ROOT = Path(__file__).parents[2]
 TABLES = {version: ROOT / f"tests/data/ledger_v{version}.sql" for version in (1, 2)}
-#: Versions 3 and 4 have the tables of version 2.
-SCHEMAS = {**TABLES, 3: TABLES[2], 4: TABLES[2]}
+#: Versions 3 and 4 have the tables of version 2, and version 5 those of today.
+SCHEMAS = {
+    **{version: file.read_text("utf-8") for version, file in TABLES.items()},
+    3: TABLES[2].read_text("utf-8"),
+    4: TABLES[2].read_text("utf-8"),
+    5: schema.SCHEMA,
+}
+#: What the rule of pairing has had since it has versions.
+NEW_IN_RULE = ("version", "min_chosen_faithfulness", "rejected_needs_defect")
 #: Who gave the verdicts, as a record said it, and whose assessment that is today.
 METHODS = {"grounded": "grounded", "ragas": "ragas", "their-judge": "external"}
 DOCUMENT = Ingested(
@@ -52,7 +59,9 @@ DOCUMENT = Ingested(
 
 
 def then(state: BatchState) -> BatchState:
-    """A decided batch as a program of that time had it: one judge for each answer, two metrics."""
+    """A decided batch as a program of that time had it: one judge for each answer, two metrics,
+    and a rule without a version, which asked for no defect.
+    """
     assert state.outcome is not None
     asked = replace(state.batch, references=())
     results: dict[Any, Result] = {}
@@ -68,21 +77,23 @@ def then(state: BatchState) -> BatchState:
                 embedder="test-embedder",
                 version="test-version",
             )
+            verdict = 1 / 3 if value < 0.8 else 2 / 3
+            statement = Statement(text=ODD, verdict=verdict, reason=ODD)
             only = assessment(
                 value + apart,
                 value - apart,
                 verifier=verifier,
                 judge=judge,
-                statements=(Statement(text=ODD, verdict=1 / 3, reason=ODD),) * candidate.index,
+                statements=(statement,) * candidate.index,
                 duration_ms=1234 + candidate.index,
             )
             result = verification(
                 candidate, assessments=(only,), duration_ms=1234 + candidate.index
             )
         results[candidate.event_id] = result
-    rule = PairingRule(**dict(state.outcome.rule))  # type: ignore[arg-type]
-    outcome = decide(asked, results, rule, state.outcome.decided_at)
-    return BatchState(batch=asked, results=results, outcome=outcome)
+    rule = {k: v for k, v in state.outcome.rule.items() if k not in NEW_IN_RULE}
+    outcome = decide(asked, results, PairingRule.on_record(rule), state.outcome.decided_at)
+    return BatchState(batch=asked, results=results, outcome=replace(outcome, rule=rule))
 
 
 OPEN = (
@@ -90,7 +101,7 @@ OPEN = (
     batch(("x", "y"), "Open two?"),
 )
 #: The order of decisions is not that of the questions.
-STATES = tuple(map(then, (*MIXED[4:], *MIXED[:4])))
+STATES = tuple(map(then, (*MIXED[4:], *MIXED[:4], decided(9, (0.95, 0.85)))))
 LAST = then(decided(8))
 
 
@@ -120,6 +131,14 @@ def content(ledger: Reader) -> dict[str, Any]:
         "recent": ledger.recent(3),
         "counts": ledger.counts(),
     }
+
+
+def result_5(text: str) -> str:
+    """The JSON of a result before an assessment had a defect."""
+    data = json.loads(text)
+    for one in data.get("assessments", ()):
+        assert one.pop("defect") is None
+    return json.dumps(data, ensure_ascii=False)
 
 
 def old_batch(record: Batch) -> str:
@@ -162,8 +181,24 @@ def old_row(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
+def row_5(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a file before there were defects, and versions of the rule of pairing."""
+    for judged in (
+        row.get("verification"),
+        row["metadata"].get("chosen_provenance"),
+        row["metadata"].get("rejected_provenance"),
+    ):
+        if judged:
+            for part in (judged, *judged["assessments"]):
+                del part["defect"]
+    for name in NEW_IN_RULE:
+        row["metadata"].get("rule", {}).pop(name, None)
+    return row
+
+
 def row_3(row: dict[str, Any]) -> dict[str, Any]:
     """A row of a file before there were strategies of pairing."""
+    row = row_5(row)
     rule = row["metadata"].get("rule", {})
     for name in ("strategy", "max_length_ratio"):
         rule.pop(name, None)
@@ -172,9 +207,7 @@ def row_3(row: dict[str, Any]) -> dict[str, Any]:
 
 def write_files(folder: Path, version: int) -> None:
     """Put rows of that time in the place of today's."""
-    if version == 4:
-        return
-    then_row = row_3 if version == 3 else lambda row: old_row(row_3(row))
+    then_row = {3: row_3, 4: row_5, 5: row_5}.get(version, lambda row: old_row(row_3(row)))
     for file in folder.glob("*_data/*.jsonl"):
         rows = [then_row(json.loads(line)) for line in file.read_bytes().splitlines()]
         file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
@@ -207,6 +240,7 @@ def write_ledger(folder: Path, version: int) -> None:
     db.pragma("foreign_keys", True)
     functions: dict[str, Any] = {
         "old_batch": lambda text: old_batch(codec.loads(Batch, text)),
+        "result_5": result_5,
         "old_result": lambda text: old_result(codec.loads(Verification, text)),
         "size_of": lambda name: size_of(folder, name),
         "digest_of": lambda name: digest_of(folder, name),
@@ -215,8 +249,8 @@ def write_ledger(folder: Path, version: int) -> None:
         db.create_scalar_function(name, function, 1)
     db.execute("ATTACH ? AS today", (str(today),))
     with db:
-        db.execute(SCHEMAS[version].read_text("utf-8"))
-        db.execute({1: FILL_1, 2: FILL_2, 3: FILL_3, 4: FILL_3}[version])
+        db.execute(SCHEMAS[version])
+        db.execute({1: FILL_1, 2: FILL_2, 3: FILL_3, 4: FILL_3, 5: FILL_5}[version])
         db.pragma("user_version", version)
     db.close()
     today.unlink()
@@ -257,7 +291,12 @@ INSERT INTO part
 DELETE FROM mark;
 INSERT INTO mark SELECT * FROM today.mark;
 """
-FILL_3 = FILL_2.replace("old_batch(record)", "record").replace("old_result(record)", "record")
+FILL_3 = FILL_2.replace("old_batch(record)", "record").replace("old_result", "result_5")
+FILL_5 = f"""{FILL_3}
+INSERT INTO models SELECT * FROM today.models;
+INSERT INTO entry SELECT * FROM today.entry;
+INSERT INTO review SELECT * FROM today.review;
+"""
 
 
 def dump(folder: Path) -> dict[str, Any]:
@@ -310,7 +349,7 @@ def known(folder: Folder, version: int) -> dict[str, Any]:
 
 def test_it_holds_what_it_held(folder: Folder, known: dict[str, Any]) -> None:
     ledger = Ledger(folder.path)
-    assert ledger._db.pragma("user_version") == schema.VERSION == 5
+    assert ledger._db.pragma("user_version") == schema.VERSION == 6
     assert content(ledger) == known
     for name in ("mirrored", "pruned", "swept"):
         assert ledger.mark(name) == 0
@@ -341,9 +380,12 @@ def test_a_record_is_what_would_be_written_today(folder: Folder, known: dict[str
     for number, state in known["batches"]:
         for candidate in state.batch.candidates:
             if result := state.results.get(candidate.event_id):
+                today = codec.plain(result)
+                for one in today.get("assessments", ()):
+                    assert one.pop("defect") is None, "what is not there is none"
                 written = json.loads(records[number, candidate.index])
-                assert written == json.loads(codec.dumps(result))
-                assert list(written) == list(codec.plain(result))
+                assert written == today
+                assert list(written) == list(today)
 
 
 @pytest.mark.parametrize("version", [1], indirect=True)
@@ -419,7 +461,25 @@ def jsonl(folder: Folder) -> dict[str, bytes]:
     return {path: data for path, data in folder.files().items() if path.endswith(".jsonl")}
 
 
-@pytest.mark.parametrize("version", [1, 2, 3], indirect=True)
+def test_what_the_rule_of_today_would_decide_otherwise_stays(
+    folder: Folder, known: dict[str, Any], version: int
+) -> None:
+    """And it is sound: an outcome is what it was under the rule of its time."""
+    otherwise = [
+        state
+        for state in (*STATES, LAST)
+        if state.outcome is not None
+        and decide(state.batch, state.results, PairingRule(), DECIDED).reason
+        != state.outcome.reason
+    ]
+    assert any(state.outcome and state.outcome.reason is None for state in otherwise)
+    folder.run()
+    assert problems(folder) == []
+    rows = folder.lines("dpo_data/dpo_data_202603.jsonl")
+    assert rows == expected([*STATES, LAST])["dpo_data"]
+    assert {row["metadata"]["rule"]["version"] for row in rows} == {1}
+
+
 def test_files_are_written_again_and_grow_on(
     folder: Folder, known: dict[str, Any], version: int, tmp_path: Path
 ) -> None:
@@ -439,8 +499,7 @@ def test_files_are_written_again_and_grow_on(
         projector.seal_all()
     after = folder.files()
     assert before.keys() <= after.keys(), "parts cover what they covered"
-    changed = "dpo_data" if version == 3 else ""  # and answers are grown, or as they were
-    assert all(after[path] != data for path, data in before.items() if changed in path)
+    assert all(after[path] != data for path, data in before.items())
     assert problems(folder) == []
 
     calm = Folder(tmp_path / "undisturbed", folder.settings)
@@ -505,20 +564,21 @@ def test_what_was_decided_before_is_found(folder: Folder, known: dict[str, Any])
     reader.close()
 
 
-def test_rows_to_search_are_made_and_files_stay(folder: Folder) -> None:
+def test_rows_to_search_are_made(folder: Folder) -> None:
     """Only what is within retention is searched; reviews begin."""
     months = [datetime(2026, month, 10, tzinfo=UTC) for month in (2, 2, 3, 3, 4, 4)]
     states = [decided(number, at=at) for number, at in enumerate(months)]
     folder.run(states)
     with folder.open() as (_, projector):
         assert projector.prune(datetime(2026, 4, 2, tzinfo=UTC), mirrored=False) == 4
-    before, files = dump(folder.path), folder.files()
+    before = dump(folder.path)
     write_ledger(folder.path, 4)
     folder.run()
-    assert dump(folder.path) == before
-    assert [row[0] for row in before["entry"]] == [5, 6]
-    assert before["review"] == []
-    same_files(folder.files(), files)
+    after = dump(folder.path)
+    for table in ("entry", "models", "review", "outcome", "batch"):
+        assert after[table] == before[table]
+    assert [row[0] for row in after["entry"]] == [5, 6]
+    assert after["review"] == []
     assert problems(folder) == []
 
 
@@ -597,15 +657,15 @@ def test_one_that_fails_at_its_end_leaves_all_as_it_was(
 ) -> None:
     before = dump(folder.path)
     assert before["version"] == version
-    last = schema.MIGRATIONS[4]
-    assert callable(last)
+    last = schema.MIGRATIONS[5]
+    assert isinstance(last, str)
 
     def failing(db: apsw.Connection) -> None:
-        last(db)
+        db.execute(last)
         db.execute("SELECT * FROM missing")
 
     with monkeypatch.context() as patch:
-        patch.setitem(schema.MIGRATIONS, 4, failing)
+        patch.setitem(schema.MIGRATIONS, 5, failing)
         with pytest.raises(LedgerError, match="no such table"):
             Ledger(folder.path)
     assert dump(folder.path) == before
@@ -618,14 +678,14 @@ def test_rows_that_refer_to_none_leave_all_as_it_was(
     folder: Folder, known: dict[str, Any], version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dump(folder.path)
-    last = schema.MIGRATIONS[4]
-    assert callable(last)
+    last = schema.MIGRATIONS[5]
+    assert isinstance(last, str)
 
     def damaging(db: apsw.Connection) -> None:
-        last(db)
+        db.execute(last)
         db.execute("INSERT INTO verification VALUES (4711, 0, 0, '{}')")
 
-    monkeypatch.setitem(schema.MIGRATIONS, 4, damaging)
+    monkeypatch.setitem(schema.MIGRATIONS, 5, damaging)
     with pytest.raises(LedgerError, match=rf"\(schema {version}\) is damaged: 1 rows"):
         Ledger(folder.path)
     assert dump(folder.path) == before

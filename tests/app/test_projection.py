@@ -88,7 +88,7 @@ def test_rows_without_a_verification_are_null_in_parquet(folder: Folder) -> None
     folder.run(MIXED)
     (part,) = folder.parts("training_data")
     nulls = [row["verification"] for row in part if row["verification"]["status"] == "failed"]
-    assert len(nulls) == 4
+    assert len(nulls) == 5
     for row in nulls:
         assert row["reason"]
         keys = ("faithfulness", "relevancy", "score", "confidence", "duration_ms")

@@ -220,7 +220,10 @@ def test_steps_are_told_in_the_order_of_time() -> None:
     assert steps[2]["model"] == "test-model"
     assert (steps[4]["score"], steps[4]["duration_ms"]) == (0.9, 1234)
     assert steps[5]["reason"] == "the judge is silent"
-    assert (steps[7]["pair"], steps[7]["reason"]) == (False, "unscored")
+    assert (steps[4]["defect"], steps[6]["defect"]) == (None, "unsupported")
+    assert "defect: unsupported" in steps[6]["detail"]
+    assert (steps[7]["pair"], steps[7]["reason"]) == (True, None)
+    assert steps[7]["detail"].endswith("rejected: unsupported")
     assert steps[0]["at"] == (CREATED - timedelta(seconds=2)).isoformat()
     assert told["documents"] == [
         {

@@ -33,7 +33,7 @@ QUESTION = "What does the secret question ask for?"
 PASSAGE = "A passage that no trace may ever show."
 ANSWERS = ("a: the best of answers", "b: one in the middle", "c: the worst of answers")
 SCORES: dict[str, float | str] = {
-    ANSWERS[0]: 0.9,
+    ANSWERS[0]: 0.59,
     ANSWERS[1]: f"judged not: {ANSWERS[1]}",
     ANSWERS[2]: 0.4,
 }
@@ -168,14 +168,19 @@ async def test_spans_have_the_figures_and_the_ids_of_events(
         assert span.attributes["gen_ai.usage.output_tokens"] == 7
     judged = sorted(spans["verify candidate"], key=lambda s: s.attributes["rlvr.candidate_index"])
     assert [span.failed for span in judged] == [False, True, False]
-    assert [span.attributes.get("rlvr.score") for span in judged] == [0.9, None, 0.4]
-    assert judged[0].attributes["rlvr.faithfulness"] == 0.9
+    assert [span.attributes.get("rlvr.score") for span in judged] == [0.59, None, 0.4]
+    assert judged[0].attributes["rlvr.faithfulness"] == 0.59
     assert judged[0].attributes["rlvr.verifiers"] == ["grounded"]
     assert judged[1].attributes["rlvr.reason"] == "judged not: …"
     assert judged[2].span_id == tracing.span_id(ids.verification_event(batch.batch_id, 2))
     assert decide.span_id == tracing.span_id(ids.outcome_event(batch.batch_id))
+    assert [span.attributes.get("rlvr.defect") for span in judged] == [
+        "unsupported",
+        None,
+        "unsupported",
+    ]
     assert decide.attributes["rlvr.outcome"] == "no pair"
-    assert decide.attributes["rlvr.reason"] == "unscored"
+    assert decide.attributes["rlvr.reason"] == "chosen_too_low"
     (path,) = write.attributes["rlvr.files"]
     assert (tmp_path / path).is_file()
     assert write.attributes["rlvr.rows"] == 3

@@ -68,9 +68,9 @@ def _decided(number: int, asked: datetime, chance: random.Random, rule: PairingR
     recorded = replace(recorded, candidates=candidates)
     results: dict[UUID, Result] = {}
     unscored = chance.random() < 0.02
-    base = chance.betavariate(6, 2)
+    base = 0.5 + chance.betavariate(6, 2) / 2
     for place, candidate in enumerate(candidates):
-        if unscored and place == 1:
+        if unscored and place > 0:
             results[candidate.event_id] = failed(candidate)
             continue
         faithfulness = 0.9 if alike else min(max(base - place * chance.uniform(-0.02, 0.3), 0), 1)
@@ -83,7 +83,11 @@ def _decided(number: int, asked: datetime, chance: random.Random, rule: PairingR
             completed_at=asked,
             statements=(
                 Statement(text=f"{first}.", verdict=1.0, reason="it is there"),
-                Statement(text=second, verdict=0.0, reason="no passage has it"),
+                Statement(
+                    text=second,
+                    verdict=float(place == 0),
+                    reason="no passage has it" if place else "it is there",
+                ),
             ),
         )
     return recorded, results, decide(recorded, results, rule, asked)
