@@ -342,11 +342,11 @@ class ExternalMachine(Machine):
         return self.loop.run_until_complete(run())
 
     def body(self, number: int, index: int, *, other: bool) -> dict[str, Any]:
-        """The event of a candidate's verification."""
+        """The event of a candidate's verification by a program that names no defects."""
         batch = asked(number)
         candidate = batch.candidates[index % len(batch.candidates)]
         event = events.verification_ended(batch, candidate, result(candidate, other=other))
-        return json.loads(json.dumps(event.body))  # type: ignore[no-any-return]
+        return json.loads(json.dumps({**event.body, "defect": None}))  # type: ignore[no-any-return]
 
     @rule(came=st.lists(st.tuples(numbers, places, st.booleans()), min_size=1, max_size=6))
     def events_come(self, came: list[tuple[int, int, bool]]) -> None:

@@ -9,14 +9,17 @@ from rlvr_ray.ports import Claim
 from tests.builders import batch
 from tests.fakes import FakePanel, Verdict, verified
 
-#: An answer's first word is what the judge thinks of it; other words have no score.
-SCORES = {"good": 0.9, "fair": 0.88, "poor": 0.5, "bad": 0.2}
+#: An answer's first word is what the judge thinks of it; other words have no score. What scores low
+#: is unsupported.
+SCORES = {"good": 0.9, "fair": 0.88, "plain": 0.8, "poor": 0.4, "bad": 0.2}
 #: The answers of a batch, by its number; together they end in every way that there is.
 ANSWERS = (
     ("good", "bad", "poor"),  # a pair
     ("poor", "good"),  # a pair
     ("fair", "fair", "fair"),  # a tie
-    ("good", "mute", "bad"),  # unscored
+    ("good", "mute", "bad"),  # a pair, of those that have a score
+    ("good", "mute", "mute"),  # unscored
+    ("good", "plain"),  # nothing is wrong with the worse one
     ("good", "fair"),  # the margin is too small
     ("bad", "poor", "good", "fair"),  # a pair
     ("bad", "poor"),  # the chosen one is too low
