@@ -8,22 +8,21 @@ import pytest
 from typer.testing import CliRunner
 
 from rlvr_ray.cli import app
-from tests.quality.test_grounded_quality import BEGIN, DATA, HALUEVAL
+from tests.quality.measuring import path_of
 
 #: Rows of each file: enough to tell a judge from chance, and quick.
 LIMIT = 60
 
 
 def judge_report(data: Path, out: Path) -> dict[str, Any]:
-    """The result for a judge that needs no language model."""
+    """The result with the default settings."""
     if not data.exists():
-        pytest.skip(f"the labelled data is not at {DATA}")
-    verifiers = "[{name: grounded, options: {relevancy: false}}]"
+        pytest.skip(f"the labelled data is not at {data}")
     done = CliRunner().invoke(
         app,
         [
             *("judge-report", str(data), "--limit", str(LIMIT), "--repeats", "2", "--json"),
-            *("--out", str(out), "--set", f"verification.verifiers={verifiers}"),
+            *("--out", str(out)),
         ],
         catch_exceptions=False,
     )
@@ -35,17 +34,21 @@ def judge_report(data: Path, out: Path) -> dict[str, Any]:
 
 
 def test_pairs(tmp_path: Path) -> None:
-    result = judge_report(HALUEVAL, tmp_path)
+    result = judge_report(path_of("halueval_qa"), tmp_path)
     figures = result["panel"]
     assert (result["data"]["kind"], result["data"]["pairs"]) == ("pairs", LIMIT)
     assert result["data"]["shorter_is_right"] == 0.9
     assert figures["unscored"]["share"] < 0.05
     assert figures["pairs"]["accuracy"] >= 0.9
     assert figures["roc_auc"] >= 0.9
+    decided = result["decisions"]
+    assert (decided["rows"], decided["by_kind"]) == (LIMIT, [])
+    assert sum(outcome["chosen"] is not None for outcome in decided["outcomes"]) == decided["pairs"]
+    assert decided["precision"] >= 0.9
 
 
 def test_labelled_answers_and_who_judged_them(tmp_path: Path) -> None:
-    result = judge_report(BEGIN, tmp_path)
+    result = judge_report(path_of("begin_wow_dev"), tmp_path)
     figures = result["panel"]
     assert (result["data"]["kind"], result["data"]["answers"]) == ("answers", LIMIT)
     assert figures["unscored"]["share"] < 0.05
