@@ -15,26 +15,26 @@ Placement = Literal["generator", "share", "own"]
 #: Tokens a second of one GPU, all its requests together: round figures, of no card that was ever
 #: measured by this project.
 ASSUMED_PREFILL, ASSUMED_DECODE = 20_000, 4_000
-#: CPU seconds to verify an answer over five passages, the check by containment included: measured
-#: on AVX2 cores with a judge that answers at once. Mostly embeddings.
-VERIFY_CPU_S: dict[Verifier, float] = {"grounded": 0.09, "logprob": 0.045, "ragas": 0.06}
+#: CPU seconds to verify an answer over five passages, beside the judge: measured on AVX2 cores with
+#: a judge that answers at once. But for those of logprob, mostly embeddings.
+VERIFY_CPU_S: dict[Verifier, float] = {"grounded": 0.19, "logprob": 0.002, "ragas": 0.03}
 #: CPUs for ingress and verifiers beside each GPU, where nothing else is said: an assumption.
 CPUS_PER_GPU = 8
 TINY, MOST = 1e-9, 1e12  #: what counts as above 0, and as endless
 REVERSE = 3  #: reverse questions of an answer (RAGAS's strictness)
+CONTROLS = 2  #: statements of known verdict, put to a judge beside those of a question's answers
 
 # Tokens of the templates, counted with SmolLM2's tokenizer. At the beginning, the same for every
 # question; marks and the like around what a question's prompts share; around the prompt's own.
 _TEMPLATES = {
     "statements": (391, 32, 32),
-    "verdicts in words": (732, 35, 6),
+    "verdicts in words": (732, 35, 35),
     "reverse questions": (490, 8, 32),
     "verdict tokens": (104, 32, 54),
     "relevancy tokens": (101, 32, 52),
 }
 _GENERATOR_FIXED = 47  # of its template, what stands before the passages
 _PASSAGE = 6  # quotes and line ends around one of them
-_LISTED = 26  # marks, quotes and indentation of a statement in a prompt
 _JSON, _JSON_STATEMENT, _JSON_VERDICT, _JSON_QUESTION = 3, 2, 17, 12  # around what is written
 
 
@@ -200,27 +200,31 @@ def judging(load: Workload) -> tuple[Asked, ...]:
     """
 
     def asked(
-        name: str, shared: float, own: float, written: float, each: float = 1, samples: int = 1
+        name: str, calls: float, shared: float, own: float, written: float, samples: int = 1
     ) -> Asked:
         fixed, around, beside = _TEMPLATES[name]
-        calls, cache = load.candidates * each, load.prefix_cache
+        cache = load.prefix_cache
         return Asked(name, calls, samples, fixed, shared + around, own + beside, written, cache)
 
     if load.verifier == "grounded":
         return ()
-    question, answer, count = load.question_tokens, load.answer_tokens, load.statements
+    question, answer = load.question_tokens, load.answer_tokens
+    answers, statement = load.candidates, answer / load.statements
+    verdicts = answers * load.statements + CONTROLS
     contexts = load.top_k * (load.passage_tokens + 1)  # a line end between two
     if load.verifier == "logprob":
         return (
-            asked("verdict tokens", contexts, answer / count, 1, each=count),
-            asked("relevancy tokens", question, answer, 1),
+            asked("verdict tokens", verdicts, contexts, statement, 1),
+            asked("relevancy tokens", answers, question, answer, 1),
         )
     told = load.judge_tokens
-    verdicts = answer + _JSON + count * (load.reason_tokens + _JSON_VERDICT)
+    listed = answer + _JSON + load.statements * _JSON_STATEMENT
+    verdict = statement + _JSON + load.reason_tokens + _JSON_VERDICT
+    asking = question + _JSON_QUESTION
     return (
-        asked("statements", question, answer, told or answer + _JSON + count * _JSON_STATEMENT),
-        asked("verdicts in words", contexts, answer + count * _LISTED, told or verdicts),
-        asked("reverse questions", 0, answer, told or question + _JSON_QUESTION, 1, REVERSE),
+        asked("statements", answers, question, answer, told or listed),
+        asked("verdicts in words", verdicts, contexts, statement, told or verdict),
+        asked("reverse questions", answers, 0, answer, told or asking, REVERSE),
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
@@ -97,16 +98,16 @@ def answers_of(answers: Sequence[str], prompt: Prompt) -> list[Reply]:
     kind = kind_of(prompt)
     if kind.endswith("tokens"):
         return [completion("1", logprobs=[{"1": -0.1, "0": -3.0}])]
+    if kind == "verdicts in words":
+        (statement,) = re.findall(r'"enum": \["(.*?)"\]', json.dumps(prompt.json_schema))
+        verdict = {"statement": statement, "reason": REASON, "verdict": 1}
+        return [json.dumps({"statements": [verdict]})]
     said = prompt.messages[0].content.rpartition("\ninput: ")[2]
     (about,) = [answer for answer in answers if split_statements(answer)[0] in said]
     if kind == "reverse questions":
         (question,) = [q for q, its, _ in MATERIAL if about in its]
         return [json.dumps({"question": question, "noncommittal": 0})] * len(prompt.samples)
-    statements = split_statements(about)
-    if kind == "statements":
-        return [json.dumps({"statements": statements})]
-    verdicts = [{"statement": s, "reason": REASON, "verdict": 1} for s in statements]
-    return [json.dumps({"statements": verdicts})]
+    return [json.dumps({"statements": split_statements(about)})]
 
 
 async def generated(question: str, answers: list[str], passages: list[str]) -> FakeGenerator:
@@ -128,7 +129,7 @@ async def generated(question: str, answers: list[str], passages: list[str]) -> F
 async def judged(
     verifier: str, question: str, answers: list[str], passages: list[str]
 ) -> FakeGenerator:
-    """All verifiers as the system has them, the check included."""
+    """All verifiers as the system has them, controls included."""
     judge = FakeGenerator(lambda prompt: answers_of(answers, prompt))
     settings = load(verification={"verifiers": [verifier]})
     claims = [
