@@ -116,10 +116,10 @@ _ALIKE = str.maketrans(
     dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-")
     | dict.fromkeys("\u2018\u2019", "'")
     | dict.fromkeys("\u201c\u201d", '"')
-    | {"\u2044": "/"}
+    | {"\u2044": "/", "\u066b": ".", "\u066c": ","}
 )
 _RAISED = re.compile("(?<=[0-9)])(?=[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻])(?<![⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻])")
-_VULGAR = re.compile("(?<=[0-9])(?=[¼½¾⅐-⅞])")
+_VULGAR = re.compile("(?<=[0-9¼½¾⅐-⅞])(?=[¼½¾⅐-⅞])")
 _SUFFIXES = re.compile(r"(?:at(?:ions?|ing|ed|es?)|ings?|ions?|ed|ly|es|s)$")
 
 

@@ -34,7 +34,11 @@ _GROUPS = re.compile(
     r"(?![\w,'])"
 )
 # The spaces around what stands between two operands, and before a percent sign.
-_SPACED = re.compile(r"(?: ?([<>=^≤≥≠]+) ?|(?<=\d) ([-+*/×÷]) (?=\d)|(?<=\d) (%))")
+_SPACED = re.compile(
+    r"(?: ?([<>=^≤≥≠]+) ?|(?:(?<=\d)|(?<=\b\w)) ([-+*/×÷]) (?=\w\b|\d)|(?<=\d) (%))"
+)
+# Signs, but for those between two digits.
+_SIGNS = re.compile(r"(?!(?<=[0-9]).[0-9])(?:[^\w\s]|_)")
 # "re-sign" is not "resign", but "co-op" is "coop".
 _APART = re.compile(r"\bre$")
 _IS = r"(?:\b(?:is|was|equals|(?:would|should|must) be)\b(?!\s*(?:not|n't)\b)|[:=])"
@@ -49,7 +53,7 @@ _COUNTS = re.compile(
 )
 _NONE = re.compile(
     r"\A\W*+(?:none|nobody|nothing|nil|never|keine[rs]?|aucune?|ninguno)\b(?!.*\b(?:say|mention"
-    r"|state|specif|provid|given|known))"
+    r"|state|specif|provid|given|known))|\b(?:none|no one|nobody)\W*\Z"
     r"|\b(?:no(?! (?:idea|answer|information|mention|way|evidence|doubt|longer|more|one|data"
     r"|indication|details?|number|specific)\b) \w|keine[rnms]?\b|aucune?\b|ning[uú]n)",
     re.IGNORECASE | re.DOTALL,
@@ -70,6 +74,7 @@ _HEAD = re.compile(
     re.IGNORECASE,
 )
 _OR = re.compile(r"\b(?:or|either)\b", re.IGNORECASE)
+_WHEN = re.compile(r"\b(?:when|year|wann|jahr|quand|année|cu[aá]ndo|año)\b", re.IGNORECASE)
 _PERCENT = re.compile(r"%|\bper ?cent", re.IGNORECASE)
 
 
@@ -121,11 +126,13 @@ def normalise(text: str) -> str:
     two operands stays ("1,5", "10:30", "x < y", "3-4"), as do signs, percent signs and the end of
     "C++". A text that would be empty keeps what it has.
     """
-    text = "".join(char for char in language.normalise(text) if not _invisible(char))
+    text = language.normalise(text)
+    if not text.isascii():
+        text = "".join(char for char in text if not _invisible(char))
     text = _ARTICLES.sub("", _MARKUP.sub("", " ".join(text.split()))).casefold()
     text = _GROUPS.sub(lambda match: re.sub("[,']", "", match[0]), language.normalise(text))
     text = _SPACED.sub(r"\1\2\3", text)
-    bare = "".join(_kept(text, at) for at in range(len(text)))
+    bare = _SIGNS.sub(_kept, text)
     return " ".join(bare.split()) or " ".join(text.split())
 
 
@@ -133,15 +140,14 @@ def _invisible(char: str) -> bool:
     return unicodedata.category(char) == "Cf" or "\ufe00" <= char <= "\ufe0f"
 
 
-def _kept(text: str, at: int) -> str:
-    """What is left of a character: itself, a space, or nothing of punctuation around words."""
-    char, before, after = text[at], text[max(0, at - 1) : at], text[at + 1 : at + 2]
+def _kept(match: re.Match[str]) -> str:
+    """What is left of a sign: itself, a space, or nothing of punctuation around words."""
+    char, text, at = match.group(), match.string, match.start()
+    before, after = text[max(0, at - 1) : at], text[at + 1 : at + 2]
     if not unicodedata.category(char).startswith("P") and char not in "$+<=>^`|~":
         return char
     if char in "<=>^":
-        keep = bool(before and after)
-    elif before.isdigit() and after.isdigit():
-        keep = True
+        keep = bool(before and after) or after.isdigit()
     elif before.isalnum() and after.isalnum():
         if char in ",;:—(" or (char == "." and before.isdigit() + after.isdigit()):
             return " "
@@ -170,21 +176,21 @@ def numeric(question: str, answer: str, references: Sequence[str], tolerance: To
         candidates = _candidates(plain(answer))
     except TooManyError as error:
         return Match(None, f"found several numbers: {error} in {quote(answer)}")
-    none = _NONE.search(answer) if not candidates and _COUNTS.search(question) else None
+    counted = any(candidate.kind != "one" for candidate in candidates)
+    none = None if counted or not _COUNTS.search(question) else _NONE.search(answer)
     if none:
         candidates = [Quantity(none.group().strip(), Fraction(0), Fraction(0))]
     try:
         asked = frozenset(end for q in quantities(plain(question)) for end in (q.low, q.high))
     except TooManyError:
         asked = frozenset()
-    percent = _PERCENT.search(question) is not None
     matches: list[Match] = []
     for text in sorted(set(references)):
         reference = _reference(text)
         if isinstance(reference, Match):
             matches.append(reference)
         else:
-            comparison = _Comparison(reference, text, asked, percent, tolerance)
+            comparison = _Comparison(reference, text, question, asked, tolerance)
             matches.append(comparison.match(candidates, answer))
     best = max(matches, key=lambda match: match.score or 0.0)
     unclear = [match for match in matches if match.score is None]
@@ -267,8 +273,8 @@ class _Comparison:
 
     reference: Quantity
     text: str
+    question: str
     asked: frozenset[Fraction | None]
-    percent: bool
     tolerance: Tolerance
 
     def match(self, candidates: list[Quantity], answer: str) -> Match:
@@ -290,10 +296,16 @@ class _Comparison:
         """Those of a unit that the reference's can be converted to, or else those without one."""
         units = self.reference.units
         if not units:
-            return candidates
+            dated = self._year and _WHEN.search(self.question) is not None
+            years = [q for q in candidates if dated and q.kind == "year" and not q.hedged]
+            return years or candidates
         return [q for q in candidates if common(q.units, units)] or [
             q for q in candidates if not any(unit.known for unit in q.units)
         ]
+
+    @property
+    def _year(self) -> bool:
+        return len(self.reference.text) == 4 and self.reference.text.isdecimal()
 
     def _hard(self, candidates: list[Quantity]) -> list[Quantity]:
         """Without those that hardly are the answer, unless one of them is right or all are such."""
@@ -305,8 +317,7 @@ class _Comparison:
         if candidate.hedged:
             return False
         if candidate.kind == "year":
-            year = len(self.reference.text) == 4 and self.reference.text.isdecimal()
-            return not year or candidate.low in self.asked
+            return not self._year or candidate.low in self.asked
         if candidate.kind == "ordinal" and self.reference.kind == "ordinal":
             return False
         return candidate.kind != "plain" or self.asked.issuperset((candidate.low, candidate.high))
@@ -321,7 +332,9 @@ class _Comparison:
     def _ratio(self, units: Sequence[Unit]) -> Fraction:
         if pair := common(units, self.reference.units):
             return pair[0].factor / pair[1].factor
-        share = any(unit.dimension == "fraction" for unit in units) and not self.percent
+        share = any(unit.dimension == "fraction" for unit in units) and not _PERCENT.search(
+            self.question
+        )
         within = (self.reference.low, self.reference.high)
         if share and not self.reference.units and all(end and abs(end) <= 1 for end in within):
             return units[0].factor  # 50% is 0.5

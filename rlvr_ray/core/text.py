@@ -303,11 +303,11 @@ def _words(text: str, start: int, end: int) -> Iterator[_Raw]:
 
 def _word(text: str, *, dotted: bool) -> Iterator[_Raw]:
     base, _, rest = text.partition("'")
+    if base.casefold() in _ELIDED and len(rest) > 1:
+        yield base, "word", None
+        base, _, rest = rest.partition("'")
     if text.casefold().endswith("n't"):
         yield "not", "word", None  # what carries it is an auxiliary
-    elif base.casefold() in _ELIDED and len(rest) > 1:
-        yield base, "word", None
-        yield from _word(rest, dotted=dotted)
     elif base:
         odd = any(char.isupper() or not char.isalpha() for char in base[1:])
         name = odd or (dotted and base.casefold() not in FUNCTION["en"])

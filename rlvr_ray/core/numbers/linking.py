@@ -133,7 +133,9 @@ def _continues(one: Quantity, other: Quantity, ratio: Fraction) -> bool:
     """Whether the other counts what is left over from whole ones of the first unit."""
     if one.low is None or other.low is None or not (one.point and other.point):
         return False
-    return one.low.denominator == 1 and one.low > 0 and 0 <= other.low * ratio < 1
+    summed = any(char.isdecimal() for char in one.text[one.numeral[1] - one.start :])
+    whole = (one.low / ratio if summed else one.low).denominator == 1
+    return whole and one.low > 0 and 0 <= other.low * ratio < 1
 
 
 def _listed(text: str, quantities: list[Quantity]) -> list[Quantity]:

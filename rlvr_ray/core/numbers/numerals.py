@@ -39,8 +39,15 @@ WORDS = _counted(
     | 50 fifty fünfzig cinquante cincuenta | 60 sixty sechzig soixante sesenta
     | 70 seventy siebzig setenta | 80 eighty achtzig ochenta | 90 ninety neunzig noventa"""
 )
-_DOUBTFUL = {"null": "de", "elf": "de", "acht": "de", "once": "es", "dos": "es", "sept": "fr"}
-_DOUBTFUL |= {"seize": "fr", "quince": "es", "cent": "fr", "mil": "es", "mille": "fr"}
+_DOUBTFUL = {"null": "de", "elf": "de", "once": "es", "quince": "es", "cent": "fr", "seize": "fr"}
+_DOUBTFUL |= {"DOS": "es", "Dos": "es", "Sept": "fr", "Mil": "es", "mil": "es"}
+
+
+def doubtful(word: str, text: str) -> bool:
+    """Whether a word is no number unless the text is in another language than this."""
+    return any(_DOUBTFUL.get(w, language(text)) != language(text) for w in (word, word.casefold()))
+
+
 #: Words that multiply.
 SCALES = _counted(
     """12 dozen | 100 hundred hundert cent | 1000 thousand tausend mille mil
@@ -125,7 +132,7 @@ def spelled(words: str, text: str) -> Iterator[tuple[int, int, int, bool]]:
         if word == "and":
             begun = begun and current % 100 == 0  # "two hundred and five", but "two and three"
             continue
-        if word in _DOUBTFUL and _DOUBTFUL[word] != language(text):
+        if doubtful(match.group(), text):
             if end:
                 yield begin, end, total + current, False
             begin = end = total = current = 0

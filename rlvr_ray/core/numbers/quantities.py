@@ -22,6 +22,7 @@ from rlvr_ray.core.numbers.numerals import (
     SPELLED,
     WORDS,
     amounts,
+    doubtful,
     powered,
     spelled,
 )
@@ -59,7 +60,7 @@ _NUMERAL = re.compile(
     r"(?![\w/])"
     rf"|(?P<digits>{RUN}(?:[-/:]{RUN}){{0,{_PIECES}}}+)"
     r"|(?i:\b(?:(?P<part>(?:(?P<count>an?|one|two|three|four|five|six|seven|eight|nine)[ -])?+"
-    rf"(?P<share>{_PARTS})\b(?P<of>(?: of)?+(?: (?:an?|the))?+\b))"
+    rf"(?P<share>{_PARTS})\b(?P<of>(?: of\b)?+(?: (?:an?|the)\b)?+))"
     rf"|(?P<few>{'|'.join(_FEW)})\b|(?P<span>an?) (?=(?:{_SPAN})\b)|(?P<words>{SPELLED})))"
 )
 # Where one may begin, so that the pattern above is not tried at every character.
@@ -77,7 +78,8 @@ _SIGN = re.compile(
     r"(?:(?<![0-9])(?<![0-9] )\b(?:minus|negative|moins|menos) |[-+])$", re.IGNORECASE
 )
 _DENIED = re.compile(
-    r"(?:\bnot|n't|\bnor|\brather than|\binstead of)(?: be| have| equal| the| exactly| about)? ?$",
+    r"(?:\bnot|n't|\bneither|\bnor|\brather than|\binstead of)"
+    r"(?: be| have| equal| the| exactly| about)? ?$",
     re.IGNORECASE,
 )
 _VAGUE = re.compile(r"\b(?:several|many|few|some|couple of) $", re.IGNORECASE)
@@ -225,9 +227,11 @@ def _read(text: str, match: re.Match[str], last: int) -> Iterator[Quantity]:
     elif match["part"]:
         yield from _share(text, match)
     elif match["few"]:
-        value = Fraction(_FEW[match["few"].casefold()])
+        word = match["few"].casefold()
+        foreign = word in WORDS and not doubtful(word, text)  # Spanish "once"
+        value = Fraction(WORDS[word] if foreign else _FEW[word])
         units, end = unit_after(text, end) or ((), end)
-        yield _new(text, start, end, value, kind="few", units=units)
+        yield _new(text, start, end, value, kind="plain" if foreign else "few", units=units)
     elif match["span"]:
         units, end = unit_after(text, match.end() - 1) or ((), end)
         one = _with_part(text, _new(text, start, end, Fraction(1), kind="few", units=units))
@@ -433,13 +437,19 @@ def _spelled(text: str, match: re.Match[str]) -> Iterator[Quantity]:
         if _NO_COUNT.match(text, past) or _VAGUE.search(text, max(0, first - 12), first):
             continue
         if text[first:past].casefold() == "one" and not _AND_PART.match(text, past):
-            pronoun = _PRONOUN_BEFORE.search(text, max(0, first - 9), first)
-            pronoun = pronoun or _PRONOUN_AFTER.match(text, past)
-            alone = not any(char.isalnum() for char in text[:first] + text[past:])
-            number = replace(number, kind="one" if pronoun and not alone else "few")
+            before = _PRONOUN_BEFORE.search(text, max(0, first - 9), first)
+            pronoun = before or _PRONOUN_AFTER.match(text, past)
+            number = replace(
+                number, kind="one" if pronoun and not _alone(text, first, past) else "few"
+            )
         if not ordinal:
             number = _with_unit(text, _scaled(text, number), sign is not None and len(sign[0]) > 1)
         yield number
+
+
+def _alone(text: str, start: int, end: int) -> bool:
+    """Whether a text says nothing else."""
+    return len(text) <= _NEAR and not any(map(str.isalnum, text[:start] + text[end:]))
 
 
 def _share(text: str, match: re.Match[str]) -> Iterator[Quantity]:
@@ -451,7 +461,8 @@ def _share(text: str, match: re.Match[str]) -> Iterator[Quantity]:
     whole = _with_unit(text, _scaled(text, number), negative=False)
     measured = whole.scale > 1 or any(unit.known for unit in whole.units)
     if share == "half":
-        valid = bool(count or of or measured)
+        alone = _alone(text, match.start(), end)
+        valid = bool(count or of or measured) or alone
         valid = valid and not _OTHER_HALF.search(text, max(0, match.start() - 8), match.start())
     else:
         valid = value.numerator > 1 if share[-1] == "s" else count == "one" or " of" in of

@@ -132,7 +132,7 @@ _UNIT = re.compile(
     rf"(?P<gap>[ -]?)(?:(?P<points>(?:per ?cent(?:age)?|%)[- ]points?\b)|(?P<percent>[%‰])"
     r"|(?:per ?cent|pour cent|por ciento)\b|(?:(?P<power>square|sq\.?|cubic) )?"
     r"(?:(?:US|U\.S\.|American) (?=dollars?\b)|Swiss (?=francs?\b))?"
-    rf"(?P<name>{_NAME})(?P<raised>\^?[23](?![\w.]))?"
+    rf"(?:d'|de )?(?P<name>{_NAME})(?P<raised>\^?[23](?![\w.]))?"
     rf"|(?P<sign>[$€£¥₹₩₽₿])(?!\d))"
     rf"(?:(?: ?/ ?| per )(?P<per>{_NAME}))?"
 )
