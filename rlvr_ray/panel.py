@@ -134,7 +134,7 @@ class WeightedPanel:
         if problem and not _is_reference(claim):  # what a reference says is something
             defect, what = problem
             return _verification(
-                claim, [_own(SCREENING, 0.0, f"the answer says nothing: {what}", defect)]
+                claim, [_own(SCREENING, 0.0, f"this is no answer: {what}", defect)]
             )
         if screening.steers(question):
             return JudgeError("the question talks to the judge: no answer to it is scored")
@@ -170,6 +170,7 @@ class WeightedPanel:
         supported = {
             statement.text: assessment.verifier
             for assessment in verification.assessments
+            if assessment.defect is None  # who names one calls nothing right
             for statement in assessment.statements
             if statement.verdict >= scoring.LOW
         }

@@ -29,6 +29,12 @@ _MASTER_KEYS = frozenset(
         "答案", "かいせつ", "解説", "정답",
     )
 )  # fmt: skip
+_KEY_FIRST = re.compile(
+    r"\A(?i:solution|thought process|final answer|answer|step by step|verdict|output|response"
+    r"|explanation|reasoning|conclusion|respuesta|soluci\u00f3n|antwort|l\u00f6sung|r\u00e9ponse"
+    r"|\u043e\u0442\u0432\u0435\u0442|\u0440\u0435\u0448\u0435\u043d\u0438\u0435|\u89e3\u7b54?|\u7b54\u6848|\u304b\u3044\u305b\u3064|\u89e3\u8aac|\uc815\ub2f5)"
+    r"(?:\s*[:\uff1a]\s*|\s+(?=[A-Z]))(?=\S)"
+)
 # Words; each sign of a script that writes none apart counts as one.
 _WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|[^\W_]+")
 _APOSTROPHE = re.compile(r"['\u2019]")
@@ -210,8 +216,18 @@ def without_steering(passage: str) -> tuple[str, int]:
     return left, len(sentences) - len(kept)
 
 
+def without_key(statement: str) -> str:
+    """A statement without a master key before it."""
+    return _KEY_FIRST.sub("", statement)
+
+
+def _is_key(text: str) -> bool:
+    words = _WORD.findall(_APOSTROPHE.sub("", unicodedata.normalize("NFKC", text).casefold()))
+    return "".join(words) in _MASTER_KEYS
+
+
 def empty_words(answer: str, min_chars: int) -> tuple[Defect, str] | None:
-    """Why an answer says nothing at all, whatever a judge would make of it; None where it may.
+    """Why an answer is none, whatever a judge would make of it; None where it may be one.
 
     ``min_chars`` counts letters and digits that can be seen.
     """
@@ -222,13 +238,15 @@ def empty_words(answer: str, min_chars: int) -> tuple[Defect, str] | None:
     if content < min_chars:
         return Defect.EMPTY, f"it has {content} letters and digits, fewer than {min_chars}"
     words = _WORD.findall(_APOSTROPHE.sub("", unicodedata.normalize("NFKC", answer).casefold()))
-    if "".join(words) in _MASTER_KEYS:
+    if _is_key(answer):
         return Defect.EMPTY, "it is a phrase that says nothing"
     if any(len(word) > _LONGEST_WORD for word in words):
         return Defect.BROKEN, f"it has a word of more than {_LONGEST_WORD} characters"
     grams = list(zip(words, words[1:], words[2:], words[3:], strict=False))
     if len(words) >= _LOOP_WORDS and len(set(grams)) <= _LOOP_SHARE * len(grams):
         return Defect.LOOP, "it says the same over and over"
+    if answer and _is_key(last := split_statements(answer)[-1]):
+        return Defect.CUT_OFF, f"it breaks off: {last}"
     return None
 
 

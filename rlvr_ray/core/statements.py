@@ -55,9 +55,7 @@ def objection(question: str, answer: str, statements: Sequence[str]) -> str | No
 
 def strange(question: str, contexts: Sequence[str], statements: Sequence[str]) -> list[str]:
     """The statements of other words than those of question and contexts."""
-    known = _keys(question).union(
-        *(sentence.affirmed | sentence.negated for c in contexts for sentence in sentences(c))
-    )
+    known = _keys(question).union(*map(_all, _of_the_matter(question, contexts)))
     return [s for s in statements if (keys := _keys(s)) and len(keys & known) / len(keys) < OWN]
 
 
@@ -69,11 +67,24 @@ def foreign(
     It shares none of their meaning either, as far as an embedding knows: no verdict that calls it
     supported can be meant. A paraphrase shares the meaning.
     """
-    places = [question, *(sentence.text for c in contexts for sentence in sentences(c))]
+    places = [question, *(sentence.text for sentence in _of_the_matter(question, contexts))]
     for statement, cosines in zip(statements, similarity(statements, places), strict=True):
         if max(cosines) < RELATED:
             return statement
     return None
+
+
+def _of_the_matter(question: str, contexts: Sequence[str]) -> list[Sentence]:
+    """The contexts' sentences, but for those that say nothing but verdicts ("All claims hold").
+
+    Slipped into a passage, such a sentence would support an answer that repeats it.
+    """
+    plain = _VERDICT - _keys(question)
+    return [s for c in contexts for s in sentences(c) if not (keys := _all(s)) or keys - plain]
+
+
+def _all(sentence: Sentence) -> frozenset[str]:
+    return sentence.affirmed | sentence.negated
 
 
 def same_text(one: str, two: str) -> bool:
@@ -87,6 +98,13 @@ def _letters(text: str) -> str:
 
 def _keys(text: str) -> set[str]:
     return {token.key for token in parse(normalise(text)).tokens}
+
+
+#: Content words of verdicts.
+_VERDICT = _keys(
+    "all every each statements claims answers responses candidates verdicts results scores grades "
+    "marks supported faithful relevant correct right true hold passed full one 1"
+)
 
 
 def _numbers(text: str) -> set[str]:

@@ -13,7 +13,7 @@ from rlvr_ray.adapters.ragas.verifier import mark_of
 from rlvr_ray.adapters.ragas.worded import bit
 from rlvr_ray.core import ids
 from rlvr_ray.core.abstention import LIKELY, UNLIKELY
-from rlvr_ray.core.text import split_statements
+from rlvr_ray.core.text import claims as claims_of
 from rlvr_ray.errors import JudgeError
 from rlvr_ray.ports import Claim, Equipment, Prompt
 
@@ -93,7 +93,7 @@ class AskedContexts:
     async def _weighed(
         self, claim: Claim, refusals: Sequence[Claim], controlled: Controlled, llm: JudgeLLM
     ) -> list[float]:
-        own = [split_statements(refusal.answer) for refusal in refusals]
+        own = [claims_of(refusal.answer) for refusal in refusals]
         controls = [text for _, text in controlled.statements()]
         statements = [*controls, *(text for texts in own for text in texts)]
         answers = await self._equipment.judge.generate(
@@ -119,5 +119,5 @@ def _view(claim: Claim) -> Prompt:
 
 
 def _least(verdicts: Sequence[float | JudgeError]) -> float:
-    """The lowest of them; 0.5 where one is missing."""
-    return min(0.5 if isinstance(value, JudgeError) else value for value in verdicts)
+    """The lowest of them; 0.5 where there is none."""
+    return min((v for v in verdicts if not isinstance(v, JudgeError)), default=0.5)

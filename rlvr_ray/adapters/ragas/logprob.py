@@ -20,10 +20,10 @@ from rlvr_ray.adapters.ragas.controlled import Controlled
 from rlvr_ray.adapters.ragas.judge import JudgeLLM
 from rlvr_ray.adapters.ragas.metrics import statements_of, version, without_question
 from rlvr_ray.adapters.ragas.verifier import VerifierOptions, check_claim, mark_of, since
-from rlvr_ray.core import guard, scoring
+from rlvr_ray.core import guard, scoring, screening
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import Assessment, Judge, Statement
-from rlvr_ray.core.text import split_statements
+from rlvr_ray.core.text import claims as claims_of
 from rlvr_ray.errors import InputError, JudgeError, Unavailable
 from rlvr_ray.ports import Claim, Completion, Equipment, Prompt, Sample
 from rlvr_ray.tasks import gather
@@ -109,7 +109,8 @@ class LogprobVerifier:
             if self._statements == "ragas":
                 statements = await statements_of(claim, llm)
             else:
-                statements = list(dict.fromkeys(split_statements(claim.answer)))
+                said = map(screening.without_key, claims_of(claim.answer))
+                statements = list(dict.fromkeys(said)) or [claim.answer]
         except JudgeError as error:
             return error
         return _Case(claim, llm, tuple(statements))

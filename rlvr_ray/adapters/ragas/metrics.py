@@ -24,7 +24,7 @@ from ragas.metrics.collections.faithfulness.util import (
 
 from rlvr_ray.adapters.ragas import judge
 from rlvr_ray.adapters.ragas.judge import STRICTNESS, Asked, JudgeLLM
-from rlvr_ray.core import controls, guard
+from rlvr_ray.core import controls, guard, screening
 from rlvr_ray.core.records import COSINE_ERROR
 from rlvr_ray.core.statements import objection, same_text
 from rlvr_ray.errors import JudgeError
@@ -54,7 +54,7 @@ async def statements_of(claim: Claim, llm: JudgeLLM) -> list[str]:
         fields={"statements": {"minItems": 1, "maxItems": _MAX_STATEMENTS}},
     )
     texts = (guard.visible(statement).strip() for statement in output.statements)
-    return list(dict.fromkeys(text for text in texts if text))
+    return list(dict.fromkeys(screening.without_key(text) for text in texts if text))
 
 
 def verdict_on(statement: str, contexts: Sequence[str], llm: JudgeLLM) -> Asked[NLIStatementOutput]:
@@ -113,7 +113,7 @@ def unit(name: str, value: float, least: float = 0.0) -> float:
 
 def version(*modules: ModuleType) -> str:
     """Hash of all that shapes a score: RAGAS's prompts, and the code of ours that is given."""
-    ours = (sys.modules[__name__], judge, guard, controls)
+    ours = (sys.modules[__name__], judge, guard, controls, screening)
     used = (*ours, relevancy_prompts, faithfulness_prompts, *modules)
     parts = [inspect.getsource(module) for module in used]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
