@@ -146,6 +146,7 @@ def test_a_row_opens_with_all_that_explains_it(some: Stage, page: Page) -> None:
         "test-version",
         state["contexts"][0]["content"],
         "no passage has it",
+        "Defect: says what the passages do not",
     ):
         expect(details).to_contain_text(text)
     address = page.url
