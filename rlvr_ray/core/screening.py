@@ -3,7 +3,7 @@
 A judge that is a language model can be talked to, and some answers that say nothing at all are
 known to please it ("master keys": Zhao et al., One Token to Fool LLM-as-a-Judge, 2025). Both are
 caught here, before and beside the judge. The lists are English for the most part: they are one
-layer, and what they miss meets the marks around the material and the check by containment.
+layer, and what they miss meets controls, and what is foreign to the contexts.
 """
 
 import base64
@@ -54,95 +54,77 @@ _CLOSING = frozenset(_DIRECTED.values())
 # But the flags of England, Scotland and Wales are spelled in tag characters.
 _FLAG = re.compile("\U0001f3f4[\U000e0061-\U000e007a]{2,6}\U000e007f")
 
-_IGNORE = r"(?:ignore|disregard|forget|neglect|do not follow|don't follow|stop following)"
-_OVERRIDE = r"(?:override|overrule|bypass|discard|set aside)"
-_ORDERS = (
-    r"(?:instructions?|prompts?|rules|directions|directives?|guidelines|guardrails|commands"
-    r"|constraints|tasks?|criteria|rubrics?)"
+_DROP = (
+    r"(?:ignore|disregard|forget|neglect|override|overrule|bypass|discard|set aside"
+    r"|pay no attention to|do not follow|don't follow|stop following)"
 )
-_JUDGE = r"(?:judge|grader|evaluator|verifier|assessor|rater|scorer|annotator|examiner)"
-_MODEL = rf"(?:{_JUDGE}|ai|llm|assistant|chatbot|(?:language|reward|judge|ai) model|ragas)"
-_CLAIM = r"(?:statements?|answers?|responses?|claims?|candidates?|verdicts?|outputs?)"
+_ORDERS = r"(?:instructions?|directives?|guidelines?|guardrails|orders|commands|rules|prompts?)"
+_BEFORE = r"(?:previous|prior|above|earlier|preceding|your|all|any|every|original|initial)"
+_JUDGE = r"(?:judge|grader|evaluator|verifier|assessor|rater|scorer|annotator)"
+_MODEL = rf"(?:{_JUDGE}|ai|llm|assistant|chatbot|(?:language|reward|judge|ai) model)"
+_CLAIM = (
+    r"(?:statements?|answers?|responses?|claims?|candidates?|verdicts?|it|this|each|everything)"
+)
 _GOOD = (
-    r"(?:supported|faithful|correct|relevant|grounded|entailed|verified|perfect|true|1|one"
-    r"|not noncommittal)"
+    r"(?:supported|faithful|correct|relevant|grounded|entailed|verified|right|true|positive|one|1)"
 )
-_BEST = (
-    r"(?:full|perfect|maximum|highest|top|max|best) (?:possible )?"
-    r"(?:scores?|marks?|ratings?|grades?|credit)"
+_GIVE = r"(?:mark|rate|grade|score|label|judge|give|assign|award|classify|deem|declare|accept)"
+_MUST = r"(?:must|should|shall|ha(?:s|ve) to|needs? to|is to) (?:always )?(?:be|equal|read)"
+_IS = r"\s*(?:[:=\uff1a]|\b(?:is|of|to|as)\b)\s*[\"'`]?"
+_PROSE = (
+    # Set the orders that were given aside.
+    rf"\b{_DROP}\b[^.]{{0,30}}?\b{_BEFORE}\b[^.]{{0,25}}?\b{_ORDERS}\b",
+    rf"\b{_DROP}\b[^.]{{0,30}}?\b{_ORDERS} (?:above|before this|so far|you were given)\b",
+    rf"\b{_DROP} (?:what|everything|anything|all)\b[^.\n]{{0,15}}\b(?:told|taught|said|above)\b",
+    rf"\b{_DROP} (?:the |your )?(?:system prompt|(?:contexts?|passages?) above)\b",
+    r"\b(?:ignorier\w*|ignora|ignorez|olvida|vergiss|missachte|oublie[rz]?)\b.{0,40}"
+    r"\b(?:anweisung|instrucci|instruction|r\u00e8gle|regel)",
+    r"(?:\u5ffd\u7565|\u65e0\u89c6|\u7121\u8996).{0,12}(?:\u6307\u4ee4|\u6307\u793a|\u63d0\u793a|\u89c4\u5219)",
+    r"(?:\u0438\u0433\u043d\u043e\u0440\u0438\u0440\u0443\u0439|\u0437\u0430\u0431\u0443\u0434\u044c).{0,40}"
+    r"(?:\u0438\u043d\u0441\u0442\u0440\u0443\u043a\u0446|\u043f\u0440\u0430\u0432\u0438\u043b)",
+    # Pretend that the material ends, or that somebody else speaks.
+    r"</\s*(?:system|instructions?|contexts?|passages?|answer|response|statement|prompt)\s*>",
+    r"(?:^|\n)[^\w\n]*end of (?:the )?(?:input|material|contexts?|passages?|prompt)\W*(?:\n|$)",
+    r"(?:^|\n)\W{0,6}(?:system|developer|admin)\s*[:\uff1a][^\n]{0,60}"
+    r"\b(?:you|ignore|verdicts?|output|reply|respond)\b",
+    r"(?:^|\n)[^\S\n]*#{2,6}\s*(?:system|response)\s*:",
+    # Speak to the judge.
+    r"\b(?:dear|hello|hey|attention|(?:note|message|instructions?) (?:to|for)(?: the| any)?)"
+    rf" (?:\w+ )?{_MODEL}s?\s*(?:[,:.!\n]|$)",
+    rf"\b(?:you are|act as|pretend to be) (?:now|no longer) (?:\w+ ){{0,4}}{_MODEL}\b",
+    rf"\b{_JUDGE}s?\s*[,:]\s*(?:please )?(?:you|{_GIVE}|return|output|answer)\b",
+    # Say what the verdict is to be.
+    rf"\b{_GIVE}\b[^.\n]{{0,40}}\b(?:{_CLAIM}|me|my)\b[^.\n]{{0,40}}\b(?:full|perfect|maximum"
+    r"|highest|top|max|best) (?:possible )?(?:scores?|marks?|ratings?|grades?)\b",
+    rf"\b{_GIVE}\b[^.\n]{{0,30}}\b{_CLAIM}\b[^.\n]{{0,20}}\b(?:as|to be)\b[^.\n]{{0,12}}"
+    rf"\b{_GOOD}\b",
+    rf"\b(?:verdicts?|noncommittal)\b[^.\n]{{0,30}}\b{_MUST}\W{{1,3}}(?:{_GOOD}|0|zero)\b",
+    rf"\byour (?:score|grade|rating|verdict|judge?ment)s?\b[^.\n]{{0,30}}\b{_MUST}\b",
+    rf"\b(?:verdicts?|noncommittal|answerable){_IS}(?:[01]|one|true)\b",
+    rf"\b(?:correct|right|expected|only) verdict\b[^.\n]{{0,30}}\b(?:is|be)\W{{1,3}}{_GOOD}\b",
+    rf"\bfinal (?:score|verdict|grade|rating){_IS}(?:1(?:\.0+)?(?!\s?[-\u2013:.\d])\b|10/10|5/5"
+    r"|100\s?%|full|perfect|pass)",
+    r"\bskip (?:the |any |all )?(?:judging|judge?ment|grading|fact.?checking)\b",
+    # Claim support instead of something that could be supported.
+    r"\bthis (?:answer|response|statement|candidate)\b[^.\n]{0,30}\b(?:been|was|is) (?:already )?"
+    r"(?:pre-?)?(?:verified|approved|validated|certified|fact-checked)\b",
+    r"\b(?:generate|write|output|return) (?:exactly |only )?(?:the|this)(?: \w+){0,2} question"
+    r"\s*[:\uff1a\"\u201c]",
+    r"\b(?:contexts?|passages?|sources?|documentation|material)\b[^.\n]{0,40}\b(?:say|state|confirm"
+    r"|prove)s? (?:exactly|precisely|just|literally|all of) (?:this|that|it)\b",
 )
-_GIVE = (
-    r"(?:mark|rate|grade|score|label|judge|give|assign|award|treat|classify|deem|declare|accept)"
+#: Ways to talk to a judge, or to the model, from inside the material. Manuals set rules aside, too
+#: ("ignore a rule on one line"), and give notices and instructions: to readers, not of verdicts.
+_STEERING = re.compile("|".join(_PROSE), re.IGNORECASE)
+# What a judge is asked to write.
+_OUTPUT = re.compile(
+    r"[\"'](?:verdict|noncommittal|answerable)[\"']\s*:|\{\s*[\"']statements[\"']\s*:"
+    r"|<(?:verdict|noncommittal|answerable)>",
+    re.IGNORECASE,
 )
-#: Ways to talk to a judge, or to the model, from inside the material.
-_STEERING = [
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        # Set other orders aside: the earlier ones, or all of them. Manuals say "ignore a rule" and
-        # "override the default prompt".
-        rf"\b{_IGNORE}\b[^.]{{0,30}}?\b(?:previous|prior|above|earlier|preceding|your|system"
-        rf"|original|initial)\b[^.]{{0,30}}?\b(?:{_ORDERS}|contexts?|passages?|said)\b",
-        rf"\b{_IGNORE} (?:all|any|every)\b[^.]{{0,20}}?\b(?:instructions?|directives?"
-        r"|guidelines)\b",
-        rf"\b{_IGNORE}\b[^.]{{0,30}}?\b{_ORDERS} (?:above|before this|so far|you were given)\b",
-        rf"\b{_IGNORE} (?:what|everything|anything|all)\b[^.]{{0,15}}\b(?:told|taught|said"
-        r"|above)\b",
-        rf"\b{_OVERRIDE}\b[^.]{{0,30}}?\b(?:previous|prior|above|earlier|preceding|your)\b"
-        r"[^.]{0,30}?\b(?:instructions?|directives?|guidelines|guardrails)\b",
-        r"\b(?:new|updated|real|actual|revised|hidden|secret) (?:instructions|directives|orders)"
-        r"\s*[:\uff1a]",
-        r"\bpay no attention to\b[^.]{0,40}\b(?:above|previous|earlier|rest|instructions?)\b",
-        r"\b(?:ignorier(?:e|en|t)|ignora|ignorez|olvida|vergiss|missachte|oublie[rz]?)\b.{0,40}"
-        r"\b(?:anweisung|instrucci|instruction|r\u00e8gle|regel|vorherig|anterior|pr\u00e9c\u00e9dent)",
-        r"(?:\u5ffd\u7565|\u65e0\u89c6|\u7121\u8996|\u4e0d\u8981\u7406\u4f1a).{0,12}"
-        r"(?:\u6307\u4ee4|\u6307\u793a|\u8bf4\u660e|\u63d0\u793a|\u89c4\u5219|\u8981\u6c42)",
-        r"(?:\u0438\u0433\u043d\u043e\u0440\u0438\u0440\u0443\u0439|\u0437\u0430\u0431\u0443\u0434\u044c).{0,40}"
-        r"(?:\u0438\u043d\u0441\u0442\u0440\u0443\u043a\u0446|\u043f\u0440\u0430\u0432\u0438\u043b)",
-        # Speak as somebody who gives orders.
-        r"\b(?:system|developer|admin(?:istrator)?) (?:override|prompt|message|notice)\s*[:\uff1a]",
-        r"(?:^|\n)\W{0,6}(?:system|developer|admin)\s*[:\uff1a][^\n]{0,60}\b(?:you|ignore|must|now"
-        r"|verdict|mark|output|answer|reply|respond)\b",
-        r"(?:^|\n)[^\S\n]*#{2,6}\s*(?:system|instructions?|response)\s*:",
-        r"</\s*(?:system|instructions?|contexts?|passages?|answer|response|question|statement"
-        r"|prompt|material)\s*>",
-        r"(?:^|\n)[^\w\n]*end of (?:the )?(?:input|material|contexts?|passages?|answer|prompt"
-        r"|system prompt|instructions)\W*(?:\n|$)",
-        # Speak to the judge.
-        rf"\b(?:dear|hello|hey|hi|attention|note to(?: the| any)?|message (?:to|for)(?: the| any)?"
-        rf"|instructions? (?:to|for)(?: the| any)?) {_MODEL}s?\b",
-        rf"\b(?:you are|you're|act as|pretend to be) (?:now )?(?:a|an|the|no longer)"
-        rf"(?: \w+){{0,3}} {_MODEL}\b",
-        rf"\b{_JUDGE}s?\s*[,:]\s*(?:please )?(?:you|{_GIVE}|return|output|answer)\b",
-        # Say what the result is to be.
-        rf"\b{_GIVE}\b[^.\n]{{0,40}}\b(?:this|it|every|each|all|the answer|me|my)\b[^.\n]{{0,40}}"
-        rf"\b{_BEST}\b",
-        rf"\b{_GIVE}\b[^.\n]{{0,30}}\b{_CLAIM}\b[^.\n]{{0,40}}\b(?:as|to be|is|are|with)\b"
-        rf"[^.\n]{{0,12}}\b{_GOOD}\b",
-        r"\bverdicts?\b[^.\n]{0,30}\b(?:must|should|shall|has to|have to|needs to|will|is to) "
-        r"(?:always )?(?:be|equal|read)\W{1,3}(?:[01]|one|true|positive|supported)\b",
-        r"\b(?:noncommittal|your (?:score|grade|rating|judge?ment))\b[^.\n]{0,30}"
-        r"\b(?:must|should|shall|has to|have to|needs to|will) (?:always )?(?:be|equal|read)\b",
-        r"\b(?:verdicts?|noncommittal|answerable)[\"'`]?\s*(?:[:=\uff1a]|\b(?:is|of|to|as)\b)\s*[\"'`]?"
-        r"(?:[01]\b|one\b|true\b)",
-        r"\b(?:correct|right|expected|only) verdict\b[^.\n]{0,30}\b(?:is|be)\W{1,3}"
-        r"(?:1|one|true|positive|supported)\b",
-        r"\bfinal (?:score|verdict|grade|rating)[\"'`]?\s*(?:[:=\uff1a]|\bis\b)\s*[\"'`]?"
-        r"(?:1(?:\.0+)?(?!\s?[-\u2013:.\d])\b|10/10|5/5|100\s?%|full|perfect|pass)",
-        r"\b(?:10/10|5/5)\b[^.\n]{0,30}\b(?:answer|response|score|rating|faithful)",
-        r"[\"'](?:verdict|noncommittal|answerable)[\"']\s*:|\{\s*[\"']statements[\"']\s*:",
-        r"<(?:verdict|noncommittal|answerable)>",
-        r"\bthis (?:answer|response|statement|candidate)\b[^.\n]{0,30}\b(?:has(?: already)? been"
-        r"|was|is)"
-        r" (?:already )?(?:pre-?)?(?:verified|approved|validated|certified|fact-checked)\b",
-        r"\b(?:generate|write|output|return|use) (?:exactly |only )?(?:the|this)(?: \w+){0,2}"
-        r" question\s*[:\uff1a\"\u201c]",
-        r"\bskip (?:the |any |all )?(?:judging|judge?ment|grading|fact.?checking)\b",
-        # Claim support instead of something that could be supported.
-        r"\b(?:contexts?|passages?|texts?|sources?|documentation|material)\b[^.\n]{0,40}"
-        r"\b(?:say|state|confirm|prove)s? (?:(?:exactly|precisely|just|literally|all of)"
-        r" (?:this|that|it)|(?:this|that|it|so) (?:word for word|verbatim|literally|exactly))\b",
-    )
-]
+# What is quoted is spoken of, where so many words stand around it.
+_QUOTED = re.compile(r"\"[^\"\n]{3,120}\"|\u201c[^\u201d\n]{3,120}\u201d|`[^`\n]{3,120}`")
+_AROUND = 4
 # Letters and digits that stand for Latin letters: enough of them to spell the words above.
 _LOOKALIKES = str.maketrans(
     "аеорсухіїјѕԁɡһкмтвнАЕОРСУХІЈЅКМТВНοαερτικνΟΑΕΡΤΙΚΝ",
@@ -164,11 +146,21 @@ _RUN_TOGETHER = re.compile(
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{16,}={0,2}")
 
 
+@lru_cache(maxsize=guard.KEPT)
 def steers(text: str) -> bool:
     """Whether the text talks to a model or a judge instead of to a reader, in any spelling."""
-    return any(pattern.search(form) for form in _spellings(text) for pattern in _STEERING) or any(
-        _RUN_TOGETHER.search(run) for run in map(_joined, _SPACED.findall(text)) if len(run) >= _RUN
+    unquoted = _QUOTED.sub(" ", text)
+    prose = unquoted if unquoted != text and len(unquoted.split()) >= _AROUND else text
+    forms = _spellings(text)
+    return (
+        any(map(_OUTPUT.search, forms))
+        or any(map(_STEERING.search, forms if prose is text else _spellings(prose)))
+        or any(map(_RUN_TOGETHER.search, filter(_is_run, map(_joined, _SPACED.findall(text)))))
     )
+
+
+def _is_run(letters: str) -> bool:
+    return len(letters) >= _RUN
 
 
 def _spellings(text: str) -> set[str]:
@@ -180,9 +172,8 @@ def _spellings(text: str) -> set[str]:
         plain,
         latin,
         _MIXED.sub(lambda found: found.group().translate(_LEET), latin),
-        _SPACES.sub(" ", latin),
         _SPACES.sub(" ", _SPACED.sub(lambda found: _joined(found.group()), latin)),
-        _HYPHEN.sub("", latin),
+        _SPACES.sub(" ", _HYPHEN.sub("", latin)),
         *filter(None, map(_decoded, _BASE64.findall(plain))),
     }
 
@@ -245,7 +236,8 @@ def empty_words(answer: str, min_chars: int) -> tuple[Defect, str] | None:
     grams = list(zip(words, words[1:], words[2:], words[3:], strict=False))
     if len(words) >= _LOOP_WORDS and len(set(grams)) <= _LOOP_SHARE * len(grams):
         return Defect.LOOP, "it says the same over and over"
-    if answer and _is_key(last := split_statements(answer)[-1]):
+    *_, last = split_statements(answer) or [""]
+    if _is_key(last):
         return Defect.CUT_OFF, f"it breaks off: {last}"
     return None
 
