@@ -202,9 +202,10 @@ def quantities(text: str) -> list[Quantity]:
     read = [number for number in numbers(text) if number.kind not in ("name", "one")]
     found: list[Quantity] = []
     for quantity in linked(text, read):
-        found.append(replace(quantity, high=quantity.low))
-        if not quantity.point:
-            found.append(replace(quantity, low=quantity.high))
+        if quantity.point:
+            found.append(quantity)
+        else:
+            found += replace(quantity, high=quantity.low), replace(quantity, low=quantity.high)
         if quantity.also:
             found.append(quantity.also)
     return found

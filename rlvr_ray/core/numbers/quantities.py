@@ -82,7 +82,7 @@ _DENIED = re.compile(
     r"(?: be| have| equal| the| exactly| about)? ?$",
     re.IGNORECASE,
 )
-_VAGUE = re.compile(r"\b(?:several|many|few|some|couple of) $", re.IGNORECASE)
+_VAGUE = re.compile(r"\b(?:several|many|few|couple of) $", re.IGNORECASE)
 _YEAR = re.compile(r"(?:1[0-9]{3}|20[0-9]{2})")
 _YEAR_BEFORE = re.compile(
     r"(?:\b(?:in|since|during|year|as of|until|by|early|late|en|depuis|desde|seit|Jahre?) |\()$",
@@ -215,7 +215,7 @@ def _read(text: str, match: re.Match[str], last: int) -> Iterator[Quantity]:
     elif match["time"]:
         found = duration(groups(match))
         if found is None:
-            yield _new(text, start, end, None, kind="name")
+            yield _name(text, start, end)
         else:
             kind: Kind = "time" if found[1].dimension == "clock" else "plain"
             yield _new(text, start, end, found[0], kind=kind, units=(found[1],))
@@ -249,6 +249,7 @@ def _new(
     *,
     kind: Kind = "plain",
     units: tuple[Unit, ...] = (),
+    numeral: tuple[int, int] | None = None,
 ) -> Quantity:
     return Quantity(
         text=text[start:end],
@@ -258,9 +259,13 @@ def _new(
         kind=kind,
         start=start,
         end=end,
-        numeral=(start, end),
+        numeral=numeral or (start, end),
         denied=_denied(text, start),
     )
+
+
+def _name(text: str, start: int, end: int) -> Quantity:
+    return _new(text, start, end, None, kind="name")
 
 
 def _date(text: str, match: re.Match[str]) -> Quantity:
@@ -268,7 +273,7 @@ def _date(text: str, match: re.Match[str]) -> Quantity:
     start, end = match.span()
     found = dates(parts)
     if not found:
-        return _new(text, start, end, None, kind="name")
+        return _name(text, start, end)
     named = not parts.get("month", ("1",))[0].isdecimal()
     kinds: tuple[tuple[str, Kind], ...] = (("day", "date"), ("year", "year"))
     inner = [
@@ -289,9 +294,8 @@ def _written(text: str, match: re.Match[str], last: int) -> Iterator[Quantity]:
     chain, (start, end) = match.group(), match.span()
     pieces = list(_PIECE.finditer(chain))
     between = "".join(piece["before"] for piece in pieces)
-    name = _new(text, start, end, None, kind="name")
     if ":" in between or (len(between) > 1 and sum(c.isdecimal() for c in chain) >= 6):
-        yield name  # a ratio, a telephone number
+        yield _name(text, start, end)  # a ratio, a telephone number
         return
     if between == "/" and all(len(part) <= DIGITS for part in chain.split("/")):
         top, _, bottom = chain.partition("/")
@@ -304,11 +308,11 @@ def _written(text: str, match: re.Match[str], last: int) -> Iterator[Quantity]:
         for first, past, value in amounts(piece["run"]):
             found.append(_number(text, at + first, at + past, value, last))
         if not found or found[0].kind == "name":
-            yield name  # the rest belongs to the same identifier
+            yield _name(text, start, end)  # the rest belongs to the same identifier
             return
     known = any(unit.known for number in found for unit in number.units)
     if between == "-" and not known and found[0].kind == "label":
-        yield name
+        yield _name(text, start, end)
     else:
         yield from found
 
@@ -316,15 +320,14 @@ def _written(text: str, match: re.Match[str], last: int) -> Iterator[Quantity]:
 def _number(text: str, start: int, end: int, value: Fraction | None, last: int) -> Quantity:
     """The number with what stands around it; a name where that makes it no quantity."""
     begin, units, negative = _before(text, start)
-    name = _new(text, start, end, None, kind="name")
     previous = text[begin - 1 : begin]
     tied = begin > 1 and previous in "-/" and in_word(text[begin - 2]) and begin - 1 != last
     if in_word(previous) or (tied and not _PREFIX.search(text, max(0, begin - 8), begin)):
-        return name  # "GPT-4", but "5k-10k"
-    if text[:begin].rstrip().endswith(("±", "+/-")):
-        return name
+        return _name(text, start, end)  # "GPT-4", but "5k-10k"
+    if text[max(0, begin - 4) : begin].rstrip().endswith(("±", "+/-")):
+        return _name(text, start, end)
     digits, (value, end) = text[start:end], powered(text, start, end, value)
-    number = replace(_new(text, begin, end, value), numeral=(start, end), units=units)
+    number = _new(text, begin, end, value, units=units, numeral=(start, end))
     opened = text.rfind("[", max(0, start - 12), start)
     if ordinal := _ORDINAL.match(text, end):
         return ended(text, replace(number, kind="ordinal"), ordinal.end())
@@ -338,7 +341,7 @@ def _number(text: str, start: int, end: int, value: Fraction | None, last: int) 
 
 def ended(text: str, number: Quantity, end: int) -> Quantity:
     """The quantity, ended elsewhere."""
-    return replace(number, text=text[number.start : end], end=end)
+    return number if end == number.end else replace(number, text=text[number.start : end], end=end)
 
 
 def _labelled(text: str, number: Quantity, digits: str) -> Quantity:
@@ -396,6 +399,12 @@ def _scaled(text: str, number: Quantity) -> Quantity:
     while match := _SCALE.match(text, end):
         scale *= SCALES.get(match.group().strip(" -.").casefold(), 10**3)
         end = match.end()
+    if scale == 1:
+        return (
+            number
+            if end == number.numeral[1]
+            else replace(number, numeral=(number.numeral[0], end))
+        )
     value = None if number.low is None else number.low * scale
     numeral = (number.numeral[0], end)
     return replace(ended(text, number, end), low=value, high=value, scale=scale, numeral=numeral)
@@ -421,7 +430,7 @@ def _with_unit(text: str, number: Quantity, negative: bool) -> Quantity:
         number = replace(number, low=-number.low, high=-number.low)
     if number.units and not {u.dimension for u in units} & {u.dimension for u in number.units}:
         return number
-    number = replace(ended(text, number, end), units=units or number.units)
+    number = replace(ended(text, number, end), units=units) if units else number
     return _with_part(text, number) if units and units[0].known else number
 
 
