@@ -170,6 +170,7 @@ class WeightedPanel:
         supported = {
             statement.text: assessment.verifier
             for assessment in verification.assessments
+            if assessment.judge.model  # a language model can be talked to, rules cannot
             if assessment.defect is None  # who names one calls nothing right
             for statement in assessment.statements
             if statement.verdict >= scoring.LOW

@@ -166,9 +166,10 @@ def _tokens(text: str) -> tuple[Token, ...]:
     return parse(normalise(text)).tokens
 
 
-#: From the one on something is likely, up to the other it is not: that the contexts do not answer,
-#: and that another answer stands on them.
+#: From the one on it is likely that the contexts do not answer, up to the other it is not.
 LIKELY, UNLIKELY = 0.7, 0.3
+#: From here on another answer stands on them, in support and in relevancy.
+STANDS = 0.8
 
 
 def judge(
@@ -190,7 +191,7 @@ def judge(
     if retrieval_score is not None:
         figures += f", best cosine {retrieval_score:.2f}"
     distant = retrieval_score is not None and retrieval_score < min_retrieval_score
-    stands = answered >= LIKELY
+    stands = answered >= STANDS
     right = unanswered is not None and unanswered >= (0.5 if distant else LIKELY)
     if right and not stands:
         return 1.0, f"it abstains, and the contexts do not answer ({figures})"

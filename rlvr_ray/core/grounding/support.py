@@ -33,16 +33,16 @@ YES_NO = re.compile(
 # A word outside the best place may belong to another fact: it counts as partly found.
 _SCATTERED = 0.7
 # A neighbour of the best sentence mostly continues it ("He ..."): nearly as good.
-_NEIGHBOUR = 0.95
+_NEIGHBOUR = 0.85
 # Share of the lexical support that hangs on word order: paraphrases reorder, so not most of it.
 _ORDER = 0.3
 # Share of the similarity: it knows paraphrase from chance overlap but is blind to details.
 _SIMILARITY = 0.1
 # Exponent of the coverage: one word that is not there can make the whole sentence another claim.
 _DEMAND = 1.25
-# Factors for a number or name found nowhere, and for a one-sided negation: well below 0.5.
+# Factors for a number or name found nowhere, and for a one-sided negation.
 _MISSING = 0.35
-_NEGATED = 0.3
+_NEGATED = 0.5
 # A number that the contexts have, but nowhere near what the claim counts or dates with it.
 _ASTRAY = 0.5
 # The same, milder, for a first word, which is only perhaps a name, and for "I": contexts that do
