@@ -4,6 +4,7 @@ import re
 from fractions import Fraction
 
 from rlvr_ray.core.language import stem
+from rlvr_ray.core.numbers.numerals import WORDS
 from rlvr_ray.core.numbers.units import Unit, named
 
 #: Year, month and day; 0 where it is not said.
@@ -46,12 +47,15 @@ TIME = (
     r"(?::(?P<second1>[0-5][0-9])(?:\.[0-9]++)?)?(?![0-9:]|\.[0-9])"
     r"(?: ?(?P<half1>[ap]\.?m\b)\.?| (?:o'clock|Uhr)\b| ?(?P<unit1>h|hrs?|hours?|min|minutes?)\b)?"
     r"|\b(?P<hour2>1?[0-9])(?:\.(?P<minute2>[0-5][0-9]))? ?(?P<half2>[ap]\.m\b\.?|[ap]m\b)"
+    r"|\b(?P<hour8>1?[0-9]|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
+    r" (?:o'clock )?(?:in the|at) (?P<half8>morning|afternoon|evening|night)\b"
     r"|\b(?P<hour3>[0-9]{1,2})(?:\.(?P<minute3>[0-5][0-9]))? ?(?:o'clock|Uhr)\b"
     r"|\b(?P<hour4>[0-9]{1,3})(?P<unit4>h) ?(?P<minute4>[0-5]?[0-9])(?: ?m(?:in)?)?\b"
     r"|\b(?P<minute5>[0-9]{1,3})m ?(?P<second5>[0-5]?[0-9])s\b"
     r"|\b(?P<noon7>noon|midday|midnight)\b"
     r"|\b(?P<foot6>[0-9]{1,2})' ?(?P<inch6>1?[0-9])(?:\"|'')"
 )
+_HALVES = {"morning": "a", "afternoon": "p", "evening": "p", "night": "p"}
 _CLOCK = Unit("clock", name="clock")
 
 
@@ -82,8 +86,10 @@ def duration(parts: dict[str, tuple[str, int, int]]) -> tuple[Fraction, Unit] | 
         return Fraction(12 * int(said["foot"]) + int(said["inch"])), named("inch")[0]
     if "noon" in said:
         return Fraction(43200 * (said["noon"][:3] != "mid" or "day" in said["noon"])), _CLOCK
-    hour, minute, second = (int(said.get(name, 0)) for name in ("hour", "minute", "second"))
-    half = said.get("half", "")[:1].casefold()
+    minute, second = int(said.get("minute", 0)), int(said.get("second", 0))
+    hour = WORDS.get(said.get("hour", "").casefold()) or int(said.get("hour", 0))
+    half = said.get("half", "").casefold()
+    half = _HALVES.get(half, half[:1])
     if said.get("unit", "").startswith("m"):
         return Fraction(60 * hour + minute), named("s")[0]
     seconds = Fraction(3600 * hour + 60 * minute + second)

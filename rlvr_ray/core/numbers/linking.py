@@ -161,7 +161,7 @@ def same(claimed: Quantity, found: Quantity) -> bool:
     """Whether what is found says what is claimed: the number, and the unit where both have one.
 
     A date says its year, too. A unit of the same dimension is converted; of what is only counted
-    ("300 people", "300 seats") the numbers are compared.
+    ("300 people", "300 seats") the numbers are compared. "5 mg" is what "5 mg per day" says.
     """
     if claimed.dates and found.dates:
         readings = [(c, f) for c in claimed.dates for f in found.dates]
@@ -175,6 +175,8 @@ def same(claimed: Quantity, found: Quantity) -> bool:
         return claimed.text == found.text
     known = all(q.units and q.units[0].known for q in (claimed, found))
     pair = common(claimed.units, found.units)
+    if pair is None:
+        pair = common(*(tuple(u.daily or u for u in q.units) for q in (claimed, found)))
     if pair is None:
         return claimed.low == found.low and not known
     ours, theirs = claimed.low * pair[0].factor, found.low * pair[1].factor

@@ -147,6 +147,8 @@ class Unit:
     factor: Fraction = Fraction(1)
     known: bool = True
     name: str = field(default="", compare=False)  #: the stem of its name
+    #: What is measured each day, week, month or year: "mg per day"; None for other units.
+    daily: "Unit | None" = field(default=None, compare=False)
 
 
 def _table() -> tuple[dict[str, Unit], dict[str, Unit]]:
@@ -258,4 +260,5 @@ def _over(top: Unit, bottom: Unit) -> Unit:
         top.factor / bottom.factor,
         top.known and bottom.known,
         f"{top.name}/{bottom.name}",
+        top if bottom.dimension == "calendar" or bottom == _EXACT["day"] else None,
     )
