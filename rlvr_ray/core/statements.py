@@ -43,7 +43,7 @@ def objection(question: str, answer: str, statements: Sequence[str]) -> str | No
             return f"the judge's statement is not from the answer: {statement[:100]}"
         if not _numbers(statement) <= said:
             return f"the judge's statement has a number that the answer has not: {statement[:100]}"
-    found = set().union(*map(_keys, statements))
+    found = frozenset().union(*map(_keys, statements))
     for sentence in split_statements(answer):
         keys = _keys(sentence)
         if sentence.endswith("?") or len(keys) < _FEW:
@@ -96,8 +96,9 @@ def _letters(text: str) -> str:
     return "".join(char for char in normalise(text).casefold() if char.isalnum())
 
 
-def _keys(text: str) -> set[str]:
-    return {token.key for token in parse(normalise(text)).tokens}
+@lru_cache(maxsize=guard.KEPT)
+def _keys(text: str) -> frozenset[str]:
+    return frozenset(token.key for token in parse(normalise(text)).tokens)
 
 
 #: Content words of verdicts.
