@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rlvr_ray.core import language, matching
 from rlvr_ray.core.matching import Match, quote
-from rlvr_ray.core.numbers import dates, linking, numerals, quantities, units
+from rlvr_ray.core.numbers import dates, linking, numerals, quantities, quantity, units
 from rlvr_ray.core.records import Assessment, Judge
 from rlvr_ray.errors import ConfigError, JudgeError
 from rlvr_ray.ports import Claim, Equipment
@@ -30,7 +30,7 @@ from rlvr_ray.ports import Claim, Equipment
 PATTERN_S = 1.0
 
 # All that shapes how a number is read.
-_READING = (matching, language, linking, quantities, dates, numerals, units)
+_READING = (matching, language, linking, quantity, quantities, dates, numerals, units)
 
 _Chosen = TypeVar("_Chosen", bound="_Options")
 

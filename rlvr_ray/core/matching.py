@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from rlvr_ray.core import language
 from rlvr_ray.core.numbers.linking import TooManyError, common, quantities
-from rlvr_ray.core.numbers.quantities import Quantity, plain
+from rlvr_ray.core.numbers.quantity import Quantity, plain
 from rlvr_ray.core.numbers.units import Unit
 
 # Relative error that decimals may have where no tolerance is set; integers have to be the same.

@@ -14,7 +14,8 @@ from typing import Literal
 from rlvr_ray.core.language import FUNCTION, NEGATIONS, language, normalise, stem
 from rlvr_ray.core.numbers.dates import MONTHS
 from rlvr_ray.core.numbers.linking import linked, same
-from rlvr_ray.core.numbers.quantities import Quantity, numbers, plain
+from rlvr_ray.core.numbers.quantities import numbers
+from rlvr_ray.core.numbers.quantity import Quantity, plain
 
 __all__ = [
     "SELF",

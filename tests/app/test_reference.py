@@ -375,7 +375,7 @@ async def test_the_settings_of_the_page_are_valid() -> None:
 def test_the_rules_of_the_page_hold() -> None:
     """Each number that the page gives as an example is read as one quantity."""
     from rlvr_ray.core.numbers.linking import quantities
-    from rlvr_ray.core.numbers.quantities import plain
+    from rlvr_ray.core.numbers.quantity import plain
 
     (line,) = re.findall(r"Read are (.*?), and more", PAGE.read_text("utf-8"), re.S)
     written = re.findall("`([^`]+)`", line)

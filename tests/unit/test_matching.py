@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rlvr_ray.core.matching import Match, Tolerance, exact, normalise, numeric, quote
 from rlvr_ray.core.numbers.linking import MOST, TooManyError, quantities
-from rlvr_ray.core.numbers.quantities import plain
+from rlvr_ray.core.numbers.quantity import plain
 
 STRICT = Tolerance()
 
