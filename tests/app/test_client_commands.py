@@ -58,9 +58,9 @@ class TestAsk:
         assert "pair: margin" in shown
 
     def test_as_json(self, stage: Stage) -> None:
-        shown = rlvr("ask", texts.QUESTION, "-n", "2", "--url", stage.url, "--json").stdout
+        shown = rlvr("ask", texts.QUESTION, "-n", "4", "--url", stage.url, "--json").stdout
         state = json.loads(shown)
-        assert len(state["candidates"]) == 2
+        assert len(state["candidates"]) == 4
         assert state["outcome"]["reason"] is None
 
     def test_followed_where_no_terminal_is(self, stage: Stage) -> None:
