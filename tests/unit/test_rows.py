@@ -455,7 +455,7 @@ def test_an_outcome_of_the_first_rule_has_its_row() -> None:
     """Whatever the rule of now would say of it: here, that nothing is wrong with the rejected."""
     worst, best, _ = BATCH.candidates
     found = dict(RESULTS) | {worst.event_id: verification(worst, 0.8, 0.8)}
-    old = {"min_score_diff": 0.05, "min_chosen_score": 0.6, "prompt": "question"}
+    old: dict[str, Any] = {"min_score_diff": 0.05, "min_chosen_score": 0.6, "prompt": "question"}
     outcome = Outcome(
         batch_id=BATCH.batch_id,
         reason=None,
