@@ -21,7 +21,7 @@ from rlvr_ray.errors import InputError
 from rlvr_ray.judging import build_panel
 from rlvr_ray.panel import WeightedPanel
 from rlvr_ray.ports import Claim, Completion, Prompt
-from rlvr_ray.settings import Settings, VerificationSettings
+from rlvr_ray.settings import Settings, VerificationSettings, VerifierSettings
 
 QUESTIONS, WARM = 200, 20
 ANSWERS = (
@@ -31,8 +31,8 @@ ANSWERS = (
 )
 PASSAGES = tuple(
     f"The Corvin tram, line {n}, was opened in {1900 + n}. It has {10 + n} stops and runs from "
-    "Mill Square to the harbour. Tickets are sold by the drivers, and dogs travel free of charge. In "
-    "winter the cars are heated with water from the laundry at the terminus. The line was closed "
+    "Mill Square to the harbour. Tickets are sold by the drivers, and dogs travel free of charge. "
+    "In winter the cars are heated with water from the laundry at the terminus. It was closed "
     "between the wars, when the bridge over the Aller was rebuilt in stone."
     for n in range(5)
 )
@@ -83,11 +83,15 @@ async def _measure(panel: WeightedPanel) -> float:
 async def main() -> None:
     """Print three figures."""
     embedder = MiniLM()
-    settings = Settings(verification=VerificationSettings(verifiers=["logprob"]))  # type: ignore[list-item]
+    verification = VerificationSettings(verifiers=(VerifierSettings(name="logprob"),))
+    settings = Settings(verification=verification)
     with_guards = await _measure(build_panel(settings, Judge(), embedder))
-    controlled.controls = lambda *_: None  # type: ignore[assignment]
-    statements.strange = lambda *_: []  # type: ignore[assignment]
-    abstention.abstains = lambda *_: False  # type: ignore[assignment]
+    for module, name, nothing in (
+        (controlled, "controls", None),
+        (statements, "strange", []),
+        (abstention, "abstains", False),
+    ):
+        setattr(module, name, lambda *_, nothing=nothing: nothing)
     bare = settings.model_copy(
         update={"verification": settings.verification.model_copy(update={"screening": False})}
     )
