@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from itertools import product
+from itertools import pairwise, product
 
 from rlvr_ray.core.grounding.index import Index
 from rlvr_ray.core.grounding.statement import Claim
@@ -82,8 +82,7 @@ def shown(claim: Claim, at: int | None, index: Index, contexts: Sequence[str]) -
         return Defect.CONTRADICTION, f"the data say otherwise: {key}"
     if numbers := [q.text for q in quantities(claim.text) if _unknown(q, index)]:
         return Defect.UNSUPPORTED_NUMBER, f"not in the contexts: {_list(numbers)}"
-    new = [t for t in claim.tokens if t.key not in index.asked and index.lacks(t)]
-    if names := [t.text for t in new if _names(t, claim, index)]:
+    if names := [t.text for at, t in enumerate(claim.tokens) if _unknown_name(at, claim, index)]:
         return Defect.UNSUPPORTED_NAME, f"not in the contexts: {_list(names)}"
     if at is not None and (opposite := _opposed(claim, at, index)):
         return Defect.CONTRADICTION, opposite
@@ -104,16 +103,18 @@ def _unknown(quantity: Quantity, index: Index) -> bool:
     measured = bool(quantity.units) and quantity.units[0].known
     if abs(value) <= _SMALL and quantity.kind != "time":
         # Unless it can be taken for another one: six months for six weeks, four days for three.
-        return measured and any(_alike(quantity, known) for known in index.quantities)
+        return any(_alike(quantity, known) for known in index.quantities)
     if quantity.dates or measured:
         return True
     return value in _YEARS or not _follows(quantity, index)
 
 
 def _alike(one: Quantity, other: Quantity) -> bool:
-    """Whether two quantities have the number or the unit in common."""
-    units = {unit.name for unit in other.units if unit.known}
-    return bool(units) and (one.low == other.low or one.units[0].name in units)
+    """Whether two quantities are of the same things, or have one number and other units."""
+    if not (one.units and other.units):
+        return False
+    measured = one.units[0].known and other.units[0].known
+    return one.units[0].name == other.units[0].name or (measured and one.low == other.low)
 
 
 def _follows(quantity: Quantity, index: Index) -> bool:
@@ -124,6 +125,32 @@ def _follows(quantity: Quantity, index: Index) -> bool:
     return any(
         quantity.low in (one + two, one - two, one * two) or (two and quantity.low == one / two)
         for one, two in product(known, known)
+    )
+
+
+def _unknown_name(place: int, claim: Claim, index: Index) -> bool:
+    """Whether a word is a name that the contexts have not.
+
+    A first name is none before a name that stands without one in the contexts.
+    """
+    token, following = claim.tokens[place], claim.tokens[place + 1 : place + 2]
+    if token.key in index.asked or not index.lacks(token) or not _names(token, claim, index):
+        return False
+    return not any(
+        other.kind == "name"
+        and not index.lacks(other)
+        and f"{token.text} {other.text}" in claim.text
+        and not _has_first_name(other, index)
+        for other in following
+    )
+
+
+def _has_first_name(name: Token, index: Index) -> bool:
+    sentences = (index.sentences[at].tokens for at in index.where.get(name.key, ()))
+    return any(
+        one.kind == "name" and two.key == name.key
+        for tokens in sentences
+        for one, two in pairwise(tokens)
     )
 
 
