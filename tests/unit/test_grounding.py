@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlvr_ray.core.grounding import faithfulness, ground
+from rlvr_ray.core.grounding import SHOWN, UNKNOWN, Grounding, assess
+from rlvr_ray.core.grounding.structured import contradiction, entries, prose
+from rlvr_ray.core.grounding.support import Similarity, Support
+from rlvr_ray.core.records import Defect
 from rlvr_ray.core.text import split_statements
 
 EDISON = (
@@ -35,8 +38,20 @@ def overlap(rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:
     return [[cosine(Counter(row.casefold().split()), count) for count in counts] for row in rows]
 
 
+def ground(
+    question: str, answer: str, contexts: Sequence[str], similarity: Similarity
+) -> tuple[Support, ...]:
+    return assess(question, answer, contexts, similarity).supports
+
+
 def score(answer: str, contexts: Sequence[str] = CONTEXTS, question: str = "") -> float:
-    return faithfulness(ground(question, answer, contexts, overlap))
+    """Mean support of the statements."""
+    supports = ground(question, answer, contexts, overlap)
+    return math.fsum(support.support for support in supports) / max(1, len(supports))
+
+
+def found(question: str, answer: str, *contexts: str) -> Grounding:
+    return assess(question, answer, contexts or CONTEXTS, overlap)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +145,9 @@ def test_identifiers_must_occur(name: str) -> None:
 
 def test_the_reason_names_what_is_missing() -> None:
     (support,) = ground("", "In 1987 Edison met Curie.", CONTEXTS, overlap)
-    assert support.reason == "not in the contexts: 1987, Curie"
+    assert support.reason == "not in the contexts: 1987"
+    (support,) = ground("", "Then Edison met Curie.", CONTEXTS, overlap)
+    assert support.reason == "not in the contexts: Curie"
 
 
 def test_true_words_in_a_false_combination_score_lower() -> None:
@@ -207,9 +224,9 @@ def test_what_the_speaker_says_of_himself_is_not_supported() -> None:
 
 @pytest.mark.parametrize("blank", ["", "  \n "])
 def test_a_blank_answer_has_no_statements(blank: str) -> None:
-    assert ground("Who?", blank, CONTEXTS, overlap) == []
-    with pytest.raises(ValueError, match="without statements"):
-        faithfulness([])
+    nothing = assess("Who?", blank, CONTEXTS, overlap)
+    assert nothing.supports == ()
+    assert (nothing.defect, nothing.faithfulness, nothing.relevancy) == (Defect.EMPTY, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("contexts", [[], [""], [" ", "\n"]])
@@ -229,7 +246,7 @@ def test_cosines_that_are_no_numbers_count_as_zero() -> None:
     assert 0.8 < support.support < 1
 
 
-def test_similarity_is_asked_once_and_only_for_a_shortlist() -> None:
+def test_similarity_is_asked_once() -> None:
     calls = []
 
     def counting(rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:
@@ -238,9 +255,7 @@ def test_similarity_is_asked_once_and_only_for_a_shortlist() -> None:
 
     contexts = [f"Tesla bought house {number}. Unrelated matter here." for number in range(50)]
     ground("", "Tesla bought house 7. Tesla bought house 9.", contexts, counting)
-    ((rows, columns),) = calls
-    assert rows == 2
-    assert columns <= 6
+    assert calls == [(3, 100)]
 
 
 @pytest.mark.parametrize(
@@ -280,8 +295,13 @@ def test_supports_are_numbers_of_a_fixed_range_and_order(
     assert supports == ground(question, answer, [*shuffled, *shuffled[:1]], overlap)
     fewer = ground(question, answer, contexts[1:], overlap)
     assert [support.statement for support in fewer] == [support.statement for support in supports]
-    if supports:
-        assert 0.0 <= faithfulness(supports) <= 1.0
+    whole = assess(question, answer, contexts, overlap)
+    for metric in (whole.faithfulness, whole.relevancy):
+        assert 0.0 <= metric <= 1.0
+        assert whole.defect or metric >= UNKNOWN, "only what is shown to be wrong counts against it"
+    if whole.defect:
+        assert whole.detail
+        assert min(whole.faithfulness, whole.relevancy) < UNKNOWN
 
 
 @settings(max_examples=100, deadline=None)
@@ -291,3 +311,160 @@ def test_statements_lose_no_words(text: str) -> None:
     assert all(statement.strip() == statement != "" for statement in statements)
     letters = [char for char in text if char.isalpha()]
     assert [char for char in "".join(statements) if char.isalpha()] == letters
+
+
+# What is wrong, by name; and what is not known.
+
+POOL = (
+    "The pool in Selby is closed on Mondays. A day ticket costs 6 euros and a season ticket costs "
+    "90 euros. The pool has two slides. Children under four swim free of charge."
+)
+SAUNA = (
+    "The sauna in Selby is open until midnight. A visit takes two hours and costs 14 euros. Towels "
+    "are lent at the desk for 3 euros, and soap is on sale in the hall."
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "defect"),
+    [
+        ("What is a season ticket?", "A season ticket costs 95 euros.", "unsupported_number"),
+        ("What is a season ticket?", "A season ticket costs 90 dollars.", "unsupported_number"),
+        ("How long does a visit take?", "A visit takes two days.", "unsupported_number"),
+        ("Who runs the pool in Selby?", "The pool is run by Ada Wexcombe.", "unsupported_name"),
+        ("Who runs the pool in Selby?", "Wexcombe", "unsupported_name"),
+        ("When is the pool closed?", "The pool in Selby is open on Mondays.", "contradiction"),
+        ("How many slides has the pool in Selby?", "A visit takes two hours and costs 14 euros.",
+         "other_subject"),
+        ("What does a season ticket cost?", "A season ticket costs what it costs.", "echo"),
+        ("Why is the pool in Selby closed on Mondays?",
+         "The pool in Selby is closed on Mondays as Selby closes it.", "echo"),
+        ("What does a towel cost?", "- \n- \n-", "empty"),
+        ("What does a towel cost?", "Sure! Here is the answer:\n\n1.", "cut_off"),
+        ("What does a towel cost?", "<think>\nThe user asks for towels. They are lent", "broken"),
+        ("What does a towel cost?", "assistant\n{{ answer }}\nuser", "broken"),
+        ("What does it cost?", "Towels are lent, lent, lent, lent, lent for 3 euros", "loop"),
+        ("What does a towel cost?", "Towels are lent at the desk. " * 5, "loop"),
+        ("What does a towel cost?", "Towels are lent at the", "cut_off"),
+        ("Which pool is closed?", "The pool that is closed on Mondays is in Sel", "cut_off"),
+        ("What does a towel cost?", "Das Handtuch wird an der Kasse für drei Euro verliehen.",
+         "other_language"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_has_a_name(question: str, answer: str, defect: str) -> None:
+    wrong = found(question, answer, POOL, SAUNA)
+    assert wrong.defect == Defect(defect), (wrong.defect, wrong.detail)
+    assert wrong.detail
+    assert min(wrong.faithfulness, wrong.relevancy) < UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("What does a season ticket cost?", "A season ticket costs 90 euros."),
+        ("What does a season ticket cost?", "90 euros"),
+        ("What does a season ticket cost?", "€90."),
+        ("How long does a visit of the sauna take?", "A visit takes 120 minutes."),
+        ("When is the pool in Selby closed?", "The pool in Selby is closed on Mondays."),
+        ("When is the pool in Selby closed?", "Mondays"),
+        ("How many slides has the pool?", "The pool has 2 slides."),
+        ("Who swims free of charge?", "Children under four swim free of charge."),
+    ],
+)  # fmt: skip
+def test_what_is_right_has_no_defect_and_is_shown(question: str, answer: str) -> None:
+    right = found(question, answer, POOL, SAUNA)
+    assert right.defect is None, right.detail
+    assert right.faithfulness >= SHOWN
+    assert right.relevancy >= UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Why do small children like it?", "Because infants get in without paying anything."),
+        ("Is the pool open on Mondays?", "No."),
+        ("Is the pool in Selby closed on Mondays?", "Yes, the pool in Selby is closed on Mondays."),
+        ("Is the sauna cheaper than the pool?", "The pool is the cheaper one of them."),
+    ],
+)
+def test_what_cannot_be_shown_is_neither_right_nor_wrong(question: str, answer: str) -> None:
+    def near(rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:
+        return [[0.6] * len(columns) for _ in rows]
+
+    unknown = assess(question, answer, [POOL, SAUNA], near)
+    assert unknown.defect is None, unknown.detail
+    assert UNKNOWN <= unknown.faithfulness < SHOWN
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("プールはいつ休みですか。", "プールは月曜日に休みです。"),
+        ("מתי הבריכה סגורה?", "הבריכה סגורה ביום שני."),
+    ],
+)
+def test_in_a_language_that_is_not_read_nothing_is_shown(question: str, answer: str) -> None:
+    unread = found(question, answer, answer)
+    assert unread.defect is None
+    assert UNKNOWN <= unread.faithfulness < SHOWN
+
+
+def test_a_passage_copied_for_one_of_its_sentences_is_a_dump() -> None:
+    question = "What does a season ticket cost?"
+
+    def near(rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:
+        return [[0.9 if "season" in column else 0.3 for column in columns] for _ in rows]
+
+    dump = assess(question, f"{POOL} {SAUNA}", [POOL, SAUNA], near)
+    assert dump.defect is Defect.DUMP
+    assert assess(question, "A season ticket costs 90 euros.", [POOL, SAUNA], near).defect is None
+
+
+def test_an_answer_of_many_strange_statements_is_unsupported() -> None:
+    answer = (
+        "Visitors praise its warm water. Lockers were renovated last spring. The staff teaches "
+        "beginners how to dive. Parking is available nearby."
+    )
+    assert found("What do people say of the pool?", answer, POOL).defect is Defect.UNSUPPORTED
+
+
+def test_a_number_that_follows_from_others_is_no_defect() -> None:
+    question = "What do a season ticket and a sauna visit cost together?"
+    assert found(question, "They cost 104 euros together.", POOL, SAUNA).defect is not Defect.ECHO
+    ticket = "A season ticket costs 90, a visit 14: 104 in all."
+    assert found(question, ticket, "A season ticket costs 90. A visit costs 14.").defect is None
+
+
+CAFE = """{"name": "Cafe Orsen", "hours": {"Monday": "8:0-17:0"}, "attributes": {"WiFi": "no",
+"OutdoorSeating": true, "BusinessParking": {"street": false, "lot": true}, "Reservations": null},
+"reviews": [{"text": "Great soup, and the terrace is lovely. Music was too loud for us."}]}"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "key"),
+    [
+        ("It offers free Wi-Fi.", "Wi Fi"),
+        ("There is street parking.", "street"),
+        ("Cafe Orsen has no outdoor seating.", "Outdoor Seating"),
+        ("It accepts reservations.", "Reservations"),
+        ("There is lot parking and outdoor seating.", None),
+        ("It does not take reservations, and there is no street parking.", None),
+        ("There may be street parking nearby.", None),
+        ("The music was loud.", None),
+    ],
+)
+def test_data_deny_what_they_do_not_have(statement: str, key: str | None) -> None:
+    assert contradiction(statement, [CAFE]) == key
+    assert contradiction(statement, ["Prose denies nothing."]) is None
+
+
+def test_data_are_read_as_lines() -> None:
+    lines = prose(CAFE).splitlines()
+    assert "hours Monday: 8:00-17:00" in lines
+    assert "no attributes Wi Fi." in lines
+    assert "attributes Outdoor Seating." in lines
+    assert prose("Not {json}.") == "Not {json}."
+    assert entries("{broken") == ()
+    assert found("When does it open?", "It opens at 8 a.m.", CAFE).defect is None
+    wrong = found("When does it open?", "It opens on Monday at 9:30 a.m.", CAFE)
+    assert wrong.defect is Defect.UNSUPPORTED_NUMBER

@@ -31,6 +31,8 @@ _ENOUGH, _DATA = 0.5, 0.22
 # not share so few words by chance. A shorter one has to be far in meaning as well.
 _MANY, _UNSUPPORTED = 3, 0.4
 _FEW_WORDS, _FAR = 0.25, 0.35
+# Share of its relevancy that an answer keeps which is not to the point.
+_ASTRAY = 0.4
 # A bare yes or no: nothing shows that it is right, and it says nothing else that could be wrong.
 _BARE = 0.65
 
@@ -66,13 +68,12 @@ def assess(
     if not (readable(question) and readable(answer)):
         faithful = UNKNOWN + (SHOWN - UNKNOWN) * mean * _FLOOR
         return Grounding(faithfulness=faithful, relevancy=relevant, supports=found)
-    shown = form or echoes(found, index) or astray or dumps(found, closeness, index)
-    if shown:
-        relevant *= UNKNOWN
-    faithful = _faithfulness(found, mean, index)
-    if wrong := _wrong(found) or _unsupported(found, mean, index):
-        shown, faithful = wrong, UNKNOWN * mean
-    defect, detail = shown or (None, "")
+    wrong = _wrong(found) or _unsupported(found, mean, index)
+    faithful = UNKNOWN * mean if wrong else _faithfulness(found, mean, index)
+    beside = form or echoes(found, index) or astray or dumps(found, closeness, index)
+    if beside:
+        relevant *= _ASTRAY
+    defect, detail = form or wrong or beside or (None, "")
     return Grounding(
         faithfulness=faithful, relevancy=relevant, supports=found, defect=defect, detail=detail
     )

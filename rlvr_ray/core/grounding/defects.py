@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise, product
 
-from rlvr_ray.core.grounding.index import Index
+from rlvr_ray.core.grounding.index import Index, measured
 from rlvr_ray.core.grounding.statement import Claim
 from rlvr_ray.core.grounding.structured import contradiction
 from rlvr_ray.core.records import Defect
-from rlvr_ray.core.text import Quantity, Token, keys, quantities, same, stem
+from rlvr_ray.core.text import Quantity, Token, keys, quantities, stem
 
 Finding = tuple[Defect, str]  #: what is wrong, and how it shows, for people
 
@@ -16,6 +16,8 @@ Finding = tuple[Defect, str]  #: what is wrong, and how it shows, for people
 _TITLE, _TITLE_WORDS = 0.6, 6
 # Counts up to this are worked out, or fill a sentence.
 _SMALL = 12
+# Letters of an abbreviation, which may stand for words that nobody can look up.
+_ABBREVIATED = 5
 # Years, which are not worked out from other numbers.
 _YEARS = range(1000, 2101)
 # Numbers that others are worked out from; more of them give any number.
@@ -74,8 +76,10 @@ _OPPOSITES = _opposites(
 )
 
 
-def shown(claim: Claim, at: int | None, index: Index, contexts: Sequence[str]) -> Finding | None:
-    """What is wrong with a claim that has most of its words in the sentence ``at``, or None."""
+def shown(
+    claim: Claim, places: Sequence[int], index: Index, contexts: Sequence[str]
+) -> Finding | None:
+    """What is wrong with a claim, or None; ``places`` are the sentences with most of its words."""
     if claim.affirms is not None:
         return None
     if key := contradiction(claim.text, contexts):
@@ -84,9 +88,8 @@ def shown(claim: Claim, at: int | None, index: Index, contexts: Sequence[str]) -
         return Defect.UNSUPPORTED_NUMBER, f"not in the contexts: {_list(numbers)}"
     if names := [t.text for at, t in enumerate(claim.tokens) if _unknown_name(at, claim, index)]:
         return Defect.UNSUPPORTED_NAME, f"not in the contexts: {_list(names)}"
-    if at is not None and (opposite := _opposed(claim, at, index)):
-        return Defect.CONTRADICTION, opposite
-    return None
+    opposites = filter(None, (_opposed(claim, at, index) for at in places))
+    return next(((Defect.CONTRADICTION, opposite) for opposite in opposites), None)
 
 
 def _list(texts: Sequence[str]) -> str:
@@ -96,15 +99,12 @@ def _list(texts: Sequence[str]) -> str:
 def _unknown(quantity: Quantity, index: Index) -> bool:
     """Whether the contexts have no such quantity, and it is not one that follows from theirs."""
     value = quantity.low
-    if not quantity.amount or value is None:
+    if not quantity.amount or value is None or index.equal(quantity) is not None:
         return False
-    if any(same(quantity, known) for known in index.quantities):
-        return False
-    measured = bool(quantity.units) and quantity.units[0].known
     if abs(value) <= _SMALL and quantity.kind != "time":
         # Unless it can be taken for another one: six months for six weeks, four days for three.
         return any(_alike(quantity, known) for known in index.quantities)
-    if quantity.dates or measured:
+    if quantity.dates or measured(quantity):
         return True
     return value in _YEARS or not _follows(quantity, index)
 
@@ -113,8 +113,8 @@ def _alike(one: Quantity, other: Quantity) -> bool:
     """Whether two quantities are of the same things, or have one number and other units."""
     if not (one.units and other.units):
         return False
-    measured = one.units[0].known and other.units[0].known
-    return one.units[0].name == other.units[0].name or (measured and one.low == other.low)
+    alike = measured(one) and measured(other) and one.low == other.low
+    return alike or one.units[0].name == other.units[0].name
 
 
 def _follows(quantity: Quantity, index: Index) -> bool:
@@ -157,6 +157,8 @@ def _has_first_name(name: Token, index: Index) -> bool:
 def _names(token: Token, claim: Claim, index: Index) -> bool:
     """Whether a word is a name: by its capital, where that is not a title's or a beginning's."""
     if token.kind == "number" or not token.text[:1].isupper():
+        return False
+    if token.text.isupper() and len(token.text) <= _ABBREVIATED and not claim.short:
         return False
     if claim.short:  # it begins with a name, where one is asked for
         return token.kind == "name" or _FACTOID.search(index.question.text) is not None

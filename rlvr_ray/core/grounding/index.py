@@ -13,6 +13,7 @@ from rlvr_ray.core.text import (
     normalise,
     parse,
     quantities,
+    same,
     split_statements,
     unglued,
 )
@@ -21,8 +22,6 @@ from rlvr_ray.core.text import (
 KEPT = 1024
 # Letters that the forms of one name have in common: Canada and Canadian.
 _ROOT, _ENDING = 4, 3
-# Letters of an abbreviation, which may stand for words that nobody can look up.
-_ABBREVIATED = 5
 
 
 @dataclass(slots=True)
@@ -46,18 +45,32 @@ class Index:
         """Whether a word occurs nowhere.
 
         A name has to be spelled alike, but for its ending, hyphens, and what it is abbreviated to
-        (California and CA); an abbreviation may stand for anything.
+        (California and CA).
         """
         if token.kind != "name":
             return token.key not in self.where
         text = token.text.casefold()
         if token.key in self.where and {text, text + "s", text.removesuffix("s")} & self.spelled:
             return False
-        short = len(text) < _ROOT or (token.text.isupper() and len(text) <= _ABBREVIATED)
-        if short or text in self.letters or text[:2] in self.spelled:
+        if len(text) < _ROOT or token.text.isupper():
+            return True
+        if text in self.letters or text[:2] in self.spelled:
             return False
         root = text[: max(_ROOT, len(text) - _ENDING)]
         return not any(word.startswith(root) for word in self.spelled)
+
+    def equal(self, quantity: Quantity) -> Quantity | None:
+        """The same quantity of the contexts, in any unit; two days are no two slides."""
+        for known in self.quantities:
+            counted = bool(known.units) and not measured(known)
+            if same(quantity, known) and not (counted and measured(quantity)):
+                return known
+        return None
+
+
+def measured(quantity: Quantity) -> bool:
+    """Whether it is in a unit, and not a count of things."""
+    return bool(quantity.units) and quantity.units[0].known
 
 
 def index(question: str, contexts: Sequence[str]) -> Index:

@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass
 
-from rlvr_ray.core.text import SELF, YES_NO_WORDS, Token, normalise, parse
+from rlvr_ray.core.grounding.index import Index
+from rlvr_ray.core.text import (
+    SELF,
+    YES_NO_WORDS,
+    Token,
+    normalise,
+    parse,
+    plain,
+    quantities,
+)
 
 # What repeats the question says little: what the answer adds is what has to be found.
 _ASKED = 0.5
@@ -22,9 +31,10 @@ class Claim:
     affirms: bool | None  #: what a bare "yes" or "no" says to the question
 
 
-def claim_of(text: str, asked: tuple[Token, ...]) -> Claim:
-    """Read a statement; ``asked`` are the content words of the question."""
-    sentence = parse(normalise(text))
+def claim_of(text: str, index: Index) -> Claim:
+    """Read a statement, its quantities in the units that the contexts have."""
+    asked = index.question.tokens
+    sentence = parse(normalise(_converted(text, index)))
     affirms: bool | None = None
     if text.rstrip().endswith("?") or all(token.key in SELF for token in sentence.tokens):
         sentence = parse("")
@@ -38,3 +48,13 @@ def claim_of(text: str, asked: tuple[Token, ...]) -> Claim:
     short = affirms is None and len(weights) <= SHORT
     around = [token.key for token in asked if token.key not in weights]
     return Claim(text, tokens, weights, tuple(dict.fromkeys(around)), short, affirms)
+
+
+def _converted(text: str, index: Index) -> str:
+    """The text with 120 minutes as two hours, where the contexts say two hours."""
+    text = plain(text)
+    for quantity in reversed(quantities(text)):
+        known = index.equal(quantity) if quantity.amount and quantity.units else None
+        if known and known.units and known.units != quantity.units:
+            text = text[: quantity.start] + known.text + text[quantity.end :]
+    return text

@@ -75,7 +75,7 @@ def prose(context: str) -> str:
 def _line(entry: Entry) -> str:
     name = " ".join(entry.path)
     if isinstance(entry.value, bool) or entry.absent:
-        return f"{name}." if entry.value else f"no {name}."
+        return f"no {name}." if entry.absent else f"{name}."
     value = _TIME.sub(r":0\1", str(entry.value))
     return f"{name}: {value}"
 

@@ -101,7 +101,7 @@ def supports(
     unique: dict[str, str] = {}
     for text in statements:
         unique.setdefault(" ".join(text.casefold().split()), text)
-    claims = [claim_of(text, index.question.tokens) for text in unique.values()]
+    claims = [claim_of(text, index) for text in unique.values()]
     claims = (
         [claim for claim in claims if claim.tokens and claim.affirms is None]
         or [claim for claim in claims if claim.tokens]
@@ -125,7 +125,7 @@ def _support(
         defect, reason = None, "nothing of it in the contexts"
         if not claim.tokens:
             reason = "claims nothing to look up"
-        elif finding := shown(claim, None, index, contexts):
+        elif finding := shown(claim, (), index, contexts):
             defect, reason = finding
         return Support(
             statement=claim.text,
@@ -170,7 +170,7 @@ def _support(
         reason = f"its words stand apart, most of them in {place}"
     else:
         reason = f"found in {place}"
-    defect, reason = shown(claim, at, index, contexts) or (None, reason)
+    defect, reason = shown(claim, places, index, contexts) or (None, reason)
     covered = math.fsum(w for key, w in claim.weights.items() if key in index.near[at])
     new = any(key not in index.asked and key in index.near[at] for key in claim.weights)
     return Support(
