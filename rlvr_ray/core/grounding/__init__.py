@@ -26,7 +26,7 @@ UNKNOWN, SHOWN = 0.5, 0.75
 _FLOOR = 0.05
 # Mean support from which on an answer counts as supported: by prose, and by structured data, of
 # which an answer says in sentences what they hold in keys and values.
-_ENOUGH, _DATA = 0.5, 0.22
+_ENOUGH, _DATA = 0.48, 0.22
 # An answer of so many statements whose mean support is below is unsupported: so many paraphrases do
 # not share so few words by chance. A shorter one has to be far in meaning as well.
 _MANY, _UNSUPPORTED = 3, 0.4
