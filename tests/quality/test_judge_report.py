@@ -57,7 +57,11 @@ def test_labelled_answers_and_who_judged_them(tmp_path: Path) -> None:
 
     grounded = result["verifiers"]["grounded"]
     (judge,) = grounded["judges"]
-    assert (judge["faithfulness"], judge["relevancy"], judge["model"]) == ("grounded", "", "")
+    assert (judge["faithfulness"], judge["relevancy"], judge["model"]) == (
+        "grounded",
+        "grounded",
+        "",
+    )
     assert "MiniLM" in judge["embedder"]
     assert judge["version"]
     assert grounded["agreement"]["mean_difference"] == 0.0
