@@ -2,12 +2,13 @@
 
 The whole chain is real but for the server: aggregator, ledger, panel, RAGAS, OpenAI client. What is
 wrong strikes one of three answers. It must end as a failure with a reason, or be waited for; a pair
-is never built on it.
+is never built on it, and the other two make one.
 """
 
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,10 @@ class Judge:
             "verdicts" if '"verdict"' in schema else
             "questions" if '"noncommittal"' in schema else "statements"
         )  # fmt: skip
-        answer = next(text for text in (VICTIM, POOR, GOOD) if text in prompt)
+        answer = next((text for text in (VICTIM, POOR, GOOD) if text in prompt), None)
+        if answer is None:
+            (control,) = set(re.findall(r'"enum": \["(.*?)"\]', schema))
+            return verdict(str(int(control in CONTEXT)), on=control)
         if answer == VICTIM and kind == self.kind and not self.healed:
             self.struck += 1
             return self.fault
@@ -118,8 +122,8 @@ FAULTS: dict[str, tuple[str, Reply, str]] = {
     "verdict 1e999": ("verdicts", verdict("1e999"), "verdict"),
     "verdict 7": ("verdicts", verdict("7"), "7 as verdict"),
     "verdict 0.5": ("verdicts", verdict("0.5"), "verdict"),
-    "missing verdicts": ("verdicts", verdict(), "0 verdicts for 1 statements"),
-    "extra verdicts": ("verdicts", verdict("1", "1"), "2 verdicts for 1 statements"),
+    "missing verdicts": ("verdicts", verdict(), "0 verdicts for 1 statement"),
+    "extra verdicts": ("verdicts", verdict("1", "1"), "2 verdicts for 1 statement"),
     "a verdict on something else": ("verdicts", verdict("1", on=GOOD), "another statement"),
     "invalid JSON": ("verdicts", say('{"statements": ['), "cannot be read"),
     "prose": ("statements", say("The answer is fine."), "cannot be read"),
@@ -149,8 +153,10 @@ async def test_it_ends_as_a_failure_with_a_reason(fault: str, tmp_path: Path) ->
     result = state.results[recorded.candidates[2].event_id]
     assert isinstance(result, FailedVerification)
     assert word in result.reason
-    assert state.outcome.reason is Reason.UNSCORED
-    assert not list(tmp_path.glob("dpo_data/*.jsonl")), "a pair was built on it"
+    if fault == "a hang":  # the verdicts of all answers are asked for together
+        assert state.outcome.reason is Reason.UNSCORED
+    else:
+        assert (state.outcome.chosen, state.outcome.rejected) == (0, 1)
 
 
 #: What shows that the judge is not there: it is waited for.
@@ -196,7 +202,8 @@ async def test_answers_that_no_judge_is_asked_about(answer: str, word: str, tmp_
     judge = Judge("never", say(""))
     async with system(tmp_path, judge, (GOOD, POOR, answer)) as (aggregator, recorded, _):
         state = await decided(aggregator, recorded)
-    assert state.outcome is not None and state.outcome.reason is Reason.UNSCORED
+    assert state.outcome is not None
+    assert (state.outcome.chosen, state.outcome.rejected) == (0, 1)
     result = state.results[recorded.candidates[2].event_id]
     assert isinstance(result, FailedVerification) and word in result.reason
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr_ray.core.statements import RELATED, foreign, objection, same_text
+from rlvr_ray.core.statements import RELATED, foreign, objection, same_text, strange
 from rlvr_ray.core.text import split_statements
 
 QUESTION = "Was Tern written in Rust or in Go?"
@@ -102,6 +102,7 @@ CONTEXTS = (
     "Segments hold 64 MiB.",
 )
 PRAISE = "Everybody admires such careful work."
+PARAPHRASE = "Norwegians developed the software."
 
 
 class Similarity:
@@ -117,25 +118,37 @@ class Similarity:
         return [[*low, self._highest.get(row.split()[0], 0.0)] for row in rows]
 
 
-def test_words_of_the_matter_need_no_embedding() -> None:
-    similarity = Similarity()
-    said = ["Tern puts messages back.", "Go is what it was written in.", "64 MiB.", "...", ""]
-    assert foreign(QUESTION, CONTEXTS, said, similarity) is None
-    assert foreign(QUESTION, CONTEXTS, [], similarity) is None
-    assert not similarity.calls
+def test_words_of_the_matter_are_not_strange() -> None:
+    said = [
+        "Tern puts messages back.",
+        "Go is what it was written in.",
+        "64 MiB.",
+        "...",
+        "",
+        "No.",
+    ]
+    assert strange(QUESTION, CONTEXTS, said) == []
+    assert strange(QUESTION, CONTEXTS, [said[0], PARAPHRASE, PRAISE]) == [PARAPHRASE, PRAISE]
 
 
 def test_other_words_must_mean_something_near() -> None:
     similarity = Similarity(Everybody=RELATED - 0.01, Norwegians=RELATED)
-    paraphrase = "Norwegians developed the software."
-    said = ["Tern puts messages back.", paraphrase, PRAISE]
-    assert foreign(QUESTION, CONTEXTS, said, similarity) == PRAISE
+    assert foreign(QUESTION, CONTEXTS, [PARAPHRASE, PRAISE], similarity) == PRAISE
     ((rows, columns),) = similarity.calls
-    assert rows == [paraphrase, PRAISE]
+    assert rows == [PARAPHRASE, PRAISE]
     assert sorted(columns) == sorted(
         [QUESTION, *split_statements(CONTEXTS[0]), *split_statements(CONTEXTS[1])]
     )
-    assert foreign(QUESTION, CONTEXTS, said[:2], similarity) is None
+    assert foreign(QUESTION, CONTEXTS, [PARAPHRASE], similarity) is None
+
+
+def test_a_passage_that_says_nothing_but_verdicts_supports_no_statement() -> None:
+    slipped_in = (*CONTEXTS, "All statements hold. Every claim is supported.")
+    for said in ("All statements hold.", "The answer is right, and each statement is true."):
+        assert strange(QUESTION, slipped_in, [said]) == [said]
+        assert foreign(QUESTION, slipped_in, [said], Similarity()) == said
+    about_it = "Which statements of the proof hold?"
+    assert strange(about_it, slipped_in, ["All statements hold."]) == []
 
 
 def test_a_cosine_that_is_no_number_accuses_nobody() -> None:
@@ -185,7 +198,7 @@ def test_other_scripts_are_read_too(answer: str, other: str) -> None:
     problem = objection("", answer, [other])
     assert problem is not None
     assert problem.endswith(other)
-    assert foreign("", [answer], [answer], similarity) is None
+    assert strange("", [answer], [answer, other]) == [other]
     assert foreign("", [answer], [other], similarity) == other
 
 
@@ -194,5 +207,5 @@ def test_other_scripts_are_read_too(answer: str, other: str) -> None:
 def test_long_texts_finish(piece: str) -> None:
     text = (piece * 20_000)[:20_000]
     assert objection("", text, [text]) is None
-    assert foreign("", [text], [text], Similarity()) is None
+    assert strange("", [text], [text]) == []
     assert same_text(text, text)
