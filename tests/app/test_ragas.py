@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +12,7 @@ import pytest
 from rlvr_ray.adapters import ragas
 from rlvr_ray.adapters.ragas.judge import guarded
 from rlvr_ray.core import guard, ids
+from rlvr_ray.core.controls import FOREIGN
 from rlvr_ray.core.records import Assessment, Usage
 from rlvr_ray.errors import (
     ConfigError,
@@ -27,9 +29,9 @@ QUESTION = "What is Ray?"
 ANSWER = "Ray scales Python programs. It runs on clusters. It was written in Berkeley."
 CONTEXT = "Ray scales Python programs and runs on clusters."
 STATEMENTS = ["Ray scales Python programs.", "Ray runs on clusters.", "Ray was born in Berkeley."]
+#: The one whose verdict a script says in other ways.
+SECOND = STATEMENTS[1]
 Kind = Literal["questions", "statements", "verdicts"]
-Mode = Literal["grounded", "ragas"]
-MODES: tuple[Mode, ...] = ("grounded", "ragas")
 
 
 def kind_of(prompt: Prompt) -> Kind:
@@ -41,28 +43,48 @@ def kind_of(prompt: Prompt) -> Kind:
     return "questions" if '"noncommittal"' in schema else "statements"
 
 
+def statement_of(prompt: Prompt) -> str:
+    """The statement that a prompt wants a verdict on."""
+    (found,) = re.findall(r'"enum": \["(.*?)"\]', json.dumps(prompt.json_schema))
+    return str(json.loads(f'"{found}"'))
+
+
 class Script:
     """A judge's answers; ``replies`` by kind of prompt, one list for each prompt of that kind.
 
-    What is not scripted is a sound answer: three statements of which two are supported, three
-    reverse questions.
+    Those of ``verdicts`` are on SECOND. What is not scripted is a sound answer: three statements of
+    which two are supported, three reverse questions, true verdicts on controls.
     """
 
     def __init__(self, **replies: Sequence[Sequence[Reply] | InputError]) -> None:
         self.replies = {kind: list(scripted) for kind, scripted in replies.items()}
-        self.verdicts = (1, 1, 0)
+        self.verdicts: dict[str, float] = dict(zip(STATEMENTS, (1, 1, 0), strict=True))
         self.prompts: dict[Kind, list[Prompt]] = {"questions": [], "statements": [], "verdicts": []}
 
     def __call__(self, prompt: Prompt) -> Sequence[Reply] | InputError:
         kind = kind_of(prompt)
         self.prompts[kind].append(prompt)
-        if scripted := self.replies.get(kind):
+        scripted = self.replies.get(kind)
+        if kind == "verdicts":
+            on = statement_of(prompt)
+            if scripted and on == SECOND:
+                return scripted.pop(0)
+            return [verdict(self.verdicts.get(on, int(says(CONTEXT, on))), on)]
+        if scripted:
             return scripted.pop(0)
         if kind == "questions":
             return questions(*[QUESTION] * 3)
-        if kind == "statements":
-            return [json.dumps({"statements": STATEMENTS})]
-        return [verdicts(*self.verdicts)]
+        return [json.dumps({"statements": STATEMENTS})]
+
+    @property
+    def judged(self) -> list[str]:
+        """The statements that verdicts were asked on, without controls."""
+        asked = map(statement_of, self.prompts["verdicts"])
+        return [on for on in asked if on in self.verdicts]
+
+
+def says(context: str, control: str) -> bool:
+    return control in context or control.startswith("The context contains the text")
 
 
 def questions(*texts: str, noncommittal: Sequence[Any] = (0, 0, 0)) -> list[Reply]:
@@ -72,15 +94,8 @@ def questions(*texts: str, noncommittal: Sequence[Any] = (0, 0, 0)) -> list[Repl
     ]
 
 
-def verdicts(*values: Any, on: Sequence[str] = (*STATEMENTS, "One more.")) -> str:
-    return json.dumps(
-        {
-            "statements": [
-                {"statement": on[n], "reason": f"reason {n}", "verdict": value}
-                for n, value in enumerate(values)
-            ]
-        }
-    )
+def verdict(value: Any, on: str = SECOND) -> str:
+    return json.dumps({"statements": [{"statement": on, "reason": f"as {on}", "verdict": value}]})
 
 
 def verifier_of(
@@ -105,7 +120,7 @@ def claim(answer: str = ANSWER, name: str = "one", contexts: Sequence[str] = (CO
 async def judge(
     script: Script,
     *claims: Claim,
-    mode: Mode = "ragas",
+    mode: str = "ragas",
     embedder: FakeEmbedder | None = None,
 ) -> list[Assessment | JudgeError]:
     async with asyncio.timeout(60):
@@ -133,44 +148,119 @@ async def refused(script: Script, *claims: Claim, **options: Any) -> str:
 
 class TestFaithfulness:
     async def test_two_of_three_supported_statements_are_two_thirds(self) -> None:
-        result = await scored(mode="ragas")
+        result = await scored()
         assert result.faithfulness == 0.666667
         assert [s.text for s in result.statements] == STATEMENTS
         assert [s.verdict for s in result.statements] == [1, 1, 0]
-        assert [s.reason for s in result.statements] == ["reason 0", "reason 1", "reason 2"]
+        assert [s.reason for s in result.statements] == [f"as {text}" for text in STATEMENTS]
+        assert result.detail == ""
 
-    @pytest.mark.parametrize(("values", "score"), [((0, 0, 0), 0.0), ((1, 1, 1), 1.0)])
-    async def test_none_and_all(self, values: tuple[int, ...], score: float) -> None:
+    @pytest.mark.parametrize("value", [0, 1])
+    async def test_none_and_all(self, value: int) -> None:
         script = Script()
-        script.verdicts = values  # type: ignore[assignment]
-        assert (await scored(script)).faithfulness == score
+        script.verdicts = dict.fromkeys(STATEMENTS, value)
+        assert (await scored(script)).faithfulness == value
 
     async def test_the_judge_reads_answer_and_contexts(self) -> None:
         script = Script()
         await scored(script, claim(contexts=("First passage.", "Second passage.")))
-        (statements,), (verdict,) = script.prompts["statements"], script.prompts["verdicts"]
+        (statements,) = script.prompts["statements"]
         assert ANSWER in statements.messages[-1].content
-        assert "First passage." in verdict.messages[-1].content
-        assert "Second passage." in verdict.messages[-1].content
-        for prompt in (statements, verdict):
+        for prompt in script.prompts["verdicts"]:
+            assert "First passage.\\nSecond passage." in prompt.messages[-1].content
+        for prompt in (statements, *script.prompts["verdicts"]):
             assert [sample.temperature for sample in prompt.samples] == [0.0]
             assert prompt.max_tokens == 77
 
-    async def test_grounded_needs_no_judge_for_it(self) -> None:
+    async def test_each_statement_is_judged_in_a_prompt_of_its_own(self) -> None:
         script = Script()
-        result = await scored(script, mode="grounded")
-        assert (script.prompts["statements"], script.prompts["verdicts"]) == ([], [])
-        assert result.judge.faithfulness == "grounded"
-        assert len(result.statements) == 3
-        assert all(0 <= s.verdict <= 1 and s.reason for s in result.statements)
-        mean = math.fsum(s.verdict for s in result.statements) / 3
-        assert result.faithfulness == pytest.approx(mean, abs=1e-5)
+        generator = FakeGenerator(script)
+        await verifier_of(generator, "ragas").verify([claim(), claim(name="two")])
+        assert script.judged == STATEMENTS * 2
+        for prompt in script.prompts["verdicts"]:
+            told = prompt.messages[-1].content.rpartition("input: ")[2]
+            assert [text for text in STATEMENTS if text in told] == [
+                text for text in STATEMENTS if text == statement_of(prompt)
+            ]
+        assert generator.calls == 2 + 2 + 1, "statements and questions of each, verdicts of all"
 
-    async def test_grounded_tells_support_from_invention(self) -> None:
-        good = await scored(None, claim("Ray scales Python programs."), mode="grounded")
-        bad = await scored(None, claim("Elephants eat 300 kilos of hay."), mode="grounded")
-        assert good.faithfulness is not None and good.faithfulness > 0.8
-        assert bad.faithfulness is not None and bad.faithfulness < 0.2
+
+class TestControls:
+    """What a judge says of what is known decides whether it is believed of what is not."""
+
+    async def test_one_pair_for_claims_with_the_same_contexts(self) -> None:
+        script = Script()
+        claims = [claim(), claim(name="two"), claim(name="three", contexts=(CONTEXT, "Ray is it."))]
+        assert all(isinstance(r, Assessment) for r in await judge(script, *claims))
+        asked = list(map(statement_of, script.prompts["verdicts"]))
+        controls = [text for text in asked if text not in STATEMENTS]
+        assert controls[::2] == [CONTEXT] * 2
+        assert set(controls[1::2]) <= set(FOREIGN)
+        prompts = [p.messages[-1].content for p in script.prompts["verdicts"]]
+        heads = {text.partition("input: ")[0] for text in prompts}
+        assert len(heads) == 1, "they are asked like all the others"
+
+    @pytest.mark.parametrize("mode", ["ragas", "logprob"])
+    @pytest.mark.parametrize(
+        ("true", "false", "said"),
+        [
+            (1, 1, "calls supported (1.00) what the contexts do not say: "),
+            (0, 0, f"calls unsupported (0.00) what the contexts say: {CONTEXT}"),
+        ],
+    )
+    async def test_who_gets_them_wrong_is_believed_in_nothing_there(
+        self, true: int, false: int, said: str, mode: str
+    ) -> None:
+        other = "Ray has actors and tasks for all programs."
+
+        def script(prompt: Prompt) -> Sequence[Reply] | InputError:
+            content = prompt.messages[-1].content
+            if prompt.max_tokens > 1 and kind_of(prompt) != "verdicts":
+                return sound(prompt)
+            of = content.rpartition("Statement: " if prompt.logprobs else '"statements": ')[2]
+            control = (
+                1 if CONTEXT in of or other in of else 0 if any(f in of for f in FOREIGN) else 1
+            )
+            if CONTEXT in content and (CONTEXT in of or not control):
+                control = true if control else false
+            if prompt.logprobs:
+                return [weights(control or 1e-9, 1 - control or 1e-9)]
+            return [verdict(control, statement_of(prompt))]
+
+        sound = Script()
+        verifier = verifier_of(FakeGenerator(script), mode)
+        one, two, elsewhere = await verifier.verify(
+            [claim(), claim(name="two"), claim(name="three", contexts=(other,))]
+        )
+        for result in (one, two):
+            assert isinstance(result, JudgeError)
+            assert "the judge is not believed here" in str(result)
+            assert said in str(result)
+        assert isinstance(elsewhere, Assessment)
+
+    async def test_a_judge_that_knows_nothing_of_them_is_believed(self) -> None:
+        judge = Weigher(default=weights(0.5, 0.5))
+        (result,) = await verifier_of(FakeGenerator(judge), "logprob").verify([claim()])
+        assert isinstance(result, Assessment)
+
+    async def test_a_control_without_a_verdict_is_no_verdict_on_the_answers(self) -> None:
+        def script(prompt: Prompt) -> Sequence[Reply] | InputError:
+            if kind_of(prompt) == "verdicts" and statement_of(prompt) == CONTEXT:
+                return ["{"]
+            return sound(prompt)
+
+        sound = Script()
+        result = (await verifier_of(FakeGenerator(script), "ragas").verify([claim()]))[0]
+        assert "of a control" in str(result)
+
+    @pytest.mark.parametrize("mode", ["ragas", "logprob"])
+    async def test_where_none_can_be_made_the_record_says_so(self, mode: str) -> None:
+        judge = Weigher()
+        (result,) = await verifier_of(FakeGenerator(judge), mode).verify(
+            [claim(contexts=("!?", "..."))]
+        )
+        assert isinstance(result, Assessment)
+        assert result.detail == "the contexts hold nothing to control the judge by"
 
 
 class TestRelevancy:
@@ -190,7 +280,7 @@ class TestRelevancy:
 
     async def test_one_prompt_draws_all_three(self) -> None:
         script = Script()
-        await scored(script, mode="grounded")
+        await scored(script)
         (prompt,) = script.prompts["questions"]
         assert len(prompt.samples) == 3
         assert len({sample.seed for sample in prompt.samples}) == 3
@@ -212,23 +302,20 @@ class TestRelevancy:
         script = Script(questions=[questions(*[QUESTION] * 3, noncommittal=flags)])
         assert (await scored(script)).relevancy == score
 
-    @pytest.mark.parametrize("mode", MODES)
     @pytest.mark.parametrize("answer", [QUESTION, "what  is\nRAY?", f"{QUESTION} {QUESTION}\n"])
-    async def test_an_answer_that_repeats_the_question_says_nothing(
-        self, answer: str, mode: Mode
-    ) -> None:
+    async def test_an_answer_that_repeats_the_question_says_nothing(self, answer: str) -> None:
         text = " ".join(answer.split())
-        script = Script(
-            statements=[[json.dumps({"statements": [text]})]], verdicts=[[verdicts(1, on=[text])]]
-        )
-        result = await scored(script, claim(answer), mode=mode)
+        script = Script(statements=[[json.dumps({"statements": [text]})]])
+        result = await scored(script, claim(answer))
         assert result.relevancy == 0.0
         assert result.reverse_questions == ()
         assert script.prompts["questions"] == []
 
     async def test_a_copy_of_the_question_is_kept_from_the_judge(self) -> None:
         script = Script()
-        await scored(script, claim(f"{QUESTION} It scales Python."), mode="grounded")
+        said = json.dumps({"statements": [f"{QUESTION} It scales Python."]})
+        script.replies["statements"] = [[said]]
+        await scored(script, claim(f"{QUESTION} It scales Python."))
         (prompt,) = script.prompts["questions"]
         assert "It scales Python." in prompt.messages[-1].content
         assert QUESTION not in prompt.messages[-1].content
@@ -266,17 +353,13 @@ UNUSABLE: dict[str, tuple[Kind, Sequence[Reply] | InputError, str]] = {
     "no statements": ("statements", ['{"statements": []}'], "no statement"),
     "statements cut off": ("statements", [completion('{"statements": [', "length")], "cut at 154"),
     "the answer does not fit": ("statements", InputError("too long"), "too long"),
-    "verdicts are no JSON": ("verdicts", ["yes, yes, no"], "cannot be read"),
-    "verdicts on other statements": (
+    "verdicts are no JSON": ("verdicts", ["yes"], "cannot be read"),
+    "a verdict on another statement": (
         "verdicts",
-        [verdicts(1, 1, 1, on=[*STATEMENTS[:2], "Ray is great."])],
+        [verdict(1, "Ray is great.")],
         "another statement: Ray is great.",
     ),
-    "one statement twice": (
-        "verdicts",
-        [verdicts(1, 1, 1, on=[STATEMENTS[0], STATEMENTS[0], STATEMENTS[0]])],
-        "another statement",
-    ),
+    "a verdict on its neighbour": ("verdicts", [verdict(1, STATEMENTS[0])], "another statement"),
     "statements of its own": (
         "statements",
         [json.dumps({"statements": ["The sky is blue."]})],
@@ -287,24 +370,27 @@ UNUSABLE: dict[str, tuple[Kind, Sequence[Reply] | InputError, str]] = {
         [json.dumps({"statements": [STATEMENTS[0]]})],
         "leave out: It runs on clusters.",
     ),
-    "verdict 1e999": ("verdicts", [verdicts(1, 1, 0).replace("1}", "1e999}")], "cannot be read"),
-    "verdict true": ("verdicts", [verdicts(1, True, 0)], "cannot be read"),
-    "verdict as text": ("verdicts", [verdicts(1, "1", 0)], "cannot be read"),
+    "verdict 1e999": ("verdicts", [verdict(1).replace("1}", "1e999}")], "cannot be read"),
+    "verdict true": ("verdicts", [verdict(True)], "cannot be read"),
+    "verdict as text": ("verdicts", [verdict("1")], "cannot be read"),
     "a verdict twice": (
         "verdicts",
-        [verdicts(1, 1, 0).replace('"verdict": 0', '"verdict": 0, "verdict": 1')],
+        [verdict(0).replace('"verdict": 0', '"verdict": 0, "verdict": 1')],
         "two fields of the same name",
     ),
-    "JSON and more": ("verdicts", [verdicts(1, 1, 0) + " As you asked."], "cannot be read"),
+    "JSON and more": ("verdicts", [verdict(1) + " As you asked."], "cannot be read"),
     "JSON in depth": ("verdicts", ["[" * 100_000], "cannot be read"),
-    "verdict 7": ("verdicts", [verdicts(1, 7, 0)], "7 as verdict"),
-    "verdict -1": ("verdicts", [verdicts(1, -1, 0)], "-1 as verdict"),
-    "verdict null": ("verdicts", [verdicts(1, None, 0)], "verdict"),
-    "verdict NaN": ("verdicts", [verdicts(1, math.nan, 0)], "cannot be read"),
-    "a verdict is missing": ("verdicts", [verdicts(1, 1)], "2 verdicts for 3 statements"),
-    "a verdict too many": ("verdicts", [verdicts(1, 1, 1, 1)], "4 verdicts for 3 statements"),
-    "no verdicts": ("verdicts", ['{"statements": []}'], "0 verdicts for 3 statements"),
-    "verdicts cut off": ("verdicts", [completion(verdicts(1, 1, 0), "length")], "cut at 154"),
+    "verdict 7": ("verdicts", [verdict(7)], "7 as verdict"),
+    "verdict -1": ("verdicts", [verdict(-1)], "-1 as verdict"),
+    "verdict null": ("verdicts", [verdict(None)], "verdict"),
+    "verdict NaN": ("verdicts", [verdict(math.nan)], "cannot be read"),
+    "no verdicts": ("verdicts", ['{"statements": []}'], "0 verdicts for 1 statement"),
+    "a verdict too many": (
+        "verdicts",
+        [verdict(1).replace("[", "[" + verdict(1)[16:-2] + ", ")],
+        "2 verdicts for 1 statement",
+    ),
+    "verdicts cut off": ("verdicts", [completion(verdict(1), "length")], "cut at 154"),
     "contexts do not fit": ("verdicts", ContextOverflow("900 tokens"), "900 tokens"),
 }
 
@@ -314,41 +400,38 @@ class TestUnusable:
     async def test_twice_unusable_is_a_failure_with_a_reason(self, case: str) -> None:
         kind, reply, word = UNUSABLE[case]
         script = Script(**{kind: [reply, reply]})
-        assert word in await refused(script, mode="ragas")
-        assert len(script.prompts[kind]) == 2, "it is asked once more, and no more than that"
+        assert word in await refused(script)
+        asked = script.judged.count(SECOND) if kind == "verdicts" else len(script.prompts[kind])
+        assert asked == 2, "it is asked once more, and no more than that"
 
     @pytest.mark.parametrize("case", UNUSABLE)
     async def test_once_unusable_is_asked_again_with_another_seed(self, case: str) -> None:
         kind, reply, _ = UNUSABLE[case]
         script = Script(**{kind: [reply]})
-        result = await scored(script, mode="ragas")
+        result = await scored(script)
         assert (result.faithfulness, result.relevancy) == (0.666667, 1.0)
-        first, second = [{s.seed for s in p.samples} for p in script.prompts[kind]]
+        prompts = [
+            prompt
+            for prompt in script.prompts[kind]
+            if kind != "verdicts" or statement_of(prompt) == SECOND
+        ]
+        first, second = [{s.seed for s in p.samples} for p in prompts]
         assert not first & second
 
-    @pytest.mark.parametrize(
-        "case", [name for name, (k, *_) in UNUSABLE.items() if k == "questions"]
-    )
-    async def test_grounded_needs_usable_questions_too(self, case: str) -> None:
-        kind, reply, word = UNUSABLE[case]
-        assert word in await refused(Script(**{kind: [reply, reply]}), mode="grounded")
-
-    @pytest.mark.parametrize("mode", MODES)
     @pytest.mark.parametrize("answer", ["", " \n\t\u2003"])
-    async def test_a_blank_answer_is_a_failure(self, answer: str, mode: Mode) -> None:
+    async def test_a_blank_answer_is_a_failure(self, answer: str) -> None:
         script = Script()
-        assert "empty" in await refused(script, claim(answer), mode=mode)
+        assert "empty" in await refused(script, claim(answer))
         assert not any(script.prompts.values()), "there is nothing to ask a judge"
 
-    @pytest.mark.parametrize("mode", MODES)
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     @pytest.mark.parametrize("text", [QUESTION, "reverse?"])
     @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-    async def test_vectors_that_are_no_numbers(self, mode: Mode, value: float, text: str) -> None:
+    async def test_vectors_that_are_no_numbers(self, value: float, text: str) -> None:
         """RAGAS then says NaN, which Python's max() and min() may take for a bound."""
         reply = questions(*["reverse?"] * 3)
         embedder = FakeEmbedder({text: [value] * 32})
-        reason = await refused(Script(questions=[reply, reply]), mode=mode, embedder=embedder)
+        reason = await refused(Script(questions=[reply, reply]), embedder=embedder)
         assert "relevancy" in reason
 
     @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -364,7 +447,7 @@ class TestUnusable:
         assert "relevancy" in await refused(Script(questions=[reply, reply]), embedder=embedder)
 
     async def test_an_answer_without_contexts_fails_alone(self) -> None:
-        one, two = await judge(Script(), claim(contexts=()), claim(name="two"), mode="ragas")
+        one, two = await judge(Script(), claim(contexts=()), claim(name="two"))
         assert isinstance(one, JudgeError)
         assert isinstance(two, Assessment)
 
@@ -376,37 +459,36 @@ class TestSchema:
         script = Script()
         await scored(script)
         bit = {"type": "integer", "enum": [0, 1]}
-        (asked,), (verdict,) = script.prompts["questions"], script.prompts["verdicts"]
-        assert asked.json_schema is not None and verdict.json_schema is not None
+        (asked,), (one, *_) = script.prompts["questions"], script.prompts["verdicts"]
+        assert asked.json_schema is not None and one.json_schema is not None
         assert asked.json_schema["properties"]["noncommittal"] == bit
         assert asked.json_schema["properties"]["question"]["maxLength"] == 200
         assert asked.json_schema["additionalProperties"] is False
-        text = json.dumps(verdict.json_schema)
+        text = json.dumps(one.json_schema)
         assert json.dumps(bit) in text
         assert text.count('"additionalProperties": false') == text.count('"properties"') == 2
 
-    async def test_verdicts_are_bound_to_the_statements(self) -> None:
+    async def test_a_verdict_is_bound_to_its_statement(self) -> None:
         script = Script()
         await scored(script)
-        (verdict,) = script.prompts["verdicts"]
-        assert verdict.json_schema is not None
-        listed = verdict.json_schema["properties"]["statements"]
-        assert (listed["minItems"], listed["maxItems"]) == (3, 3)
-        assert (
-            next(
-                kind["properties"]["statement"]["enum"]
-                for kind in verdict.json_schema["$defs"].values()
-            )
-            == STATEMENTS
-        )
+        assert script.judged == STATEMENTS
+        for prompt in script.prompts["verdicts"]:
+            assert prompt.json_schema is not None
+            listed = prompt.json_schema["properties"]["statements"]
+            assert (listed["minItems"], listed["maxItems"]) == (1, 1)
 
     async def test_what_was_cut_is_asked_again_with_twice_the_limit(self) -> None:
         script = Script(verdicts=[[completion("{", "length")]])
         await scored(script)
-        assert [prompt.max_tokens for prompt in script.prompts["verdicts"]] == [77, 154]
+        limits = [
+            prompt.max_tokens
+            for prompt in script.prompts["verdicts"]
+            if statement_of(prompt) == SECOND
+        ]
+        assert limits == [77, 154]
 
     async def test_a_code_fence_is_no_mistake(self) -> None:
-        script = Script(verdicts=[[f"```json\n{verdicts(1, 1, 0)}\n```"]])
+        script = Script(verdicts=[[f"```json\n{verdict(1)}\n```"]])
         assert (await scored(script)).faithfulness == 0.666667
 
 
@@ -417,12 +499,12 @@ class TestMarks:
         script = Script()
         mark = guard.mark(QUESTION, (CONTEXT,))
         await scored(script)
-        for kind, texts in {
-            "questions": [ANSWER],
-            "statements": [QUESTION, ANSWER],
-            "verdicts": [CONTEXT, *STATEMENTS],
-        }.items():
-            (prompt,) = script.prompts[kind]  # type: ignore[index]
+        asked = [
+            (script.prompts["questions"][0], [ANSWER]),
+            (script.prompts["statements"][0], [QUESTION, ANSWER]),
+            *((p, [CONTEXT, statement_of(p)]) for p in script.prompts["verdicts"]),
+        ]
+        for prompt, texts in asked:
             content = prompt.messages[-1].content
             assert content.startswith(guard.NOTICE)
             for text in texts:
@@ -449,9 +531,9 @@ class TestMarks:
 
     async def test_marks_that_come_back_are_taken_out(self) -> None:
         mark = guard.mark(QUESTION, (CONTEXT,))
-        on = [f"[{mark}] {statement} [/{mark}]" for statement in STATEMENTS]
+        on = f"[{mark}] {SECOND} [/{mark}]"
         asked = questions(*[f"[{mark}] {QUESTION}"] * 3)
-        result = await scored(Script(verdicts=[[verdicts(1, 1, 0, on=on)]], questions=[asked]))
+        result = await scored(Script(verdicts=[[verdict(1, on)]], questions=[asked]))
         assert (result.faithfulness, result.relevancy) == (0.666667, 1.0)
         assert result.reverse_questions == (QUESTION,) * 3
 
@@ -465,18 +547,26 @@ def weights(one: float, zero: float, **others: float) -> Completion:
 
 
 class Weigher:
-    """A judge for ``logprob``: writes statements, and weighs what is asked for one token."""
+    """A judge for ``logprob``: writes statements, and weighs what is asked for one token.
 
-    def __init__(self, *replies: Completion) -> None:
+    ``replies`` are those to the first prompts for one token; then come ``default``, and true
+    verdicts on controls.
+    """
+
+    def __init__(self, *replies: Completion, default: Completion | None = None) -> None:
         self.sound = Script()
         self.replies = list(replies)
+        self.default = default
         self.asked: list[Prompt] = []
 
     def __call__(self, prompt: Prompt) -> Sequence[Reply] | InputError:
         if prompt.max_tokens > 1:
             return self.sound(prompt)
         self.asked.append(prompt)
-        return [self.replies.pop(0) if self.replies else weights(0.9, 0.1)]
+        if self.replies:
+            return [self.replies.pop(0)]
+        foreign = any(text in prompt.messages[-1].content for text in FOREIGN)
+        return [self.default or (weights(0.1, 0.9) if foreign else weights(0.9, 0.1))]
 
 
 class TestLogprob:
@@ -509,7 +599,7 @@ class TestLogprob:
         generator = FakeGenerator(judge)
         verifier = verifier_of(generator, "logprob", statements="ragas")
         await verifier.verify([claim(), claim(name="two")])
-        assert len(judge.asked) == 2 * (len(STATEMENTS) + 1)
+        assert len(judge.asked) == 2 * (len(STATEMENTS) + 1) + 2, "and one pair of controls"
         assert {(p.max_tokens, p.logprobs, len(p.samples)) for p in judge.asked} == {(1, 20, 1)}
         assert generator.calls == 3, "statements of two answers, then every verdict together"
 
@@ -519,7 +609,7 @@ class TestLogprob:
         faithful = [
             p.messages[-1].content for p in judge.asked if CONTEXT in p.messages[-1].content
         ]
-        assert len(faithful) == 6
+        assert len(faithful) == 6 + 2
         heads = {text[: text.index("Statement: ")] for text in faithful}
         assert len(heads) == 1
         assert CONTEXT in heads.pop()
@@ -532,7 +622,7 @@ class TestLogprob:
             "Ray scales Python programs.", "It runs on clusters.", "It was written in Berkeley.",
         ]  # fmt: skip
         assert judge.sound.prompts["statements"] == []
-        assert result.usage.completion_tokens == 7 * 4
+        assert result.usage.completion_tokens == 7 * (4 + 2)
 
     @pytest.mark.parametrize("token", ["1", " 1", "▁1", "Ġ1", '"1', "1\n"])
     async def test_a_digit_with_a_space_is_that_digit(self, token: str) -> None:
@@ -573,7 +663,7 @@ class TestLogprob:
         good, bad = await verifier.verify([claim(), claim("Elephants are large.", name="two")])
         assert isinstance(good, Assessment)
         assert isinstance(bad, JudgeError)
-        assert len(judge.asked) == len(STATEMENTS) + 1
+        assert len(judge.asked) == len(STATEMENTS) + 1 + 2
 
     async def test_nothing_to_judge(self) -> None:
         results = await self.judge(Weigher(), claim(""), claim(contexts=()), claim(contexts=(" ",)))
@@ -586,36 +676,73 @@ class TestLogprob:
 
 
 class TestContexts:
-    async def test_the_judge_is_asked_for_a_probability(self) -> None:
-        generator = FakeGenerator(lambda _: [weights(0.3, 0.1)])
+    REFUSAL = "The passages do not say it. They describe clusters."
+
+    def judge(self, script: Any, *, logprobs: bool) -> ragas.AskedContexts:
         equipment = Equipment(
-            judge=generator, engine="fake", embedder=FakeEmbedder(), max_tokens=77
+            judge=FakeGenerator(script), engine="fake", embedder=FakeEmbedder(), max_tokens=77
         )
-        judge = ragas.AskedContexts(equipment, logprobs=True)
-        assert await judge.answerable(QUESTION, (CONTEXT,)) == pytest.approx(0.75)
+        return ragas.AskedContexts(equipment, logprobs=logprobs)
+
+    @pytest.mark.parametrize(
+        ("view", "own", "expected"),
+        [
+            (0.2, (0.0, 0.0), 0.8),  # it is sure
+            (0.8, (1.0, 1.0), 0.2),
+            (0.5, (0.9, 0.7), 0.6),  # it is not: the refusal's least statement counts as much
+            (0.6, (0.0, 1.0), 0.2),
+        ],
+    )
+    async def test_the_judge_is_asked_for_probabilities(
+        self, view: float, own: tuple[float, float], expected: float
+    ) -> None:
+        prompts: list[Prompt] = []
+
+        def script(prompt: Prompt) -> list[Reply]:
+            prompts.append(prompt)
+            of = prompt.messages[-1].content.rpartition("Context: ")[2]
+            if "Question: " in of:
+                likely = view
+            elif "do not say it" in of:
+                likely = own[0]
+            elif "They describe" in of:
+                likely = own[1]
+            else:
+                likely = float(not any(text in of for text in FOREIGN))
+            return [weights(likely or 1e-9, 1 - likely or 1e-9)]
+
+        judge = self.judge(script, logprobs=True)
+        found = await judge.unanswered([claim(self.REFUSAL), claim(self.REFUSAL, name="two")])
+        assert found == pytest.approx([expected] * 2, abs=1e-5)
+        assert len(prompts) == 1 + 2 + 2 * 2, "the contexts, controls, and each statement"
 
     @pytest.mark.parametrize("value", [0, 1])
     async def test_or_for_a_bit(self, value: int) -> None:
-        generator = FakeGenerator(lambda _: [json.dumps({"answerable": value})])
-        equipment = Equipment(
-            judge=generator, engine="fake", embedder=FakeEmbedder(), max_tokens=77
-        )
-        judge = ragas.AskedContexts(equipment, logprobs=False)
-        assert await judge.answerable(QUESTION, (CONTEXT,)) == value
+        prompts: list[Prompt] = []
+
+        def script(prompt: Prompt) -> Sequence[Reply] | InputError:
+            prompts.append(prompt)
+            if "answerable" in json.dumps(prompt.json_schema):
+                return [json.dumps({"answerable": value})]
+            return sound(prompt)
+
+        sound = Script()
+        judge = self.judge(script, logprobs=False)
+        assert await judge.unanswered([claim(self.REFUSAL)]) == [1 - value]
         mark = guard.mark(QUESTION, (CONTEXT,))
-        content = generator.prompts[0].messages[-1].content
-        assert f"[{mark}] {CONTEXT} [/{mark}]" in content
+        assert f"[{mark}] {CONTEXT} [/{mark}]" in prompts[0].messages[-1].content
+        assert len(sound.prompts["verdicts"]) == 2
 
     @pytest.mark.parametrize("reply", ["2", '{"answerable": 2}', '{"answerable": null}', ""])
     async def test_or_it_is_a_failure(self, reply: str) -> None:
-        equipment = Equipment(
-            judge=FakeGenerator(lambda _: [reply]),
-            engine="fake",
-            embedder=FakeEmbedder(),
-            max_tokens=77,
-        )
+        judge = self.judge(lambda _: [reply], logprobs=False)
         with pytest.raises(JudgeError):
-            await ragas.AskedContexts(equipment, logprobs=False).answerable(QUESTION, (CONTEXT,))
+            await judge.unanswered([claim(self.REFUSAL)])
+
+    async def test_who_gets_controls_wrong_is_not_believed_here_either(self) -> None:
+        judge = self.judge(lambda _: [weights(0.99, 0.01)], logprobs=True)
+        with pytest.raises(JudgeError, match="not believed here"):
+            await judge.unanswered([claim(self.REFUSAL)])
 
 
 class TestOptions:
@@ -624,34 +751,19 @@ class TestOptions:
         [
             ("ragas", {"strictness": 1}),
             ("logprob", {"statements": "words"}),
-            ("grounded", {"relevancy": True}),
-            ("grounded", {"relevance": "ragas"}),
+            ("grounded", {"relevancy": "cosine"}),
         ],
     )
     def test_unknown_ones_are_named(self, name: str, options: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match=f"options of {name}: {next(iter(options))}"):
             verifier_of(FakeGenerator(), name, **options)
 
-    async def test_grounded_without_a_language_model(self) -> None:
-        script = Script()
-        results = [
-            (await verifier_of(FakeGenerator(script), "grounded", relevancy=r).verify([claim()]))[0]
-            for r in ("cosine", False)
-        ]
-        cosine, none = results
-        assert isinstance(cosine, Assessment) and isinstance(none, Assessment)
-        assert none.relevancy is None and none.score == none.faithfulness
-        assert cosine.relevancy is not None and cosine.judge.relevancy == "cosine"
-        assert cosine.judge.model == none.judge.model == none.judge.engine == ""
-        assert not any(script.prompts.values())
-
 
 class TestPartsThatAreDown:
     @pytest.mark.parametrize("error", [Unavailable("no judge"), Overloaded("busy")])
-    @pytest.mark.parametrize("mode", MODES)
-    async def test_it_is_no_judgement(self, mode: Mode, error: Exception) -> None:
+    async def test_it_is_no_judgement(self, error: Exception) -> None:
         generator = FakeGenerator(Script())
-        verifier = verifier_of(generator, mode)
+        verifier = verifier_of(generator, "ragas")
         generator.failures = [error]
         with pytest.raises(type(error), match=str(error)):
             await verifier.verify([claim(), claim(name="two")])
@@ -662,24 +774,23 @@ class TestPartsThatAreDown:
     async def test_cancelling_stops_the_judge(self) -> None:
         generator = FakeGenerator(Script())
         generator.hang()
-        verifier = verifier_of(generator, "grounded")
+        verifier = verifier_of(generator, "ragas")
         task = asyncio.create_task(verifier.verify([claim(), claim(name="two")]))
-        await generator.until(lambda: generator.running == 2)
+        await generator.until(lambda: generator.running == 4)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert (generator.running, generator.cancelled) == (0, 2)
+        assert (generator.running, generator.cancelled) == (0, 4)
 
 
 class TestSeveral:
-    @pytest.mark.parametrize("mode", MODES)
-    async def test_one_bad_answer_leaves_the_other_alone(self, mode: Mode) -> None:
+    async def test_one_bad_answer_leaves_the_other_alone(self) -> None:
         def script(prompt: Prompt) -> Sequence[Reply] | InputError:
             bad = "Elephants" in prompt.messages[-1].content
             return ["nonsense"] * len(prompt.samples) if bad else sound(prompt)
 
         sound = Script()
-        verifier = verifier_of(FakeGenerator(script), mode)
+        verifier = verifier_of(FakeGenerator(script), "ragas")
         good, bad = claim(), claim("Elephants are large.", name="two")
         alone = await verifier.verify([good])
         for order in ([good, bad], [bad, good]):
@@ -695,15 +806,23 @@ class TestSeveral:
             )
             assert found.usage == alone[0].usage
 
+    async def test_a_bad_verdict_leaves_the_other_answer_alone(self) -> None:
+        bad = "Ray eats hay."
+        script = Script(statements=[[json.dumps({"statements": [bad]})]], verdicts=[])
+        script.verdicts[bad] = 7
+        failed, sound = await judge(script, claim(bad, name="two"), claim())
+        assert "7 as verdict" in str(failed)
+        assert isinstance(sound, Assessment)
+
     async def test_results_are_in_the_order_of_the_claims(self) -> None:
         claims = [claim(f"Ray scales {n} programs.", name=str(n)) for n in range(6)]
-        results = await judge(Script(), *claims, mode="grounded")
-        found = [r.statements[0].text for r in results if isinstance(r, Assessment)]
+        verifier = verifier_of(FakeGenerator(Weigher()), "logprob")
+        found = [r.statements[0].text for r in await verifier.verify(claims) if r]  # type: ignore[union-attr]
         assert found == [c.answer for c in claims]
 
-    async def test_no_claims_no_results(self) -> None:
-        verifier = verifier_of(FakeGenerator(), "grounded")
-        assert await verifier.verify([]) == []
+    @pytest.mark.parametrize("mode", ["ragas", "logprob", "grounded"])
+    async def test_no_claims_no_results(self, mode: str) -> None:
+        assert await verifier_of(FakeGenerator(), mode).verify([]) == []
 
     async def test_the_same_claim_is_judged_with_the_same_seeds(self) -> None:
         one, two = Script(), Script()
@@ -718,8 +837,7 @@ class TestSeveral:
 
 
 class TestProvenance:
-    @pytest.mark.parametrize("mode", MODES)
-    async def test_a_score_says_what_produced_it(self, mode: Mode) -> None:
+    async def test_a_score_says_what_produced_it(self) -> None:
         def script(prompt: Prompt) -> list[Completion]:
             replies = sound(prompt)
             assert not isinstance(replies, InputError)
@@ -729,29 +847,31 @@ class TestProvenance:
             ]
 
         sound = Script()
-        verifier = verifier_of(FakeGenerator(script), mode)
+        verifier = verifier_of(FakeGenerator(script), "ragas")
         (result,) = await verifier.verify([claim()])
         assert isinstance(result, Assessment)
-        assert result.judge.faithfulness == mode
-        assert (result.judge.relevancy, result.judge.model) == ("ragas", "fake-model")
+        assert (result.judge.faithfulness, result.judge.relevancy) == ("ragas", "ragas")
+        assert (result.judge.engine, result.judge.model) == ("fake", "fake-model")
         assert result.judge.embedder == "fake-embedder"
         assert len(result.judge.version) == 12
         assert result.statements
         assert result.reverse_questions == (QUESTION,) * 3
-        samples = {"grounded": 3, "ragas": 5}[mode]
+        samples = 3 + 1 + 3 + 2  # questions, statements, verdicts, controls
         assert result.usage == Usage(
             prompt_tokens=10 * samples, completion_tokens=2 * samples, cached_tokens=samples
         )
         assert result.duration_ms >= 0
 
-    async def test_the_modes_have_different_versions(self) -> None:
-        found = {(await scored(mode=mode)).judge.version for mode in MODES}
-        assert len(found) == 2
+    async def test_each_verifier_has_a_version_of_its_own(self) -> None:
+        ragas_ = await scored()
+        (logprob,) = await verifier_of(FakeGenerator(Weigher()), "logprob").verify([claim()])
+        assert isinstance(logprob, Assessment)
+        assert ragas_.judge.version != logprob.judge.version
 
 
 async def test_what_no_file_could_hold_is_taken_out() -> None:
     """A judge may write a NUL, or what nobody sees."""
-    odd = [verdicts(1, 1, 0).replace("reason 1", "nul \\u0000 and tag \\U000e0041")]
+    odd = [verdict(1).replace("as Ray", "nul \\u0000 and tag \\udb40\\udc41")]
     result = await scored(Script(questions=[questions(*["nul \0?"] * 3)], verdicts=[odd]))
     assert result.reverse_questions == ("nul ?",) * 3
     assert "\0" not in result.statements[1].reason
