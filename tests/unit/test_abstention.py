@@ -1,53 +1,34 @@
-"""Answers that say that they cannot answer, and when that is right."""
+"""Answers that say that they cannot answer, what only sounds like it, and when that is right."""
+
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlvr_ray.core.abstention import ANSWERED, UNANSWERED, abstains, judge
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "The passages do not say.",
-        "The provided context doesn't mention the price.",
-        "The provided context doesn’t mention the price.",
-        "The given passages never mention a deadline.",
-        "The context does not say who wrote it. I am sorry.",
-        "The passages do not mention it. Please consult the manual.",
-        "The passages do not say.\n\nPlease check the website.",
-        "The passages describe queues but do not mention prices.",
-        "Based on the provided context, I cannot determine when it was built.",
-        "I don't know.",
-        "Not enough information.",
-        "Insufficient context provided.",
-        "I do not know the answer.",
-        "I cannot answer this question.",
-        "I’m not sure.",
-        "I am unable to answer that.",
-        "I have no idea.",
-        "We do not know.",
-        "Sorry, I don't know.",
-        "I apologize. The text does not specify it.",
-        "There is no information about this in the passages.",
-        "The context contains no information on the release date.",
-        "There isn't enough information to answer.",
-        "It is not stated in the provided documents.",
-        "No passage mentions the inventor.",
-        "The question cannot be answered.",
-        "The price is not mentioned.",
-        "The answer is unknown.",
-        "Not mentioned.",
-        "No information available.",
-        "Unanswerable.",
-        "Unknown",
-        "N/A",
-        "I DO NOT KNOW.",
-    ],
+from rlvr_ray.core.abstention import (
+    ABSTENTIONS,
+    DENIALS,
+    LIKELY,
+    STANDS,
+    UNLIKELY,
+    abstains,
+    judge,
 )
-def test_these_abstain(answer: str) -> None:
-    assert abstains(answer)
+
+QUESTION = "How much does a ticket for the Corvin tram cost?"
+CONTEXTS = (
+    "The Corvin tram was opened in 1911. It has 14 stops. Its first driver is not known.",
+    "Tickets are sold by the drivers. Dogs travel free of charge.",
+)
+REFUSAL = "The passages do not say what it costs."
+
+
+def test_what_could_mean_that_nothing_is_said() -> None:
+    assert abstains(REFUSAL, QUESTION, CONTEXTS)
+    assert abstains(f"I am sorry. {REFUSAL} Please ask a driver.", QUESTION, CONTEXTS)
+    assert abstains(f"{REFUSAL} They only mention who sells tickets.", QUESTION, CONTEXTS)
+    assert abstains("They give the number of stops (14), but not the price.", QUESTION, CONTEXTS)
 
 
 @pytest.mark.parametrize(
@@ -58,137 +39,182 @@ def test_these_abstain(answer: str) -> None:
         " \n ",
         "No.",
         "Yes.",
-        "No, it does not.",
         "7",
-        "Ray Serve is a library for online inference.",
-        "It does not support Windows.",
-        "Windows is not supported.",
-        "Tesla did not know Edison before 1884.",
-        "The function does not return a value.",
-        "There is no limit on the number of replicas.",
-        "The passages mention 1884.",
-        "The document describes the API and its errors.",
-        "The configuration file does not contain secrets.",
-        "According to the documentation, Ray does not support Windows.",
-        "The documentation says that Ray does not support Windows.",
-        "Sorry, the answer is 1847.",
-        "Unfortunately, Ray dropped it in version 2.",
-        "Please provide a key in the header.",
-        "If you set the flag, it stops.",
-        "The cause of the disease is unknown to science, and research on it goes on in several "
-        "large hospitals of the country.",
-        "The user's identity cannot be determined by the proxy, which is why each request must "
-        "carry a token from the login page.",
-        # What says so and then answers all the same.
-        "The passages do not mention the price, but Ray Serve is a library for online inference.",
-        "The context does not state the year. However, Edison was born in 1847.",
-        "The passages do not mention the price. It is 20 euros.",
-        "I don't know the exact date, but Tesla moved to New York in 1884.",
-        "Edison was born in 1847. I don't know where.",
-        "I am not sure, although Edison opened a laboratory in Menlo Park.",
+        "It costs nothing for dogs.",
+        "I am sorry.",
+        "Please ask the driver. Let me know.",
+        "Tickets are sold by the drivers.",
+        # It says so and answers all the same.
+        f"{REFUSAL} It is 20 euros.",
+        f"{REFUSAL} However, the tram was opened in 1911 with a brass band.",
+        "The passages do not mention the price, but the ride costs two crowns and a half.",
+        "They do not say when, as it was in 1999.",
+        "The tram was opened with a brass band in May. I do not know where.",
+        # Numbers that nobody has given.
+        "They do not mention the price of 3 euros.",
     ],
 )
-def test_these_do_not(answer: str) -> None:
-    assert not abstains(answer)
+def test_answers(answer: str) -> None:
+    assert not abstains(answer, QUESTION, CONTEXTS)
 
 
-def test_a_second_abstention_behind_a_but_is_one_too() -> None:
-    assert abstains("The passages do not mention the price, but I do not know more.")
-    assert abstains("I am sorry, but the passages do not mention it.")
+@pytest.mark.parametrize(
+    ("question", "answer", "context"),
+    [
+        ("Who was the first driver?", "Its first driver is not known.", CONTEXTS[0]),
+        ("Who was the first driver of the tram?", "He is not known.", CONTEXTS[0]),
+        ("What does the loader return?", "N/A", "The loader returns N/A where a field is empty."),
+        (
+            "What is the cause of gout?",
+            "The cause of gout is unknown.",
+            "Gout hurts. Its cause is unknown.",
+        ),
+        (
+            "Does the contract specify a period?",
+            "No, the contract does not specify a period.",
+            "The contract does not specify a period. It names two parties.",
+        ),
+    ],
+)
+def test_what_the_contexts_say_is_a_claim(question: str, answer: str, context: str) -> None:
+    assert abstains(answer, question, ["The harbour was built in 1850."])
+    assert not abstains(answer, question, ["The harbour was built in 1850.", context])
 
 
-def test_politeness_alone_is_no_abstention() -> None:
-    assert not abstains("I am sorry.")
-    assert not abstains("Please consult the manual. Let me know.")
+def test_what_they_say_of_something_else_is_none() -> None:
+    said = "The wages of the cooks are not specified."
+    asked = "What is the default of the option?"
+    assert abstains("It is not specified.", asked, [said])
+    assert not abstains("It is not specified.", asked, ["The option's default is not specified."])
+    # The contexts say the opposite.
+    assert abstains("The driver is not known.", "Who was the driver?", ["The driver is known."])
+
+
+class Cosines:
+    """A similarity of one figure for abstentions and one for denials."""
+
+    def __init__(self, abstention: float, denial: float) -> None:
+        self._row = [abstention] * len(ABSTENTIONS) + [denial] * len(DENIALS)
+        self.rows: list[str] = []
+
+    def __call__(self, rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:
+        assert list(columns) == [*ABSTENTIONS, *DENIALS]
+        self.rows += rows
+        return [self._row for _ in rows]
+
+
+@pytest.mark.parametrize(
+    ("abstention", "denial", "expected"),
+    [(0.9, 0.2, True), (0.4, 0.4, True), (0.3, 0.6, False), (0.1, 0.0, False)],
+)
+def test_meaning_decides(abstention: float, denial: float, expected: bool) -> None:
+    similarity = Cosines(abstention, denial)
+    assert abstains(REFUSAL, QUESTION, CONTEXTS, similarity) is expected
+    assert similarity.rows == ["The passages do not say what it."]
+
+
+def test_what_is_asked_for_is_no_part_of_the_meaning() -> None:
+    similarity = Cosines(0.9, 0.0)
+    assert abstains("A ticket for the Corvin tram is not given.", QUESTION, CONTEXTS, similarity)
+    assert similarity.rows == ["A for the is not given."]
+
+
+@pytest.mark.parametrize("answer", ["Dogs travel free of charge.", "Cats are not allowed.", "2.8"])
+def test_most_answers_need_no_embedding(answer: str) -> None:
+    similarity = Cosines(0.9, 0.0)
+    assert not abstains(answer, QUESTION, CONTEXTS, similarity)
+    assert similarity.rows == []
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(max_size=80))
 def test_anything_can_be_asked_about(answer: str) -> None:
-    abstained = abstains(answer)
-    assert abstains(f"  {answer}\n") == abstained
-    assert not abstains(f"{answer}\n\nEdison opened a large laboratory in Menlo Park.")
+    abstained = abstains(answer, QUESTION, CONTEXTS)
+    assert abstains(f"  {answer}\n", QUESTION, CONTEXTS) == abstained
+    more = f"{answer}\n\nEdison opened a large laboratory in Menlo Park."
+    assert not abstains(more, QUESTION, CONTEXTS)
 
 
 @pytest.mark.timeout(5)
 @pytest.mark.parametrize(
     "piece",
-    ["a", "{", "the ", "any of the ", "the provided ", "the context ", "not ", "but ", ", but ",
-     "sorry ", "if you ", "I don't ", "is not ", "there is no ", "\n", "a\n", "ignore ", "word "],
+    ["a", "{", "the ", "the context ", "not ", "but ", ", but ", "sorry ", "I don't ", "is not ",
+     "there is no ", "\n", "a\n", "ignore ", "word ", "not said. "],
 )  # fmt: skip
 def test_long_texts_finish(piece: str) -> None:
-    assert not abstains((piece * 20_000)[:20_000])
+    text = (piece * 20_000)[:20_000]
+    abstains(text, QUESTION, CONTEXTS)
+    abstains(REFUSAL, QUESTION, [text])
 
 
 class TestJudge:
     MIN = 0.3
 
     def score(
-        self, answerable: float, cosine: float | None = 0.8, supported: tuple[float, ...] = ()
+        self, unanswered: float | None, cosine: float | None = 0.8, answered: float = 0.0
     ) -> float | None:
-        return judge(cosine, self.MIN, answerable, supported)[0]
+        return judge(unanswered, answered, cosine, self.MIN)[0]
 
     @pytest.mark.parametrize(
-        ("answerable", "expected"),
+        ("unanswered", "expected"),
         [
-            (0.0, 1.0),
-            (UNANSWERED, 1.0),
-            (UNANSWERED + 0.01, None),
+            (1.0, 1.0),
+            (LIKELY, 1.0),
+            (LIKELY - 0.01, None),
             (0.5, None),
-            (ANSWERED - 0.01, None),
-            (ANSWERED, 0.0),
-            (1.0, 0.0),
+            (UNLIKELY + 0.01, None),
+            (UNLIKELY, 0.0),
+            (0.0, 0.0),
+            (None, None),
         ],
     )
     @pytest.mark.parametrize("cosine", [None, MIN, 0.8])
     def test_near_contexts(
-        self, answerable: float, expected: float | None, cosine: float | None
+        self, unanswered: float | None, expected: float | None, cosine: float | None
     ) -> None:
-        assert self.score(answerable, cosine) == expected
+        assert self.score(unanswered, cosine) == expected
 
     @pytest.mark.parametrize(
-        ("answerable", "expected"), [(0.0, 1.0), (0.5, 1.0), (0.51, None), (1.0, None)]
+        ("unanswered", "expected"),
+        [(1.0, 1.0), (0.5, 1.0), (0.49, None), (0.0, None), (None, None)],
     )
-    def test_distant_contexts_speak_for_it(self, answerable: float, expected: float | None) -> None:
-        assert self.score(answerable, self.MIN - 0.01) == expected
+    def test_distant_contexts_speak_for_it_but_not_alone(
+        self, unanswered: float | None, expected: float | None
+    ) -> None:
+        assert self.score(unanswered, self.MIN - 0.01) == expected
 
     @pytest.mark.parametrize(
-        ("supported", "expected"),
-        [((), 1.0), ((0.0,), 1.0), ((ANSWERED - 0.01, 0.2), 1.0), ((0.1, ANSWERED), None)],
+        ("unanswered", "expected"), [(1.0, None), (0.5, 0.0), (0.0, 0.0), (None, 0.0)]
     )
     def test_an_answer_that_stands_speaks_against_it(
-        self, supported: tuple[float, ...], expected: float | None
+        self, unanswered: float | None, expected: float | None
     ) -> None:
-        assert self.score(0.0, 0.8, supported) == expected
-        assert self.score(0.0, 0.1, supported) == expected
-        assert self.score(1.0, 0.8, supported) == 0.0
+        assert self.score(unanswered, 0.8, STANDS) == expected
+        assert self.score(unanswered, 0.8, STANDS - 0.01) == self.score(unanswered, 0.8)
 
     def test_the_reason_tells_the_figures(self) -> None:
-        _, reason = judge(0.123, self.MIN, 0.1, [0.2])
-        assert reason == (
-            "it abstains, and the contexts do not answer "
-            "(contexts judged answerable 0.10, best cosine 0.12)"
+        assert judge(0.9, 0.2, 0.123, self.MIN)[1] == (
+            "it abstains, and the contexts do not answer (another answer stands at 0.20, contexts "
+            "judged not to answer 0.90, best cosine 0.12)"
         )
-        _, reason = judge(None, self.MIN, 0.9, [])
-        assert reason == "it abstains, though the contexts answer (contexts judged answerable 0.90)"
-        _, reason = judge(None, self.MIN, 0.1, [0.3, 0.85])
-        assert "not clear" in reason
-        assert "another answer scores 0.85" in reason
+        assert judge(None, 0.9, None, self.MIN)[1] == (
+            "it abstains, though the contexts answer (another answer stands at 0.90)"
+        )
 
     @settings(max_examples=50, deadline=None)
     @given(
         cosine=st.none() | st.floats(-1, 1),
-        answerable=st.floats(0, 1),
-        supported=st.lists(st.floats(0, 1), max_size=4),
+        unanswered=st.none() | st.floats(0, 1),
+        answered=st.floats(0, 1),
     )
-    def test_more_support_never_helps_it(
-        self, cosine: float | None, answerable: float, supported: list[float]
+    def test_more_support_of_others_never_helps_it(
+        self, cosine: float | None, unanswered: float | None, answered: float
     ) -> None:
-        def rank(others: list[float]) -> float:
-            score, reason = judge(cosine, self.MIN, answerable, others)
+        def rank(answered: float) -> float:
+            score, reason = judge(unanswered, answered, cosine, self.MIN)
             assert score in (0.0, 1.0, None)
+            assert score != 1.0 or unanswered is not None, "there is no evidence"
             assert reason.startswith("it abstains")
             return 0.5 if score is None else score
 
-        assert rank([*supported, 1.0]) <= rank(supported)
-        assert rank(supported) == rank(supported[::-1])
+        assert rank(1.0) <= rank(answered) <= rank(0.0)
