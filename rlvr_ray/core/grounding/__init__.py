@@ -58,7 +58,7 @@ def assess(
     index = index_of(question, contexts)
     statements = claims(answer)
     form = malformed(answer, statements, question, index)
-    if form and form[0] in (Defect.EMPTY, Defect.BROKEN):
+    if form and form[0] in (Defect.EMPTY, Defect.BROKEN, Defect.ECHO):
         return Grounding(faithfulness=0.0, relevancy=0.0, defect=form[0], detail=form[1])
     found, closeness = supports(statements, question, contexts, index, similarity)
     mean = _mean(found)

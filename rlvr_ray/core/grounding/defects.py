@@ -86,7 +86,11 @@ def shown(
         return Defect.CONTRADICTION, f"the data say otherwise: {key}"
     if numbers := [q.text for q in quantities(claim.text) if _unknown(q, index)]:
         return Defect.UNSUPPORTED_NUMBER, f"not in the contexts: {_list(numbers)}"
-    if names := [t.text for at, t in enumerate(claim.tokens) if _unknown_name(at, claim, index)]:
+    if names := [
+        t.text
+        for at, t in enumerate(claim.tokens)
+        if _unknown_name(at, claim, index, nowhere=not places)
+    ]:
         return Defect.UNSUPPORTED_NAME, f"not in the contexts: {_list(names)}"
     opposites = filter(None, (_opposed(claim, at, index) for at in places))
     return next(((Defect.CONTRADICTION, opposite) for opposite in opposites), None)
@@ -101,6 +105,8 @@ def _unknown(quantity: Quantity, index: Index) -> bool:
     value = quantity.low
     if not quantity.amount or value is None or index.equal(quantity) is not None:
         return False
+    if quantity.text.casefold().startswith(("a ", "an ", "one ")):
+        return False  # "a year" is as long as it takes
     if abs(value) <= _SMALL and quantity.kind != "time":
         # Unless it can be taken for another one: six months for six weeks, four days for three.
         return any(_alike(quantity, known) for known in index.quantities)
@@ -128,13 +134,17 @@ def _follows(quantity: Quantity, index: Index) -> bool:
     )
 
 
-def _unknown_name(place: int, claim: Claim, index: Index) -> bool:
+def _unknown_name(place: int, claim: Claim, index: Index, *, nowhere: bool) -> bool:
     """Whether a word is a name that the contexts have not.
 
     A first name is none before a name that stands without one in the contexts.
     """
     token, following = claim.tokens[place], claim.tokens[place + 1 : place + 2]
-    if token.key in index.asked or not index.lacks(token) or not _names(token, claim, index):
+    if (
+        token.key in index.asked
+        or not index.lacks(token)
+        or not _names(token, claim, index, nowhere)
+    ):
         return False
     return not any(
         other.kind == "name"
@@ -154,14 +164,15 @@ def _has_first_name(name: Token, index: Index) -> bool:
     )
 
 
-def _names(token: Token, claim: Claim, index: Index) -> bool:
+def _names(token: Token, claim: Claim, index: Index, nowhere: bool) -> bool:
     """Whether a word is a name: by its capital, where that is not a title's or a beginning's."""
     if token.kind == "number" or not token.text[:1].isupper():
         return False
     if token.text.isupper() and len(token.text) <= _ABBREVIATED and not claim.short:
         return False
-    if claim.short:  # it begins with a name, where one is asked for
-        return token.kind == "name" or _FACTOID.search(index.question.text) is not None
+    if claim.short:  # it begins with a name, where one is asked for and no word of it is known
+        asked = nowhere and _FACTOID.search(index.question.text)
+        return token.kind == "name" or bool(asked)
     capitals = sum(t.text[:1].isupper() for t in claim.tokens)
     many = len(claim.tokens) > _TITLE_WORDS and capitals > _TITLE * len(claim.tokens)
     titled = many and claim.text[-1].isalnum()

@@ -8,7 +8,8 @@ from rlvr_ray.core.grounding.index import Index
 from rlvr_ray.core.grounding.support import YES_NO, Support
 from rlvr_ray.core.language import FUNCTION, language
 from rlvr_ray.core.records import Defect
-from rlvr_ray.core.text import Token
+from rlvr_ray.core.spelling import canonical
+from rlvr_ray.core.text import Token, split_statements
 
 # Reasoning, templates that were not filled in, roles of a chat.
 _BROKEN = re.compile(
@@ -22,6 +23,7 @@ _LOOP_WORDS, _LOOP_SHARE = 10, 0.45
 _REPEATED = re.compile(r"\b(\w+)(?:\W+\1\b){3}", re.IGNORECASE)
 _ENDED = tuple(".!?…\"')]}`*|»”’。！？؟")
 _OPEN_LIST = re.compile(r"\n\s*(?:\d+[.)]|[-*•])\s*$")
+_ITEM = re.compile(r"\s*(?:\d+[.)]|[-*•|#>])")
 # Words that nothing ends with: articles, prepositions, conjunctions.
 _CONTINUES = frozenset(
     re.findall(
@@ -32,6 +34,7 @@ _CONTINUES = frozenset(
 )
 _TELLING = 6  #: words that tell a language: fewer may be a foreign name
 _SHORTEST = 4  #: words of an answer that can break off
+_PROSE = 12  #: words of one that is written in whole sentences
 _CUT = 2  #: letters that a word lacks at least
 # A copy of so many sentences of which most are far from the question is a dump.
 _DUMP_SENTENCES, _DUMP_SHARE, _FAR = 4, 0.5, 0.15
@@ -52,6 +55,11 @@ def malformed(
         return Defect.BROKEN, f"no answer but {found.group().strip()[:40]}"
     if not statements:
         return Defect.EMPTY, "it says nothing"
+    asks = [canonical(statement) == canonical(question) for statement in statements]
+    if all(asks):
+        return Defect.ECHO, "it is the question"
+    if any(asks[1:]):
+        return Defect.BROKEN, "it asks the question again"
     words = _WORD.findall(answer.casefold())
     grams = list(zip(words, words[1:], words[2:], words[3:], strict=False))
     if len(words) >= _LOOP_WORDS and len(set(grams)) <= _LOOP_SHARE * len(grams):
@@ -74,6 +82,10 @@ def _breaks_off(answer: str, words: Sequence[str], index: Index) -> str | None:
         return None
     if text.endswith((",", ":", ";", "(", "-")) or words[-1] in _CONTINUES:
         return f"it breaks off after {words[-1]}"
+    line = split_statements(text.splitlines()[-1])
+    goes_on = len(line) > 1 and line[-1][:1].isupper() and not _ITEM.match(line[0])
+    if goes_on and len(words) >= _PROSE and text[-1].isalnum():
+        return f"it breaks off after {words[-1]}"  # the sentences before it have their full stops
     last = words[-1]
     if last in index.spelled or last in FUNCTION["en"] or not last.isalpha():
         return None

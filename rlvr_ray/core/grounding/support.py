@@ -17,7 +17,7 @@ from itertools import pairwise
 
 from rlvr_ray.core.grounding.defects import shown
 from rlvr_ray.core.grounding.index import Index
-from rlvr_ray.core.grounding.statement import Claim, claim_of
+from rlvr_ray.core.grounding.statement import SHORT, Claim, claim_of
 from rlvr_ray.core.records import Defect
 from rlvr_ray.core.text import Token, keys, scopes, stem
 
@@ -43,6 +43,13 @@ _DEMAND = 1.25
 # Factors for a number or name found nowhere, and for a one-sided negation.
 _MISSING = 0.35
 _NEGATED = 0.5
+# A sentence that has so much of the claim says the same but for the negation, unless denials are
+# tangled: whether "not only" or "except" denies is not told by its words.
+_SAME = 0.9
+_TANGLED = re.compile(
+    r"\b(?:except|neither|nor|unless|only|but|without|until|hardly|rarely|cannot be \w+ out)\b",
+    re.IGNORECASE,
+)
 # A number that the contexts have, but nowhere near what the claim counts or dates with it.
 _ASTRAY = 0.5
 # The same, milder, for a first word, which is only perhaps a name, and for "I": contexts that do
@@ -170,7 +177,13 @@ def _support(
         reason = f"its words stand apart, most of them in {place}"
     else:
         reason = f"found in {place}"
-    defect, reason = shown(claim, places, index, contexts) or (None, reason)
+    denied = not agrees and lexical >= _SAME and len(claim.tokens) > SHORT
+    if found := shown(claim, places, index, contexts):
+        defect, reason = found
+    elif denied and not _TANGLED.search(f"{claim.text} {index.sentences[at].text}"):
+        defect = Defect.CONTRADICTION
+    else:
+        defect = None
     covered = math.fsum(w for key, w in claim.weights.items() if key in index.near[at])
     new = any(key not in index.asked and key in index.near[at] for key in claim.weights)
     return Support(
