@@ -78,7 +78,7 @@ _TOLD = re.compile(
 # What else an abstention may say: what the passages are about, and what is said out of courtesy.
 _ABOUT = re.compile(
     r"\b(?:mention|describe|discuss|give|name|list|cover|concern|contain|provide|state|say|speak"
-    r"|deal)(?:s|d|ed)?\b(?! that\b)|\b(?:sorry|afraid|apolog\w+|please|let me know)\b",
+    r"|deal)(?:s|d|ed)?\b(?! that\b)|\bonly (?:say|mention|state|tell)s?\b|\b(?:sorry|afraid|apolog\w+|please|let me know)\b",
     re.IGNORECASE,
 )
 # Where a sentence may turn from an abstention to an answer.
@@ -91,6 +91,8 @@ _TURN = re.compile(
 _CLAIM = 3
 # Share of a clause's words, and of the question's, at the place of the contexts that says it.
 _SAID, _ASKED = 0.75, 0.5
+# So many words together are not there by chance.
+_WHOLE = 2
 
 
 def abstains(
@@ -142,18 +144,26 @@ def _without(asked: set[str], clause: str) -> str:
 
 
 def _said(clause: str, asked: set[str], passage: Sequence[Sentence]) -> bool:
-    """Whether a place of the passage that is about the question says the clause, denial and all."""
+    """Whether a place of the passage says the clause, denial and all.
+
+    It has to be about the question, unless it has all of the clause in one sentence.
+    """
     tokens, words = _tokens(clause), _words(clause)
+    keys = {token.key for token in tokens}
+    denied = {token.key for token in tokens if token.negation >= 0}
     for at, sentence in enumerate(passage):
-        if not _LACK.search(sentence.text):
+        if not (sentence.negated or _LACK.search(sentence.text)):
             continue
+        if denied and denied.isdisjoint(sentence.negated):
+            continue
+        if len(keys) >= _WHOLE and keys <= sentence.affirmed | sentence.negated:
+            return True
         near = {key for s in passage[max(at - 1, 0) : at + 2] for key in s.affirmed | s.negated}
         if len(asked & near) < _ASKED * len(asked):
             continue
-        if not tokens and f" {words} " in f" {_words(sentence.text)} ":
+        if keys and len(keys & near) >= _SAID * len(keys):
             return True
-        found = sum(t.key in (sentence.negated if t.negation >= 0 else near) for t in tokens)
-        if tokens and found >= _SAID * len(tokens):
+        if not keys and f" {words} " in f" {_words(sentence.text)} ":
             return True
     return False
 
