@@ -1,0 +1,111 @@
+"""Do the thresholds of ``grounded`` hold on kinds and sources that they were not chosen on?
+
+    python -m tests.quality.cross_validation
+
+Each kind of the triples and each other labelled file is left out in turn. On the rest, the
+thresholds are chosen from a grid: of those with a precision of at least PRECISION, the ones with
+the highest yield. Pairs of what was left out are counted with these. The rules themselves were
+written with the labelled files at hand; only files that nobody here has can measure those.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rlvr_ray.adapters.embedding import MiniLM
+from rlvr_ray.core import grounding
+from rlvr_ray.core.grounding import answering
+from rlvr_ray.vectors import KeptVectors
+from tests.quality import measuring
+
+FILES = (
+    "triples",
+    "triples_more",
+    "ragtruth_qa_dev",
+    "ragtruth_summary_dev",
+    "ragtruth_data2txt_dev",
+    "halueval_qa",
+)
+#: What is chosen: module, name, values.
+GRID = (
+    (grounding, "_ENOUGH", (0.42, 0.48, 0.54)),
+    (grounding, "_UNSUPPORTED", (0.34, 0.4, 0.46)),
+    (answering, "_GAP", (0.25, 0.3)),
+)
+PRECISION = 0.95
+#: Enough for every sentence of the files.
+VECTORS = 100_000
+
+Values = tuple[float, ...]
+Tally = Counter[str]  #: rows, pairs, right
+
+
+def main() -> None:
+    """Measure every point of the grid, then choose and count fold by fold."""
+    kept = KeptVectors(MiniLM(), VECTORS)
+    measuring.MiniLM = lambda: kept  # type: ignore # embedded once
+    points: dict[Values, dict[str, Tally]] = {}
+    for values in itertools.product(*(choices for _, _, choices in GRID)):
+        with thresholds(values):
+            points[values] = groups()
+        print(values, {name: dict(tally) for name, tally in points[values].items()}, flush=True)
+    names = list(next(iter(points.values())))
+    total: dict[str, Tally] = {"triples": Counter(), "other files": Counter()}
+    for name in names:
+        best = chosen(points, name)
+        tally = points[best][name]
+        total["triples" if name.startswith("triples:") else "other files"] += tally
+        print(f"{name:30} left out: {shown(tally)}, with {best}")
+    for part, tally in total.items():
+        print(f"{part:30} together: {shown(tally)}")
+
+
+@contextmanager
+def thresholds(values: Values) -> Iterator[None]:
+    """These thresholds for a while."""
+    before = [getattr(module, name) for module, name, _ in GRID]
+    for (module, name, _), value in zip(GRID, values, strict=True):
+        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for (module, name, _), value in zip(GRID, before, strict=True):
+            setattr(module, name, value)
+
+
+def groups() -> dict[str, Tally]:
+    """Rows, pairs and right pairs of each kind of the triples and of each other file."""
+    found: dict[str, Tally] = {}
+    for name in FILES:
+        decided = measuring.measure(name, "default").result["decisions"]
+        assert decided is not None, f"{name} has pairs"
+        for outcome in decided["outcomes"]:
+            group = f"{name}: {outcome['kind']}" if name == "triples" else name
+            tally = found.setdefault(group, Counter())
+            tally["rows"] += 1
+            tally["pairs"] += outcome["chosen"] is not None
+            tally["right"] += outcome["chosen"] == "right"
+    return found
+
+
+def chosen(points: dict[Values, dict[str, Tally]], left_out: str) -> Values:
+    """The thresholds that serve the other groups best, each group counting alike."""
+
+    def worth(values: Values) -> tuple[bool, float]:
+        rest = [tally for name, tally in points[values].items() if name != left_out]
+        pairs = sum((tally for tally in rest), Counter())
+        mean_yield = sum(tally["pairs"] / tally["rows"] for tally in rest) / len(rest)
+        precise = pairs["right"] >= PRECISION * pairs["pairs"]
+        return precise, mean_yield if precise else pairs["right"] / max(1, pairs["pairs"])
+
+    return max(points, key=worth)
+
+
+def shown(tally: Tally) -> str:
+    """Right pairs of all, and the share of rows that became one."""
+    return f"{tally['right']} of {tally['pairs']} pairs right, of {tally['rows']} rows"
+
+
+if __name__ == "__main__":
+    main()
