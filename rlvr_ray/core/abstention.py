@@ -78,7 +78,8 @@ _TOLD = re.compile(
 # What else an abstention may say: what the passages are about, and what is said out of courtesy.
 _ABOUT = re.compile(
     r"\b(?:mention|describe|discuss|give|name|list|cover|concern|contain|provide|state|say|speak"
-    r"|deal)(?:s|d|ed)?\b(?! that\b)|\bonly (?:say|mention|state|tell)s?\b|\b(?:sorry|afraid|apolog\w+|please|let me know)\b",
+    r"|deal)(?:s|d|ed)?\b(?! that\b)|\bonly (?:say|mention|state|tell)s?\b"
+    r"|\b(?:sorry|afraid|apolog\w+|please|let me know)\b",
     re.IGNORECASE,
 )
 # Where a sentence may turn from an abstention to an answer.
