@@ -339,6 +339,14 @@ SAUNA = (
         ("What does a season ticket cost?", "A season ticket costs what it costs.", "echo"),
         ("Why is the pool in Selby closed on Mondays?",
          "The pool in Selby is closed on Mondays as Selby closes it.", "echo"),
+        ("What does a day ticket cost, and how many slides has the pool?",
+         "A day ticket costs 6 euros.", "incomplete"),
+        ("What does a towel cost?", "What does a towel cost?", "echo"),
+        ("What does a towel cost?", "It costs 3 euros.\n\nWhat does a towel cost?", "broken"),
+        ("When is the pool closed?", "The pool in Selby is not closed on Mondays.",
+         "contradiction"),
+        ("What does a visit cost?", "A visit takes two hours and costs 14 euros. Towels are lent "
+         "at the desk for 3 euros, and soap is on sale in", "cut_off"),
         ("What does a towel cost?", "- \n- \n-", "empty"),
         ("What does a towel cost?", "Sure! Here is the answer:\n\n1.", "cut_off"),
         ("What does a towel cost?", "<think>\nThe user asks for towels. They are lent", "broken"),
@@ -369,6 +377,8 @@ def test_what_is_wrong_has_a_name(question: str, answer: str, defect: str) -> No
         ("When is the pool in Selby closed?", "Mondays"),
         ("How many slides has the pool?", "The pool has 2 slides."),
         ("Who swims free of charge?", "Children under four swim free of charge."),
+        ("What does a day ticket cost, and how many slides has the pool?",
+         "A day ticket costs 6 euros. The pool has two slides."),
     ],
 )  # fmt: skip
 def test_what_is_right_has_no_defect_and_is_shown(question: str, answer: str) -> None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlvr_ray.core.grounding.answering import relevancy
+from rlvr_ray.core.grounding.answering import incomplete, relevancy
 from rlvr_ray.core.grounding.defects import Finding
 from rlvr_ray.core.grounding.form import dumps, echoes, malformed
 from rlvr_ray.core.grounding.index import Index
@@ -51,7 +51,7 @@ class Grounding:
 def assess(
     question: str, answer: str, contexts: Sequence[str], similarity: Similarity
 ) -> Grounding:
-    """Assess one answer. ``similarity`` gives cosines; it is called once at most.
+    """Assess one answer. ``similarity`` gives cosines; it is called twice at most.
 
     In a language that the rules cannot read, nothing is shown, in favour or against.
     """
@@ -70,7 +70,13 @@ def assess(
         return Grounding(faithfulness=faithful, relevancy=relevant, supports=found)
     wrong = _wrong(found) or _unsupported(found, mean, index)
     faithful = UNKNOWN * mean if wrong else _faithfulness(found, mean, index)
-    beside = form or echoes(found, index) or astray or dumps(found, closeness, index)
+    beside = (
+        form
+        or echoes(found, index)
+        or astray
+        or dumps(found, closeness, index)
+        or incomplete(question, found, index, similarity)
+    )
     if beside:
         relevant *= _ASTRAY
     defect, detail = form or wrong or beside or (None, "")

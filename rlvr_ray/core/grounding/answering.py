@@ -1,12 +1,21 @@
 """Whether what an answer says is what the question asks about, where the contexts say it."""
 
+import re
 from collections.abc import Sequence
 
 from rlvr_ray.core.grounding.defects import Finding
 from rlvr_ray.core.grounding.index import Index
-from rlvr_ray.core.grounding.support import Support
+from rlvr_ray.core.grounding.support import Similarity, Support
 from rlvr_ray.core.records import Defect
+from rlvr_ray.core.text import normalise, parse
 
+_WH = r"(?:(?:in|to|from|for|by|with) )?(?:who|whom|what|when|where|which|why|how)\b"
+_ASKS = re.compile(rf"\W*{_WH}", re.IGNORECASE)
+# Where a question goes on to ask something else: "When was it built, and what is it used for?"
+_AND_ASKS = re.compile(rf",? and (?={_WH})|, (?={_WH})", re.IGNORECASE)
+# Share of a part of a question that its words have in finding the sentence that answers it; the
+# rest is its meaning.
+_WORDS = 0.5
 # A statement stands in a passage that has this share of its words.
 _STANDS = 0.75
 # The passage lacks this much more of the question than the best one: it speaks of something else.
@@ -58,3 +67,27 @@ def relevancy(
 def _stands(support: Support) -> bool:
     """Whether a statement, not a fragment, is what the passage says."""
     return support.covered >= _STANDS and len(support.tokens) >= _FEW
+
+
+def incomplete(
+    question: str, supports: Sequence[Support], index: Index, similarity: Similarity
+) -> Finding | None:
+    """Whether a question asks several things, and the answer has nothing of the sentence that is
+    nearest to one of the later ones.
+    """
+    parts = _AND_ASKS.split(question)
+    if len(parts) < 2 or not _ASKS.match(question) or not index.sentences:
+        return None
+    said = {token.key for support in supports for token in support.tokens}
+    matrix = similarity(parts[1:], [sentence.text for sentence in index.sentences])
+    for part, cosines in zip(parts[1:], matrix, strict=True):
+        keys = {token.key for token in parse(normalise(part)).tokens}
+        near = [
+            cosine + _WORDS * len(keys & index.near[at]) / max(1, len(keys))
+            for at, cosine in enumerate(cosines)
+        ]
+        sentence = index.sentences[max(range(len(near)), key=near.__getitem__)]
+        new = {token.key for token in sentence.tokens} - index.asked
+        if new and new.isdisjoint(said):
+            return Defect.INCOMPLETE, f"nothing of it answers: {part.strip()}"
+    return None
