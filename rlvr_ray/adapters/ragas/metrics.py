@@ -27,6 +27,7 @@ from rlvr_ray.adapters.ragas.judge import STRICTNESS, Asked, JudgeLLM
 from rlvr_ray.core import controls, guard, screening
 from rlvr_ray.core.records import COSINE_ERROR
 from rlvr_ray.core.statements import objection, same_text
+from rlvr_ray.core.text import claims
 from rlvr_ray.errors import JudgeError
 from rlvr_ray.ports import Claim, Embedder
 
@@ -54,7 +55,12 @@ async def statements_of(claim: Claim, llm: JudgeLLM) -> list[str]:
         fields={"statements": {"minItems": 1, "maxItems": _MAX_STATEMENTS}},
     )
     texts = (guard.visible(statement).strip() for statement in output.statements)
-    return list(dict.fromkeys(screening.without_key(text) for text in texts if text))
+    return list(dict.fromkeys(_bare(text) for text in texts if text))
+
+
+def _bare(statement: str) -> str:
+    """A statement without what stands around it and claims nothing."""
+    return screening.without_key(" ".join(claims(statement)) or statement)
 
 
 def verdict_on(statement: str, contexts: Sequence[str], llm: JudgeLLM) -> Asked[NLIStatementOutput]:
