@@ -264,6 +264,8 @@ class DpoSettings(Section):
     """Least score of the chosen answer, inclusive."""
     min_chosen_faithfulness: float = Field(default=0.75, ge=0, le=1)
     """Least faithfulness of the chosen answer, inclusive, where it has one."""
+    min_chosen_relevancy: float = Field(default=0.6, ge=0, le=1)
+    """Least relevancy of the chosen answer, inclusive, where it has one."""
     rejected_needs_defect: bool = True
     """Whether something must be known to be wrong with the rejected answer; or else a lower score
     is enough."""
@@ -290,6 +292,7 @@ class DpoSettings(Section):
             min_score_diff=self.min_score_diff,
             min_chosen_score=self.min_chosen_score,
             min_chosen_faithfulness=self.min_chosen_faithfulness,
+            min_chosen_relevancy=self.min_chosen_relevancy,
             rejected_needs_defect=self.rejected_needs_defect,
             quality_filter=self.quality_filter,
             prompt=self.prompt,

@@ -106,6 +106,7 @@ _DPO = pa.schema(
                         "min_score_diff": pa.float64(),
                         "min_chosen_score": pa.float64(),
                         "min_chosen_faithfulness": pa.float64(),
+                        "min_chosen_relevancy": pa.float64(),
                         "rejected_needs_defect": pa.bool_(),
                         "quality_filter": pa.bool_(),
                         "prompt": pa.string(),

@@ -97,6 +97,7 @@ class Answer(Source):
     answer: str
     score: float | None
     faithfulness: float | None
+    relevancy: float | None
     defect: Defect | None
     temperature: float
     finish_reason: str
@@ -163,6 +164,7 @@ def answer(row: Any) -> Answer:
         answer=_text(row, "answer"),
         score=_number(verification, "score") if scored else None,
         faithfulness=_metric(verification, "faithfulness"),
+        relevancy=_metric(verification, "relevancy"),
         defect=_defect(verification),
         temperature=_number(metadata, "temperature"),
         finish_reason=_text(metadata, "finish_reason"),
@@ -423,6 +425,7 @@ def _scored(answers: Sequence[Answer]) -> list[Scored] | Reason:
             answer=value.answer,
             score=value.score,
             faithfulness=value.faithfulness,
+            relevancy=value.relevancy,
             defect=value.defect,
         )
         for value in answers

@@ -50,6 +50,7 @@ class PairingRule:
     min_score_diff: float = 0.05
     min_chosen_score: float = 0.6
     min_chosen_faithfulness: float = 0.75  #: of a chosen answer that has one
+    min_chosen_relevancy: float = 0.6  #: likewise
     rejected_needs_defect: bool = True  #: or else the margin is enough
     quality_filter: bool = False
     prompt: Literal["question", "rag"] = "question"
@@ -60,7 +61,12 @@ class PairingRule:
     @classmethod
     def on_record(cls, rule: Mapping[str, Any]) -> "PairingRule":
         """An outcome's rule. One without a version is of the first, which knew no defects."""
-        first = {"version": 1, "min_chosen_faithfulness": 0.0, "rejected_needs_defect": False}
+        first = {
+            "version": 1,
+            "min_chosen_faithfulness": 0.0,
+            "min_chosen_relevancy": 0.0,
+            "rejected_needs_defect": False,
+        }
         return cls(**(rule if "version" in rule else first | dict(rule)))
 
 
@@ -72,6 +78,7 @@ class Scored:
     answer: str
     score: float
     faithfulness: float | None
+    relevancy: float | None
     defect: Defect | None
 
 
@@ -132,6 +139,7 @@ def scored(candidate: Candidate, verification: Verification) -> Scored:
         answer=candidate.answer,
         score=score(verification),
         faithfulness=verification.faithfulness,
+        relevancy=verification.relevancy,
         defect=defect_of(candidate, verification),
     )
 
@@ -238,12 +246,12 @@ def objection(best: Scored, other: Scored, rule: PairingRule) -> tuple[Reason | 
         return Reason.MARGIN_TOO_SMALL, f"margin {diff:g} < {rule.min_score_diff}"
     if best.score < rule.min_chosen_score:
         return Reason.CHOSEN_TOO_LOW, f"best score {best.score:g} < {rule.min_chosen_score}"
-    if best.faithfulness is not None and best.faithfulness < rule.min_chosen_faithfulness:
-        return (
-            Reason.CHOSEN_TOO_LOW,
-            f"the best answer's faithfulness {best.faithfulness:g} < "
-            f"{rule.min_chosen_faithfulness}",
-        )
+    for name, value, least in (
+        ("faithfulness", best.faithfulness, rule.min_chosen_faithfulness),
+        ("relevancy", best.relevancy, rule.min_chosen_relevancy),
+    ):
+        if value is not None and value < least:
+            return Reason.CHOSEN_TOO_LOW, f"the best answer's {name} {value:g} < {least}"
     # How low a score may be is the threshold's to say.
     if best.defect not in (None, Defect.LOW_SCORE):
         return Reason.CHOSEN_DEFECT, f"the best answer has a defect: {best.defect}"

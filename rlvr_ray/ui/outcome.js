@@ -79,11 +79,12 @@ function sentence(text) {
 function checks({ candidates, outcome }) {
   const { rule, score_diff: margin, chosen_score: best } = outcome;
   if (margin === null) return null;
-  const faithful = candidates[outcome.chosen].verification?.faithfulness;
+  const chosen = candidates[outcome.chosen].verification;
   const lines = [
     ["margin", margin, rule.min_score_diff],
     ["best score", best, rule.min_chosen_score],
-    ["its faithfulness", faithful, rule.min_chosen_faithfulness],
+    ["its faithfulness", chosen?.faithfulness, rule.min_chosen_faithfulness],
+    ["its relevancy", chosen?.relevancy, rule.min_chosen_relevancy],
   ].filter(([, value, limit]) => typeof value === "number" && typeof limit === "number");
   return h(
     "ul",

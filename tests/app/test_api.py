@@ -592,6 +592,7 @@ class TestBatches:
                 "min_score_diff": 0.05,
                 "min_chosen_score": 0.6,
                 "min_chosen_faithfulness": 0.75,
+                "min_chosen_relevancy": 0.6,
                 "rejected_needs_defect": True,
                 "quality_filter": False,
                 "prompt": "question",

@@ -88,7 +88,7 @@ def test_a_rule_on_record_may_know_fewer_settings(store: Settings) -> None:
 
 def as_first_rule(settings: Settings) -> None:
     """Have every outcome be of the rule's first version: it asked for no defect."""
-    new = ("version", "min_chosen_faithfulness", "rejected_needs_defect")
+    new = ("version", "min_chosen_faithfulness", "min_chosen_relevancy", "rejected_needs_defect")
     gone = ", ".join(f"'$.rule.{name}'" for name in new)
     change(settings, f"UPDATE outcome SET record = json_remove(record, {gone})")
 

@@ -46,7 +46,12 @@ SCHEMAS = {
     5: schema.SCHEMA,
 }
 #: What the rule of pairing has had since it has versions.
-NEW_IN_RULE = ("version", "min_chosen_faithfulness", "rejected_needs_defect")
+NEW_IN_RULE = (
+    "version",
+    "min_chosen_faithfulness",
+    "min_chosen_relevancy",
+    "rejected_needs_defect",
+)
 #: Who gave the verdicts, as a record said it, and whose assessment that is today.
 METHODS = {"grounded": "grounded", "ragas": "ragas", "their-judge": "external"}
 DOCUMENT = Ingested(

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 
 from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.core import grounding
-from rlvr_ray.core.grounding import answering
 from rlvr_ray.vectors import KeptVectors
 from tests.quality import measuring
 
@@ -31,7 +30,6 @@ FILES = (
 GRID = (
     (grounding, "_ENOUGH", (0.42, 0.48, 0.54)),
     (grounding, "_UNSUPPORTED", (0.34, 0.4, 0.46)),
-    (answering, "_GAP", (0.25, 0.3)),
 )
 PRECISION = 0.95
 #: Enough for every sentence of the files.

@@ -89,6 +89,7 @@ rules = st.builds(
     min_score_diff=st.floats(0, 1, exclude_min=True),
     min_chosen_score=scores,
     min_chosen_faithfulness=scores,
+    min_chosen_relevancy=scores,
     rejected_needs_defect=st.booleans(),
     quality_filter=st.booleans(),
     strategy=st.sampled_from(["best_worst", "best_random", "best_low"]),

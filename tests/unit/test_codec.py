@@ -81,6 +81,7 @@ def test_a_rule_keeps_the_types_of_its_values() -> None:
         "min_score_diff": float,
         "min_chosen_score": float,
         "min_chosen_faithfulness": float,
+        "min_chosen_relevancy": float,
         "rejected_needs_defect": bool,
         "quality_filter": bool,
         "prompt": str,

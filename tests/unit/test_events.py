@@ -211,6 +211,7 @@ def test_pair_skipped_with_the_figures() -> None:
             "min_score_diff": 0.7,
             "min_chosen_score": 0.6,
             "min_chosen_faithfulness": 0.75,
+            "min_chosen_relevancy": 0.6,
             "rejected_needs_defect": True,
             "quality_filter": False,
             "prompt": "question",

@@ -31,6 +31,7 @@ LOOSE = PairingRule(
     min_score_diff=1 / MILLION,
     min_chosen_score=0,
     min_chosen_faithfulness=0,
+    min_chosen_relevancy=0,
     rejected_needs_defect=False,
 )
 WRONG = Defect.WRONG
@@ -172,6 +173,7 @@ def test_a_pair_is_evidence_and_no_pair_has_a_reason(
     assert outcome.score_diff >= rule.min_score_diff > 0
     assert best.score >= rule.min_chosen_score
     assert best.faithfulness is None or best.faithfulness >= rule.min_chosen_faithfulness
+    assert best.relevancy is None or best.relevancy >= rule.min_chosen_relevancy
     assert best.defect in (None, Defect.LOW_SCORE)
     assert recorded.candidates[best.index].finish_reason == "stop"
     if rule.rejected_needs_defect:
@@ -217,6 +219,7 @@ def test_an_outcome_keeps_the_whole_rule() -> None:
         min_score_diff=0.2,
         min_chosen_score=0.3,
         min_chosen_faithfulness=0.4,
+        min_chosen_relevancy=0.5,
         rejected_needs_defect=False,
         quality_filter=True,
         prompt="rag",
@@ -227,6 +230,7 @@ def test_an_outcome_keeps_the_whole_rule() -> None:
         "min_score_diff": 0.2,
         "min_chosen_score": 0.3,
         "min_chosen_faithfulness": 0.4,
+        "min_chosen_relevancy": 0.5,
         "rejected_needs_defect": False,
         "quality_filter": True,
         "prompt": "rag",
@@ -247,7 +251,8 @@ def test_a_rule_on_record_without_a_version_is_of_the_first_which_knew_no_defect
     old = {"min_score_diff": 0.05, "min_chosen_score": 0.6, "quality_filter": False}
     first = PairingRule.on_record(old)
     assert (first.version, first.strategy) == (1, "best_worst")
-    assert (first.min_chosen_faithfulness, first.rejected_needs_defect) == (0.0, False)
+    assert (first.min_chosen_faithfulness, first.min_chosen_relevancy) == (0.0, 0.0)
+    assert first.rejected_needs_defect is False
     for rule in (first, PairingRule(min_chosen_faithfulness=0.8)):
         assert PairingRule.on_record(asdict(rule)) == rule
 
@@ -260,6 +265,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         min_score_diff=0.05,
         min_chosen_score=0.6,
         min_chosen_faithfulness=0.75,
+        min_chosen_relevancy=0.6,
         rejected_needs_defect=True,
         quality_filter=False,
         prompt="question",

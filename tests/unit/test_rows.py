@@ -151,6 +151,7 @@ def test_a_pairs_keys_and_their_order() -> None:
         "min_score_diff",
         "min_chosen_score",
         "min_chosen_faithfulness",
+        "min_chosen_relevancy",
         "rejected_needs_defect",
         "quality_filter",
         "prompt",
@@ -188,6 +189,7 @@ def test_a_pair_tells_best_from_worst_and_explains_itself() -> None:
             "min_score_diff": 0.05,
             "min_chosen_score": 0.6,
             "min_chosen_faithfulness": 0.75,
+            "min_chosen_relevancy": 0.6,
             "rejected_needs_defect": True,
             "quality_filter": False,
             "prompt": "question",
@@ -473,6 +475,7 @@ def test_an_outcome_of_the_first_rule_has_its_row() -> None:
     assert row["metadata"]["rule"] == {
         **old,
         "min_chosen_faithfulness": 0.0,
+        "min_chosen_relevancy": 0.0,
         "rejected_needs_defect": False,
         "quality_filter": False,
         "strategy": "best_worst",

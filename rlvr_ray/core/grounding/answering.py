@@ -16,6 +16,11 @@ _AND_ASKS = re.compile(rf",? and (?={_WH})|, (?={_WH})", re.IGNORECASE)
 # Share of a part of a question that its words have in finding the sentence that answers it; the
 # rest is its meaning.
 _WORDS = 0.5
+# Requests for all that the contexts say.
+_WHOLE = re.compile(
+    r"\W*(?:please )?(?:summari[sz]e|condense|write (?:an? )?(?:\w+ )?(?:summary|overview))\b",
+    re.IGNORECASE,
+)
 # A statement stands in a passage that has this share of its words.
 _STANDS = 0.75
 # The passage lacks this much more of the question than the best one: it speaks of something else.
@@ -28,6 +33,8 @@ NEUTRAL = 0.75
 _FEW = 3
 # The statement's place is so much further from the question than the nearest sentence.
 _OFF, _FAR = 0.3, 0.55
+# A sentence without a word of the question and less near in meaning is about something else.
+_STRANGE = 0.3
 # A name or a number is an answer by its form, to what the question has beside it or not.
 _FRAGMENT = 0.7
 
@@ -41,7 +48,7 @@ def relevancy(
     asked = index.asked
     shares = [len(asked & keys) / len(asked) for keys in index.passages] if asked else []
     best = max(shares, default=0.0)
-    if best < _SUBJECT or not closeness:
+    if best < _SUBJECT or not closeness or _WHOLE.match(index.question.text):
         return NEUTRAL, None
     placed = [(s, s.place) for s in supports if s.place is not None]
     if not placed:
@@ -57,7 +64,11 @@ def relevancy(
     beside = max(len(asked & index.near[at]) for _, at in placed) / len(asked)
     value = 0.5 + 0.5 * max(0.0, (here + beside) / 2 - (best - here))
     around = {near for _, at in placed for near in (at, *index.neighbours[at])}
-    if max(closeness) - max(closeness[at] for at in around) > _OFF:
+    strange = all(
+        closeness[at] < _STRANGE and not any(index.sentences[at].has(key) for key in asked)
+        for _, at in placed
+    )
+    if strange or max(closeness) - max(closeness[at] for at in around) > _OFF:
         value = min(value, _FAR)
     if all(len(s.tokens) <= _FEW for s, _ in placed):
         value = max(value, _FRAGMENT)
