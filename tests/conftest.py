@@ -4,11 +4,16 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from tests.broker import Broker
 
 # Its asserts say what differed, as those of test modules do.
 pytest.register_assert_rewrite("tests.engine_contract")
+
+# No test leans on speed.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
