@@ -3,9 +3,10 @@
     python -m tests.quality.cross_validation
 
 Each kind of the triples and each other labelled file is left out in turn. On the rest, the
-thresholds are chosen from a grid: of those with a precision of at least PRECISION, the ones with
-the highest yield. Pairs of what was left out are counted with these. The rules themselves were
-written with the labelled files at hand; only files that nobody here has can measure those.
+thresholds are chosen from a grid: of those with which every file has a precision of at least
+PRECISION, the ones with the highest yield. Pairs of what was left out are counted with these. The
+rules themselves were written with the labelled files at hand; only files that were not can measure
+those. The product's thresholds are those of the grid's middle.
 """
 
 import itertools
@@ -31,7 +32,7 @@ GRID = (
     (grounding, "_ENOUGH", (0.42, 0.48, 0.54)),
     (grounding, "_UNSUPPORTED", (0.34, 0.4, 0.46)),
 )
-PRECISION = 0.95
+PRECISION = 0.92
 #: Enough for every sentence of the files.
 VECTORS = 100_000
 
@@ -48,15 +49,14 @@ def main() -> None:
         with thresholds(values):
             points[values] = groups()
         print(values, {name: dict(tally) for name, tally in points[values].items()}, flush=True)
-    names = list(next(iter(points.values())))
-    total: dict[str, Tally] = {"triples": Counter(), "other files": Counter()}
-    for name in names:
+    total: dict[str, Tally] = {}
+    for name in next(iter(points.values())):
         best = chosen(points, name)
         tally = points[best][name]
-        total["triples" if name.startswith("triples:") else "other files"] += tally
+        total.setdefault(source(name), Counter()).update(tally)
         print(f"{name:30} left out: {shown(tally)}, with {best}")
-    for part, tally in total.items():
-        print(f"{part:30} together: {shown(tally)}")
+    for file, tally in total.items():
+        print(f"{file:30} together: {shown(tally)}")
 
 
 @contextmanager
@@ -87,15 +87,22 @@ def groups() -> dict[str, Tally]:
     return found
 
 
+def source(group: str) -> str:
+    """The file that a group is of."""
+    return group.partition(":")[0]
+
+
 def chosen(points: dict[Values, dict[str, Tally]], left_out: str) -> Values:
-    """The thresholds that serve the other groups best, each group counting alike."""
+    """The thresholds that serve the other groups best, each file counting alike."""
 
     def worth(values: Values) -> tuple[bool, float]:
-        rest = [tally for name, tally in points[values].items() if name != left_out]
-        pairs = sum((tally for tally in rest), Counter())
-        mean_yield = sum(tally["pairs"] / tally["rows"] for tally in rest) / len(rest)
-        precise = pairs["right"] >= PRECISION * pairs["pairs"]
-        return precise, mean_yield if precise else pairs["right"] / max(1, pairs["pairs"])
+        files: dict[str, Tally] = {}
+        for group, tally in points[values].items():
+            if group != left_out:
+                files.setdefault(source(group), Counter()).update(tally)
+        least = min(tally["right"] / max(1, tally["pairs"]) for tally in files.values())
+        mean_yield = sum(tally["pairs"] / tally["rows"] for tally in files.values()) / len(files)
+        return (True, mean_yield) if least >= PRECISION else (False, least)
 
     return max(points, key=worth)
 
