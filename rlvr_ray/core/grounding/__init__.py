@@ -6,7 +6,7 @@ rest is unknown and scores in between: it is neither chosen nor rejected.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlvr_ray.core.grounding.answering import incomplete, relevancy
 from rlvr_ray.core.grounding.defects import Finding
@@ -31,6 +31,8 @@ _ENOUGH, _DATA = 0.48, 0.22
 # not share so few words by chance. A shorter one has to be far in meaning as well.
 _MANY, _UNSUPPORTED = 3, 0.4
 _FEW_WORDS, _FAR = 0.25, 0.35
+# Share of the way to "supported" that full support makes in a language that is not read.
+_UNREAD = 0.9
 # Share of its relevancy that an answer keeps which is not to the point.
 _ASTRAY = 0.4
 # A bare yes or no: nothing shows that it is right, and it says nothing else that could be wrong.
@@ -66,8 +68,9 @@ def assess(
         form = None  # it consists of names
     relevant, astray = relevancy(found, closeness, index)
     if not (readable(question) and readable(answer)):
-        faithful = UNKNOWN + (SHOWN - UNKNOWN) * mean * _FLOOR
-        return Grounding(faithfulness=faithful, relevancy=relevant, supports=found)
+        faithful = UNKNOWN + (SHOWN - UNKNOWN) * mean * _UNREAD
+        unread = tuple(replace(support, defect=None) for support in found)
+        return Grounding(faithfulness=faithful, relevancy=relevant, supports=unread)
     wrong = _wrong(found) or _unsupported(found, mean, index)
     faithful = UNKNOWN * mean if wrong else _faithfulness(found, mean, index)
     beside = (

@@ -33,45 +33,29 @@ _FACTOID = re.compile(
 
 
 def _opposites(text: str) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
-    """For each stem, those that say the same and those that say the opposite, by lines."""
+    """For each stem, those that say the same and those that say the opposite."""
     found: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
-    for line in text.strip().splitlines():
-        one, other = (frozenset(map(stem, side.split())) for side in line.split("|"))
+    for entry in text.split(";"):
+        one, other = (frozenset(map(stem, side.split())) for side in entry.split("|"))
         found |= dict.fromkeys(one, (one, other)) | dict.fromkeys(other, (other, one))
     return found
 
 
 _OPPOSITES = _opposites(
     """
-    increase rise rose risen grow grew gain raise up | decrease fall fell drop shrink decline reduce
-    rise rose raise up | lower lose down fallen dropped shrank
-    open opened | close closed shut
-    minimum least lowest smallest | maximum most highest largest
-    upstream | downstream
-    enable enabled on | disable disabled off
-    allow allowed permit permitted | forbid forbidden prohibit prohibited ban banned
-    clockwise | counterclockwise anticlockwise
-    expand expands | contract contracts
-    before earlier | after later
-    first | last
-    more above over | fewer less below under
-    warm hot heat | cold cool
-    accept accepted approve | reject rejected refuse refused
-    include included | exclude excluded omit
-    win won | lose lost
-    buy bought purchase | sell sold
-    lend lent | borrow borrowed
-    safe | unsafe dangerous
-    able | unable
-    start begin began | end finish stop
-    left | right
-    north | south
-    east | west
-    inside | outside
-    required mandatory must | optional
-    common frequent | uncommon rare
-    better | worse
-    public | private
+    increase rise rose risen grow grew gain raise up |
+    decrease fall fell fallen drop dropped shrink shrank decline reduce lower lose down;
+    open opened | close closed shut; minimum least lowest smallest | maximum most highest largest;
+    upstream | downstream; enable enabled on | disable disabled off;
+    allow allowed permit permitted | forbid forbidden prohibit prohibited ban banned;
+    clockwise | counterclockwise anticlockwise; expand expands | contract contracts;
+    before earlier | after later; first | last; more above over | fewer less below under;
+    warm hot heat | cold cool; accept accepted approve | reject rejected refuse refused;
+    include included | exclude excluded omit; win won | lost; buy bought purchase | sell sold;
+    lend lent | borrow borrowed; safe | unsafe dangerous; able | unable;
+    start begin began | end finish stop; left | right; north | south; east | west;
+    inside | outside; required mandatory must | optional; common frequent | uncommon rare;
+    better | worse; public | private
     """
 )
 
