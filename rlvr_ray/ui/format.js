@@ -68,18 +68,13 @@ export function outcome(name) {
 }
 
 const OUTCOMES = {
-  pair: "pair",
-  open: "open",
   unscored: "too few scores",
   identical_answers: "same answers",
-  tie: "tie",
   margin_too_small: "margin too small",
   chosen_too_low: "best score too low",
   chosen_defect: "best answer has a defect",
   no_defect: "no known defect",
-  quality_filter: "quality filter",
   length_ratio: "lengths too different",
-  single_answer: "single answer",
 };
 
 // What is wrong with an answer, for people.
@@ -97,14 +92,8 @@ const DEFECTS = {
   echo: "repeats the question",
   incomplete: "leaves a part unanswered",
   refusal: "declines, though the passages answer",
-  empty: "says nothing",
-  loop: "goes in circles",
-  cut_off: "breaks off",
   dump: "copies a passage",
-  broken: "is broken text",
-  other_language: "is in another language",
   wrong: "is not what was asked for",
-  low_score: "scores low",
 };
 
 // Places in a text are counted in characters by the server and in UTF-16 units here: cut by the
