@@ -17,11 +17,14 @@ from tests.broker import Broker
 from tests.cluster.conftest import System, free_port, serve
 from tests.prometheus import Prometheus
 
-#: Pairs come easily, and answers are short.
+#: Pairs come easily, and most answers end before their limit.
 SETTINGS = {
+    "RLVR_DPO__MIN_CHOSEN_FAITHFULNESS": "0",
+    "RLVR_DPO__MIN_CHOSEN_RELEVANCY": "0",
     "RLVR_DPO__MIN_CHOSEN_SCORE": "0",
     "RLVR_DPO__MIN_SCORE_DIFF": "0.001",
-    "RLVR_GENERATOR__MAX_TOKENS": "24",
+    "RLVR_DPO__REJECTED_NEEDS_DEFECT": "false",
+    "RLVR_GENERATOR__MAX_TOKENS": "64",
     "RLVR_LOG__FORMAT": "json",
 }
 QUESTIONS = (
