@@ -123,7 +123,7 @@ def rows(tmp_path: Path) -> Labelled:
         ("triples", "default", 5, ["the precision", "the precision of k1"]),
         ("triples", "oracle", 9, ["the right pairs", "the number of wrong pairs"]),
         ("halueval_qa", "default", 9, ["the accuracy", "the precision"]),
-        ("ragtruth_qa_dev", "default", 10, ["accuracy above trivial rules"]),
+        ("ragtruth_summary_dev", "default", 10, ["accuracy above trivial rules"]),
     ],
 )
 def test_what_is_below_a_goal_is_told(
