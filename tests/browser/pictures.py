@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 SIZE = {"width": 1280, "height": 860}
+#: A chosen answer of fewer words says little on a picture.
+WORDS = 8
 MORE = (
     "What is Typer?",
     "What is APSW?",
@@ -55,7 +57,8 @@ def main() -> None:
 
 def clearest(client: Client) -> str:
     """The pair whose longest answer is shortest: the small model sometimes does not end."""
-    found = [client.batch(line.batch_id) for line in client.batches(outcome="pair")]
+    pairs = [client.batch(line.batch_id) for line in client.batches(outcome="pair")]
+    found = [b for b in pairs if b.chosen and len(b.chosen.answer.split()) >= WORDS]
     if not found:
         raise SystemExit("no question became a pair this time; run it again")
     best = min(found, key=lambda batch: max(len(each.answer) for each in batch.candidates))

@@ -406,6 +406,12 @@ def test_what_cannot_be_shown_is_neither_right_nor_wrong(question: str, answer: 
     assert UNKNOWN <= unknown.faithfulness < SHOWN
 
 
+def test_a_name_defines_nothing() -> None:
+    context = "Ray Tune is a library for tuning. The Tune Paper describes it."
+    assert found("What is Ray Tune?", "Tune Paper", context).relevancy < 0.6
+    assert found("Which paper describes Tune?", "Tune Paper", context).relevancy >= 0.6
+
+
 @pytest.mark.parametrize(
     ("question", "answer"),
     [

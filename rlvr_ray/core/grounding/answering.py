@@ -35,6 +35,10 @@ _FEW = 3
 _OFF, _FAR = 0.3, 0.55
 # A sentence without a word of the question and less near in meaning is about something else.
 _STRANGE = 0.3
+# Requests for a definition, which no name or number is: "What is a vector database?"
+_DEFINITION = re.compile(
+    r"\W*what (?:is|are) (?:an? |the )?(?:[\w.-]+ ){0,2}[\w.-]+\W*$", re.IGNORECASE
+)
 # A name or a number is an answer by its form, to what the question has beside it or not.
 _FRAGMENT = 0.7
 
@@ -71,7 +75,8 @@ def relevancy(
     if strange or max(closeness) - max(closeness[at] for at in around) > _OFF:
         value = min(value, _FAR)
     if all(len(s.tokens) <= _FEW for s, _ in placed):
-        value = max(value, _FRAGMENT)
+        defines = _DEFINITION.match(index.question.text)
+        value = min(value, _FAR) if defines else max(value, _FRAGMENT)
     return value, None
 
 
