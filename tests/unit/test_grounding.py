@@ -406,6 +406,16 @@ def test_what_cannot_be_shown_is_neither_right_nor_wrong(question: str, answer: 
     assert UNKNOWN <= unknown.faithfulness < SHOWN
 
 
+def test_words_of_the_question_do_not_place_an_answer() -> None:
+    contexts = (
+        "Ray is a unified way to scale Python and AI applications from a laptop to a cluster.",
+        "Serve: see the page of Ray Serve for scalable and programmable serving.",
+    )
+    answer = "Ray is a unified way to scale Python and AI applications from a laptop to a cluster."
+    for text in (answer, f"The answer to Ray Serve is Ray. {answer}"):
+        assert found("What is Ray Serve?", text, *contexts).defect == Defect.OTHER_SUBJECT
+
+
 def test_a_name_defines_nothing() -> None:
     context = "Ray Tune is a library for tuning. The Tune Paper describes it."
     assert found("What is Ray Tune?", "Tune Paper", context).relevancy < 0.6

@@ -57,6 +57,7 @@ def relevancy(
     placed = [(s, s.place) for s in supports if s.place is not None]
     if not placed:
         return 0.5, None
+    placed = [(s, at) for s, at in placed if _tells(s, at, index)] or placed
     here = max(shares[index.passage[at]] for _, at in placed)
     if best - here >= _GAP and all(_stands(s) for s, _ in placed):
         passage = index.passages[index.passage[placed[0][1]]]
@@ -78,6 +79,12 @@ def relevancy(
         defines = _DEFINITION.match(index.question.text)
         value = min(value, _FAR) if defines else max(value, _FRAGMENT)
     return value, None
+
+
+def _tells(support: Support, at: int, index: Index) -> bool:
+    """Whether a statement has a word of its place that the question does not have."""
+    place = index.sentences[at]
+    return any(t.key not in index.asked and place.has(t.key) for t in support.tokens)
 
 
 def _stands(support: Support) -> bool:
