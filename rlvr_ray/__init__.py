@@ -1,5 +1,6 @@
 """Questions over documents become DPO preference data, on Ray."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -8,6 +9,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = ["AsyncClient", "Client", "__version__"]
+
+
+# Libraries that report to their makers unless one of these says no. All of them read it when they
+# are imported or started, which is after this package in every process. Who set one is obeyed.
+for _name, _value in {
+    "DO_NOT_TRACK": "1",  # several
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime; its disable_telemetry_events() comes too late
+    "RAGAS_DO_NOT_TRACK": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+}.items():
+    os.environ.setdefault(_name, _value)
 
 
 def __getattr__(name: str) -> Any:

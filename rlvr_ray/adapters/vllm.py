@@ -249,8 +249,6 @@ def _environment(settings: EngineSettings) -> dict[str, str]:
     environment = {
         # A fork of a process with Ray's threads can hang.
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
     }
     if settings.gpus == 0:
         # Bound threads would share a core with whatever else is bound to it. Ray sets

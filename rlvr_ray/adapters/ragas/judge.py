@@ -1,15 +1,12 @@
 """Asking a judge for one structured answer, so that nothing but a sound one comes back."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, Generic, TypeVar
 from uuid import UUID
-
-os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")  # read when ragas is imported
 
 from pydantic import BaseModel, ValidationError
 from ragas.llms.base import InstructorBaseRagasLLM
