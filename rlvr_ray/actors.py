@@ -187,6 +187,12 @@ class AggregatorActor:
         await self._started
         return await self._aggregator.outcomes(batch_ids)
 
+    async def of_run(
+        self, run: str, after: int, limit: int
+    ) -> tuple[Mapping[UUID, Ending | None], int | None]:
+        await self._started
+        return await self._aggregator.of_run(run, after, limit)
+
     async def stats(self) -> dict[str, Any]:
         await self._started
         return {**await self._aggregator.stats(), "dashboard": _dashboard()}

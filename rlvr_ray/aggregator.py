@@ -199,6 +199,12 @@ class Aggregator:
         """See ``ports.Recorder``."""
         return await self._read(methodcaller("outcomes", batch_ids))
 
+    async def of_run(
+        self, run: str, after: int, limit: int
+    ) -> tuple[Mapping[UUID, Ending | None], int | None]:
+        """See ``ports.Recorder``."""
+        return await self._read(methodcaller("of_run", run, after, limit))
+
     async def stats(self) -> dict[str, Any]:
         """Counts by state, rates, what waits, the latest outcomes, files, troubles of the parts."""
         now = datetime.now(UTC)

@@ -423,6 +423,16 @@ class Recorder(Protocol):
         """Of those that are recorded: how they ended, None while they are verified."""
         ...
 
+    async def of_run(
+        self, run: str, after: int, limit: int
+    ) -> tuple[Mapping[UUID, Ending | None], int | None]:
+        """How the batches of a bulk run ended, likewise, in the order of recording.
+
+        ``limit`` of them at most, from the place ``after`` on, which is 0 at first; and the place
+        to go on from, None at the end.
+        """
+        ...
+
     async def ingested(self, documents: Sequence[Ingested]) -> None:
         """Note documents that were stored, so that others hear of them."""
         ...

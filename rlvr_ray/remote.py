@@ -176,6 +176,14 @@ class RemoteRecorder:
             found: Mapping[UUID, Ending | None] = await self._handle.outcomes.remote(batch_ids)
             return found
 
+    async def of_run(
+        self, run: str, after: int, limit: int
+    ) -> tuple[Mapping[UUID, Ending | None], int | None]:
+        with boundary("the aggregator"):
+            found: tuple[Mapping[UUID, Ending | None], int | None]
+            found = await self._handle.of_run.remote(run, after, limit)
+            return found
+
     async def tell(self, batch_id: UUID, teller: str, events: Sequence[Told], opens: bool) -> Heard:
         with boundary("the aggregator"):
             reply: Heard = await self._handle.tell.remote(batch_id, teller, events, opens)

@@ -382,6 +382,16 @@ class FakeRecorder(Faulty):
             known = [self.states[each].batch for each in batch_ids if each in self.states]
             return {batch.batch_id: self._ending(batch) for batch in known}
 
+    async def of_run(
+        self, run: str, after: int, limit: int
+    ) -> tuple[dict[UUID, Ending | None], int | None]:
+        async with self._call():
+            batches = [state.batch for state in self.states.values()]
+            mine = [batch for batch in batches if batch.correlation_id == run]
+            found = mine[after : after + limit]
+            more = after + limit if len(mine) > after + limit else None
+            return {batch.batch_id: self._ending(batch) for batch in found}, more
+
     def _ending(self, batch: Batch) -> Ending | None:
         outcome = self.outcome(batch)
         if outcome is None:

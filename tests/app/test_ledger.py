@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import apsw
 import pytest
@@ -108,6 +109,24 @@ class TestRecord:
         }
         assert [each.pairs for each in found.values() if each] == [1, 0]
         assert ledger.outcomes([]) == {}
+
+    def test_how_far_a_run_is(self, ledger: Ledger) -> None:
+        mine = [
+            batch(("a", "b"), question=f"Question {n}?", correlation_id="mine") for n in range(5)
+        ]
+        other = batch(correlation_id="other")
+        live = batch(batch_id=uuid4(), correlation_id="mine")
+        settle(ledger, mine[0], 0.9, 0.1)
+        ledger.commit([lambda it: it.record([live, mine[1], other, *mine[2:]])])
+        first, place = ledger.of_run("mine", 0, 3)
+        assert place is not None
+        rest, end = ledger.of_run("mine", place, 3)
+        assert [*first, *rest] == [each.batch_id for each in mine]
+        assert end is None
+        known = [each.batch_id for each in mine]
+        assert first | rest == ledger.outcomes(known)
+        assert ledger.of_run("mine", 0, 5)[1] is not None, "there may be more"
+        assert ledger.of_run("nobody", 0, 5) == ({}, None)
 
     def test_an_unknown_batch_is_none(self, ledger: Ledger) -> None:
         assert ledger.find(ids.derive("nobody")) is None

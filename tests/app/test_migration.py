@@ -13,6 +13,7 @@ from itertools import cycle
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import apsw
 import pyarrow as pa
@@ -38,12 +39,12 @@ from tests.folders import MIXED, ODD, Folder, decide_in, decided, expected, same
 
 ROOT = Path(__file__).parents[2]
 TABLES = {version: ROOT / f"tests/data/ledger_v{version}.sql" for version in (1, 2)}
-#: Versions 3 and 4 have the tables of version 2, and version 5 those of today.
+#: Versions 3 and 4 have the tables of version 2, and 6 those of 5: they have no ``batch.run``.
 SCHEMAS = {
     **{version: file.read_text("utf-8") for version, file in TABLES.items()},
     3: TABLES[2].read_text("utf-8"),
     4: TABLES[2].read_text("utf-8"),
-    5: schema.SCHEMA,
+    5: schema.SCHEMA.removesuffix(schema._RUNS),
 }
 #: What the rule of pairing has had since it has versions.
 NEW_IN_RULE = (
@@ -354,7 +355,7 @@ def known(folder: Folder, version: int) -> dict[str, Any]:
 
 def test_it_holds_what_it_held(folder: Folder, known: dict[str, Any]) -> None:
     ledger = Ledger(folder.path)
-    assert ledger._db.pragma("user_version") == schema.VERSION == 6
+    assert ledger._db.pragma("user_version") == schema.VERSION == 7
     assert content(ledger) == known
     for name in ("mirrored", "pruned", "swept"):
         assert ledger.mark(name) == 0
@@ -365,6 +366,30 @@ def test_it_holds_what_it_held(folder: Folder, known: dict[str, Any]) -> None:
     assert [state for _, state in ledger.decided(0, 100)] == [*STATES, LAST]
     for state in (*STATES, LAST):
         assert ledger.find(state.batch.batch_id) == state
+    ledger.close()
+
+
+def test_batches_of_a_run_are_found_by_its_name(folder: Folder, known: dict[str, Any]) -> None:
+    ledger = Ledger(folder.path)
+    asked = {state.batch.batch_id for state in (*STATES, LAST)} | {one.batch_id for one in OPEN}
+    found, more = ledger.of_run(OPEN[0].correlation_id, 0, 100)
+    assert found.keys() == asked and more is None
+    assert [each for each, ending in found.items() if ending is None] == [o.batch_id for o in OPEN]
+    ledger.close()
+
+
+def test_version_6_knew_runs_by_records_only(folder: Folder) -> None:
+    made(folder)
+    ledger = Ledger(folder.path)
+    name = OPEN[0].correlation_id
+    ledger.commit([lambda it: it.record([batch(batch_id=uuid4(), correlation_id=name)])])
+    known, _ = ledger.of_run(name, 0, 100)
+    assert len(known) == len(STATES) + 3
+    ledger.close()
+    change(folder.path, "DROP INDEX batch_run; ALTER TABLE batch DROP COLUMN run;")
+    change(folder.path, "PRAGMA user_version = 6")
+    ledger = Ledger(folder.path)
+    assert ledger.of_run(name, 0, 100) == (known, None)
     ledger.close()
 
 
@@ -580,8 +605,12 @@ def test_rows_to_search_are_made(folder: Folder) -> None:
     write_ledger(folder.path, 4)
     folder.run()
     after = dump(folder.path)
-    for table in ("entry", "models", "review", "outcome", "batch"):
+    for table in ("entry", "models", "review", "outcome"):
         assert after[table] == before[table]
+    assert [row[:4] for row in after["batch"]] == [row[:4] for row in before["batch"]]
+    assert [row[4] for row in after["batch"]] == [None] * 4 + [
+        row[4] for row in before["batch"][4:]
+    ]
     assert [row[0] for row in after["entry"]] == [5, 6]
     assert after["review"] == []
     assert problems(folder) == []
@@ -662,7 +691,7 @@ def test_one_that_fails_at_its_end_leaves_all_as_it_was(
 ) -> None:
     before = dump(folder.path)
     assert before["version"] == version
-    last = schema.MIGRATIONS[5]
+    last = schema.MIGRATIONS[schema.VERSION - 1]
     assert isinstance(last, str)
 
     def failing(db: apsw.Connection) -> None:
@@ -670,7 +699,7 @@ def test_one_that_fails_at_its_end_leaves_all_as_it_was(
         db.execute("SELECT * FROM missing")
 
     with monkeypatch.context() as patch:
-        patch.setitem(schema.MIGRATIONS, 5, failing)
+        patch.setitem(schema.MIGRATIONS, schema.VERSION - 1, failing)
         with pytest.raises(LedgerError, match="no such table"):
             Ledger(folder.path)
     assert dump(folder.path) == before
@@ -683,14 +712,14 @@ def test_rows_that_refer_to_none_leave_all_as_it_was(
     folder: Folder, known: dict[str, Any], version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dump(folder.path)
-    last = schema.MIGRATIONS[5]
+    last = schema.MIGRATIONS[schema.VERSION - 1]
     assert isinstance(last, str)
 
     def damaging(db: apsw.Connection) -> None:
         db.execute(last)
         db.execute("INSERT INTO verification VALUES (4711, 0, 0, '{}')")
 
-    monkeypatch.setitem(schema.MIGRATIONS, 5, damaging)
+    monkeypatch.setitem(schema.MIGRATIONS, schema.VERSION - 1, damaging)
     with pytest.raises(LedgerError, match=rf"\(schema {version}\) is damaged: 1 rows"):
         Ledger(folder.path)
     assert dump(folder.path) == before

@@ -127,6 +127,8 @@ class TestWhatGoes:
                 OPEN,
             ]
             assert [state.batch for _, state in ledger.open_batches(0, 100)] == [OPEN]
+            of_run, _ = ledger.of_run(OPEN.correlation_id, 0, 100)
+            assert of_run == ledger.outcomes([s.batch.batch_id for s in STATES] + [OPEN.batch_id])
 
     def test_events_of_it_are_told_no_more(self, folder: Folder) -> None:
         prune(folder)

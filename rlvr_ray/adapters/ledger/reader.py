@@ -73,7 +73,7 @@ _SUMS = ", ".join(
 )
 #: Sums in SQL: of a record, which is mostly passages, a few numbers are wanted.
 _ENDINGS = f"""
-SELECT batch_id, open, reason, outcome.record,
+SELECT batch.seq, batch_id, open, reason, outcome.record,
     CASE WHEN NOT open THEN (
         SELECT json_array({_SUMS}) FROM json_each(nullif(batch.record, ''), '$.candidates') AS one
     ) END,
@@ -83,7 +83,6 @@ SELECT batch_id, open, reason, outcome.record,
         WHERE verification.batch = batch.seq AND completed
     ) END
 FROM batch LEFT JOIN outcome ON outcome.batch = batch.seq
-WHERE batch_id IN (SELECT value FROM json_each(?))
 """
 
 
@@ -137,10 +136,21 @@ class Reader(Figures):
 
     def outcomes(self, batch_ids: Sequence[UUID]) -> dict[UUID, Ending | None]:
         """See ``ports.Recorder``. Those past retention are known, too."""
-        rows = self._rows(_ENDINGS, (json.dumps([str(batch_id) for batch_id in batch_ids]),))
-        return {
-            UUID(batch_id): None if is_open else _ending(*rest) for batch_id, is_open, *rest in rows
-        }
+        rows = self._rows(
+            f"{_ENDINGS} WHERE batch_id IN (SELECT value FROM json_each(?))",
+            (json.dumps([str(batch_id) for batch_id in batch_ids]),),
+        )
+        return _endings(rows)
+
+    def of_run(
+        self, run: str, after: int, limit: int
+    ) -> tuple[dict[UUID, Ending | None], int | None]:
+        """See ``ports.Recorder``. Those past retention are known, too."""
+        rows = self._rows(
+            f"{_ENDINGS} WHERE run = ? AND batch.seq > ? ORDER BY batch.seq LIMIT ?",
+            (run, after, limit),
+        )
+        return _endings(rows), rows[-1][0] if len(rows) == limit else None
 
     def open_batches(self, after: int, limit: int) -> list[tuple[int, BatchState]]:
         """Undecided batches in the order of recording, with their sequence numbers."""
@@ -371,6 +381,12 @@ class Reader(Figures):
             raise Overloaded(f"no room left for {self._path}; free some and ask again") from None
         except apsw.Error as error:
             raise LedgerError(f"{self._path}: {error}") from error
+
+
+def _endings(rows: Sequence[Any]) -> dict[UUID, Ending | None]:
+    return {
+        UUID(batch_id): None if is_open else _ending(*rest) for _, batch_id, is_open, *rest in rows
+    }
 
 
 def _ending(reason: str | None, outcome: str | None, answers: str, judging: str) -> Ending:

@@ -14,7 +14,7 @@ from rlvr_ray.core.records import Batch, Outcome
 from rlvr_ray.errors import LedgerError
 
 #: In ``PRAGMA user_version``; one more than the number of migrations.
-VERSION = 6
+VERSION = 7
 
 #: Sequence numbers grow in the order of commits. Tables refer to a batch by its number, not by its
 #: random id, so that rows of one time lie together and the cost of a write does not grow.
@@ -108,7 +108,12 @@ CREATE TABLE review (               -- nothing here is changed; of a batch's rev
 ) STRICT;
 CREATE INDEX review_batch ON review (batch, verdict);
 """
-SCHEMA = _TABLES_2 + _BROWSING
+#: The batches of a bulk run, also past retention.
+_RUNS = """
+ALTER TABLE batch ADD COLUMN run TEXT;  -- correlation id, where the batch id is derived
+CREATE INDEX batch_run ON batch (run) WHERE run NOTNULL;
+"""
+SCHEMA = _TABLES_2 + _BROWSING + _RUNS
 
 #: From version 1 to 2, whose tables are today's. Events of what happened before are told to the
 #: mirror as well.
@@ -228,6 +233,12 @@ def _from_4(db: apsw.Connection) -> None:
         entries.add(db, number, entry, known)
 
 
+#: Earlier ledgers have the name in the record only. The 15th character is a UUID's version.
+_FROM_6 = f"""{_RUNS}
+UPDATE batch SET run = record ->> '$.correlation_id'
+    WHERE substr(batch_id, 15, 1) = '5' AND json_valid(record);
+"""
+
 #: Version → what makes it the next one: statements, or what is done with the connection.
 MIGRATIONS: dict[int, str | Callable[[apsw.Connection], None]] = {
     1: _FROM_1,
@@ -235,6 +246,7 @@ MIGRATIONS: dict[int, str | Callable[[apsw.Connection], None]] = {
     3: _WRITE_FILES_AGAIN,  # a pair's rule has more settings
     4: _from_4,
     5: _WRITE_FILES_AGAIN,  # answers have defects, and a pair's rule has more settings
+    6: _FROM_6,
 }
 
 

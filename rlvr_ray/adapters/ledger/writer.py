@@ -95,9 +95,9 @@ class Ledger(Reader):
 
     def _record(self, batch: Batch) -> Batch:
         self._db.execute(
-            "INSERT INTO batch (batch_id, open, record) VALUES (?, 1, ?) "
+            "INSERT INTO batch (batch_id, open, record, run) VALUES (?, 1, ?, ?) "
             "ON CONFLICT (batch_id) DO NOTHING",
-            (str(batch.batch_id), codec.dumps(batch)),
+            (str(batch.batch_id), codec.dumps(batch), _run(batch)),
         )
         if self._db.changes():
             number = self._db.last_insert_rowid()
@@ -284,6 +284,11 @@ class Ledger(Reader):
             db.close()
             raise
         return db
+
+
+def _run(batch: Batch) -> str | None:
+    """The bulk run that a batch is of: its correlation id. Ids of live asks are drawn at random."""
+    return batch.correlation_id if batch.batch_id.version == 5 else None
 
 
 def _lock(path: Path) -> int:
