@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 nobody answers, 130 i
 import asyncio
 import contextlib
 import functools
+import inspect
 import json
 import signal
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any
 
 import typer
 
@@ -24,9 +25,8 @@ from rlvr_ray.core.export import Format, Pairs, PromptStyle
 from rlvr_ray.core.question_making import MAX_PER_CHUNK
 from rlvr_ray.errors import ConfigError, InputError, RlvrError, Unavailable
 from rlvr_ray.settings import Settings, load, parsed
+from rlvr_ray.settings import config as settings_from
 from rlvr_ray.terminal import Json, err, out
-
-P = ParamSpec("P")
 
 app = typer.Typer(
     help="Questions over your documents become verified DPO preference pairs, on Ray.",
@@ -38,19 +38,26 @@ app.add_typer(events, name="events")
 
 DataDir = Annotated[Path | None, typer.Option(help="Ledger, datasets, vector store.")]
 Port = Annotated[int | None, typer.Option(help="TCP port.")]
+Config = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="YAML with settings, in place of RLVR_CONFIG.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. generator.max_tokens=64."),
 ]
 
 
-def _exit_codes(command: Callable[P, None]) -> Callable[P, None]:
-    """One line for what went wrong, and the exit code that the module's docstring names."""
+def _exit_codes(command: Callable[..., None], *, settings: bool = True) -> Callable[..., None]:
+    """One line for what went wrong, and the exit code that the module's docstring names.
+
+    And ``--config``, unless the command reads no settings.
+    """
 
     @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+    def wrapped(*args: Any, config: Path | None = None, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with settings_from(config):
+                command(*args, **kwargs)
         except RlvrError as error:
             err.print(f"rlvr: {error}", style="red", markup=False, soft_wrap=True)
             code = 2 if isinstance(error, ConfigError | InputError) else 1
@@ -58,6 +65,14 @@ def _exit_codes(command: Callable[P, None]) -> Callable[P, None]:
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
 
+    if not settings:
+        return wrapped
+    signature = inspect.signature(command, eval_str=True)
+    file = inspect.Parameter(
+        "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Config
+    )
+    given = [*signature.parameters.values(), file]
+    wrapped.__signature__ = signature.replace(parameters=given)  # type: ignore[attr-defined]
     return wrapped
 
 
@@ -323,7 +338,7 @@ def export(
 
 
 @app.command()
-@_exit_codes
+@functools.partial(_exit_codes, settings=False)
 def push(
     folder: Annotated[Path, typer.Argument(help="What `rlvr export` wrote.")],
     repo: Annotated[str, typer.Argument(help="NAME or OWNER/NAME on the model hub.")],
@@ -375,7 +390,7 @@ def questions(
 
 
 app.command()(_exit_codes(generate.generate))
-app.command()(_exit_codes(planning.plan))
+app.command()(_exit_codes(planning.plan, settings=False))
 
 
 @events.command()

@@ -1,12 +1,14 @@
 """Every setting, with its default. The defaults need no GPU, no server and no network.
 
 Precedence: arguments (command line, ``args`` of a Serve config) over environment
-(``RLVR_GENERATOR__SLOTS=4``) over a YAML file (``RLVR_CONFIG=file.yaml``) over these defaults.
-Unknown keys are refused.
+(``RLVR_GENERATOR__SLOTS=4``) over a YAML file (``--config``, ``RLVR_CONFIG=file.yaml``) over these
+defaults. Unknown keys are refused.
 """
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -30,6 +32,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from rlvr_ray import setting_errors
 from rlvr_ray.core import questions
 from rlvr_ray.core.pairing import PairingRule, Strategy
 from rlvr_ray.errors import ConfigError, ContextOverflow
@@ -410,9 +413,31 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = os.environ.get("RLVR_CONFIG")
+        file, _ = _config()
         yaml = (YamlConfigSettingsSource(settings_cls, file),) if file else ()
         return (init_settings, env_settings, *yaml)
+
+
+#: The file that ``--config`` names.
+_NAMED: ContextVar[Path | None] = ContextVar("config", default=None)
+
+
+@contextlib.contextmanager
+def config(file: Path | None) -> Iterator[None]:
+    """Within the block the file is read in place of the one that RLVR_CONFIG names; None: no."""
+    token = _NAMED.set(file)
+    try:
+        yield
+    finally:
+        _NAMED.reset(token)
+
+
+def _config() -> tuple[Path | None, str]:
+    """The YAML file, and what names it."""
+    if (named := _NAMED.get()) is not None:
+        return named, "--config"
+    file = os.environ.get("RLVR_CONFIG")
+    return Path(file) if file else None, "RLVR_CONFIG"
 
 
 def parsed(pairs: Sequence[str]) -> dict[str, Any]:
@@ -422,41 +447,70 @@ def parsed(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise ConfigError(f"--set {pair}: write KEY=VALUE, for example generator.max_tokens=64")
-        *sections, name = key.split(".")
+        *sections, name = key.strip().split(".")
         tree = arguments
         for section in sections:
             tree = tree.setdefault(section, {})
-        tree[name] = yaml.safe_load(value)
+            if not isinstance(tree, dict):
+                raise ConfigError(f"--set {key}=…: {section} has a value already")
+        try:
+            tree[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(
+                f"--set {key}=…: the value is not YAML; put it into quotes: '{key}=\"…\"'"
+            ) from None
     return arguments
 
 
 def load(**arguments: Any) -> Settings:
     """Read settings from everywhere; raises ConfigError naming each wrong key."""
-    if file := os.environ.get("RLVR_CONFIG"):
-        _check_file(Path(file))
-    known = {"CONFIG", *(name.upper() for name in Settings.model_fields)}
-    for name in os.environ:
-        head, _, rest = name.partition("_")
-        if head.upper() == "RLVR" and rest.split("__")[0].upper() not in known:
-            raise ConfigError(f"environment variable {name} is no setting; see the README's table")
+    file, named_by = _config()
+    if file is not None:
+        _check_file(file, named_by)
+    _check_environment()
     try:
         settings = Settings(**arguments)
     except SettingsError as error:
-        raise ConfigError(f"settings: {error}; write lists and sections as JSON") from None
+        raise ConfigError(f"settings: {_not_json(error)}") from None
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()
-        )
+        problems = "; ".join(setting_errors.problem(each, Settings) for each in error.errors())
         raise ConfigError(f"settings: {problems}") from None
     return settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
 
 
-def _check_file(file: Path) -> None:
+def _check_environment() -> None:
+    """Raise ConfigError for a variable of ours that names no setting or section."""
+    known = {"CONFIG", *(name.upper() for name in Settings.model_fields)}
+    for name in os.environ:
+        head, _, rest = name.partition("_")
+        if head.upper() == "RLVR" and rest.split("__")[0].upper() not in known:
+            names = [_variable(key) for key in setting_errors.keys(Settings)]
+            meant = setting_errors.suggestion(name.upper(), [*names, "RLVR_CONFIG"])
+            raise ConfigError(
+                f"environment variable {name} is no setting{meant or '; see docs/settings.md'}"
+            )
+
+
+def _variable(key: str) -> str:
+    return "RLVR_" + key.replace(".", "__").upper()
+
+
+def _not_json(error: SettingsError) -> str:
+    """Which variable holds something else than a list or a section."""
+    value = getattr(error.__cause__, "doc", None)
+    names = [n for n in os.environ if n.upper().startswith("RLVR_") and os.environ[n] == value]
+    where = " or ".join(names) or str(error)
+    return f"{where}: write lists and sections as JSON, such as [0.3, 0.9]"
+
+
+def _check_file(file: Path, named_by: str) -> None:
     """Raise ConfigError unless the file is a YAML mapping; what stands in it is not repeated."""
     if not file.is_file():
-        raise ConfigError(f"RLVR_CONFIG names {file}, which does not exist")
+        raise ConfigError(f"{named_by} names {file}, which does not exist")
     try:
         content = yaml.safe_load(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""

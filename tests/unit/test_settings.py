@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from rlvr_ray.core.pairing import PairingRule
 from rlvr_ray.errors import ConfigError
-from rlvr_ray.settings import ApiSettings, Section, Settings, load
+from rlvr_ray.settings import ApiSettings, Section, Settings, config, load, parsed
 
 SECRET = "correct-horse-battery"
 
@@ -222,7 +223,85 @@ def test_every_wrong_key_is_named_at_once() -> None:
         assert key in message
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("dpo.min_scor_diff", "dpo.min_score_diff"),
+        ("dpo.minscorediff", "dpo.min_score_diff"),
+        ("generater.model", "generator"),
+        ("generator.modle", "generator.model"),
+        ("generator.temprature", "generator.temperatures"),
+        ("judge.baseurl", "judge.base_url"),
+        ("retrieval.topk", "retrieval.top_k"),
+        ("data-dir", "data_dir"),
+        ("port", "api.port"),
+        ("min_score_diff", "dpo.min_score_diff"),
+        ("API.PORT", "api.port"),
+    ],
+)
+def test_a_key_that_was_meant_is_named(given: str, meant: str, yaml: Any) -> None:
+    """Of a flag and of the file alike."""
+    for message in (refusal(**parsed([f"{given}=1"])), _of_file(yaml, given)):
+        assert message.endswith(f"did you mean {meant}?"), message
+
+
+def _of_file(yaml: Any, key: str) -> str:
+    section, _, name = key.rpartition(".")
+    yaml(f"{section}:\n  {name}: 1\n" if section else f"{name}: 1\n")
+    return refusal()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("RLVR_DPO_PROMPT", "RLVR_DPO__PROMPT"),
+        ("RLVR_DATADIR", "RLVR_DATA_DIR"),
+        ("rlvr_generater__model", "RLVR_GENERATOR__MODEL"),
+        ("RLVR_CONFG", "RLVR_CONFIG"),
+        ("RLVR_DPO__PROMT", "dpo.prompt"),
+    ],
+)
+def test_a_variable_that_was_meant_is_named(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert refusal().endswith(f"did you mean {meant}?")
+
+
+@pytest.mark.parametrize("key", ["bogus", "dpo.bogus", "x.y.z", "verification.verifiers.deep"])
+def test_nothing_is_suggested_where_nothing_is_alike(key: str) -> None:
+    assert "did you mean" not in refusal(**parsed([f"{key}=1"]))
+
+
 # Sources that cannot be read.
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        ["dpo"],
+        ["dpo=1", "dpo.prompt=rag"],
+        ["dpo.prompt=["],
+        ["a: b=x: y: z"],
+        ["dpo.prompt=rag\t:"],
+    ],
+    ids=str,
+)
+def test_a_flag_that_cannot_be_read_is_refused(pairs: list[str]) -> None:
+    with pytest.raises(ConfigError):
+        load(**parsed(pairs))
+
+
+def test_a_file_that_is_named_wins(yaml: Any, tmp_path: Path) -> None:
+    yaml("dpo:\n  prompt: poem\n")
+    named = tmp_path / "named.yaml"
+    named.write_text("dpo:\n  prompt: rag\n")
+    with config(named):
+        assert load().dpo.prompt == "rag"
+    with config(tmp_path / "none.yaml"):
+        assert "--config names" in refusal()
+    with config(None):
+        assert "dpo.prompt" in refusal()
 
 
 def test_a_file_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,18 +330,76 @@ def test_a_file_that_cannot_be_read_shows_no_secret(yaml: Any) -> None:
     ("name", "value"),
     [
         ("RLVR_GENERATOR__TEMPERATURES", "0.3,0.7"),
-        ("RLVR_GENERATOR__TEMPERATURES", ""),
         ("RLVR_DPO", "rag"),
+        ("RLVR_GENERATOR__VLLM", "x"),
     ],
 )
 def test_a_variable_that_is_no_json_is_refused_by_its_name(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    assert name.split("__", maxsplit=1)[0].removeprefix("RLVR_") in refusal().upper()
+    assert refusal() == f"settings: {name}: write lists and sections as JSON, such as [0.3, 0.9]"
 
 
 # Values.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"generator": {"temperatures": ""}}, "must be a list, such as [VALUE, VALUE]"),
+        ({"generator": {"temperatures": 0.3}}, "must be a list, such as [VALUE, VALUE]"),
+        ({"generator": {"temperatures": ["hot"]}}, "must be a number"),
+        ({"generator": {"temperatures": []}}, "needs at least 1 of them"),
+        ({"generator": {"temperatures": [2.1]}}, "must be 2 or less"),
+        ({"generator": {"temperatures": ["inf"]}}, "must be a finite number"),
+        (
+            {"generator": {"model": 7}},
+            "must be text; put a number or a word such as true into quotes",
+        ),
+        ({"generator": {"slots": "many"}}, "must be a whole number"),
+        ({"generator": {"slots": 1.5}}, "must be a whole number"),
+        ({"generator": {"slots": 0}}, "must be 1 or more"),
+        ({"generator": {"vllm": 1}}, "must be a mapping, such as {name: value}"),
+        ({"generator": {"engine": "vlm"}}, "did you mean vllm?"),
+        ({"dpo": {"quality_filter": "perhaps"}}, "must be true or false"),
+        ({"dpo": {"min_score_diff": 0}}, "must be greater than 0"),
+        ({"dpo": 1}, "is a section: it holds settings and has no value of its own"),
+        ({"dpo": {"prompt": "poem"}}, "must be 'question' or 'rag'"),
+        ({"judge": {"base_url": "localhost:1"}}, "must match the pattern ^https?://"),
+        (
+            {"judge": {"engine": "vllm"}},
+            "engine = vllm needs model, a folder or a name on the model hub",
+        ),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_told_in_plain_words(arguments: dict[str, Any], said: str) -> None:
+    message = refusal(**arguments)
+    assert said in message
+    for jargon in ("Input should be", "Value error", "tuple", "pydantic"):
+        assert jargon not in message
+
+
+def test_no_kind_of_refusal_is_in_the_librarys_words() -> None:
+    """Every setting, given things that it is not."""
+    wrongs = [None, "", "x", -1, 1.5, True, [], ["x"], {}, {"x": 1}, float("nan"), date(2026, 1, 1)]
+    for section in (None, *(n for n in Settings.model_fields if _is_section(n))):
+        model = Settings if section is None else Settings.model_fields[section].annotation
+        assert isinstance(model, type) and issubclass(model, BaseModel)
+        for name in model.model_fields:
+            for wrong in wrongs:
+                tree = {name: wrong} if section is None else {section: {name: wrong}}
+                try:
+                    load(**tree)
+                except ConfigError as error:
+                    for jargon in ("Input should", "Value error", "tuple", "instance of", "valid "):
+                        assert jargon not in str(error), (tree, str(error))
+
+
+def _is_section(name: str) -> bool:
+    kind = Settings.model_fields[name].annotation
+    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 @pytest.mark.parametrize(
