@@ -183,6 +183,10 @@ class AggregatorActor:
         await self._started
         return await self._aggregator.find(batch_id)
 
+    async def reserve(self, batch_id: UUID, fingerprint: str) -> BatchState | None:
+        await self._started
+        return await self._aggregator.reserve(batch_id, fingerprint)
+
     async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, Ending | None]:
         await self._started
         return await self._aggregator.outcomes(batch_ids)

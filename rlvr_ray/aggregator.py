@@ -22,7 +22,7 @@ from rlvr_ray.commits import Commits, Then
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import Result, decide
 from rlvr_ray.core.records import Batch, FailedVerification
-from rlvr_ray.errors import JudgeError, Overloaded, RlvrError, TimedOut, Unavailable
+from rlvr_ray.errors import JudgeError, KeyReused, Overloaded, RlvrError, TimedOut, Unavailable
 from rlvr_ray.external import External
 from rlvr_ray.facts import Facts
 from rlvr_ray.live import Live
@@ -61,6 +61,8 @@ PRUNE_S = 3600.0
 REASON_CHARS = 1000
 #: Seconds between two looks at what waits, for the gauges.
 MEASURE_S = 5.0
+#: Requests with an Idempotency-Key that are remembered until they are recorded: the latest.
+RESERVED = 10_000
 
 
 class Aggregator:
@@ -111,6 +113,7 @@ class Aggregator:
         self._troubles = Troubles()
         self._statistics = Statistics()
         self.live = Live(self.find)
+        self._reserved: dict[UUID, str] = {}
 
     async def start(self) -> None:
         """Mend the files and go on with what is unfinished."""
@@ -194,6 +197,16 @@ class Aggregator:
     async def find(self, batch_id: UUID) -> BatchState | None:
         """See ``ports.Recorder``."""
         return await self._read(methodcaller("find", batch_id))
+
+    async def reserve(self, batch_id: UUID, fingerprint: str) -> BatchState | None:
+        """See ``ports.Recorder``."""
+        state = await self.find(batch_id)
+        if state is None:
+            if self._reserved.setdefault(batch_id, fingerprint) != fingerprint:
+                raise KeyReused
+            while len(self._reserved) > RESERVED:
+                del self._reserved[next(iter(self._reserved))]
+        return state
 
     async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, Ending | None]:
         """See ``ports.Recorder``."""

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from operator import methodcaller
@@ -14,7 +15,7 @@ from rlvr_ray.core.browsing import Filter, Histogram, Measure
 from rlvr_ray.core.footprints import Footprint
 from rlvr_ray.core.reviewing import Review, Said, Verdict
 from rlvr_ray.core.rows import Row
-from rlvr_ray.errors import InputError, NotFound
+from rlvr_ray.errors import InputError, KeyReused, NotFound
 from rlvr_ray.ports import BatchState, Duel, Reviewed
 from rlvr_ray.tasks import OneThread
 
@@ -105,8 +106,10 @@ class LedgerArchive:
             )
         except ValueError as error:
             raise InputError(str(error)) from None
-        kept: tuple[int, Review] = await self._commits.commit(methodcaller("review", review))
-        return kept
+        seq, kept = await self._commits.commit(methodcaller("review", review))
+        if replace(kept, reviewed_at=review.reviewed_at) != review:
+            raise KeyReused
+        return seq, kept
 
     async def reviews(self, batch_id: UUID) -> list[tuple[int, Review]]:
         """See ``ports.Archive``."""

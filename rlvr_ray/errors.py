@@ -33,6 +33,15 @@ class ContextOverflow(InputError):
     """The prompt does not fit the model's context."""
 
 
+class KeyReused(InputError):
+    """An Idempotency-Key came with another request before."""
+
+    def __init__(
+        self, detail: str = "this Idempotency-Key belongs to another request; use a new key"
+    ) -> None:
+        super().__init__(detail)
+
+
 class NotFound(RlvrError):
     """The thing asked for does not exist."""
 

@@ -7,6 +7,7 @@ is given the state that is on record.
 
 import asyncio
 import contextlib
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -28,6 +29,8 @@ TOPICS = 500
 WATCHED_S = 60.0
 #: Seconds in which what an answer grows by is gathered before it is told.
 BURST_S = 0.08
+#: Of an event in its id. Not what ``str.isdigit`` holds for digits: ``int`` cannot read all of it.
+_NUMBER = re.compile("[0-9]{1,15}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,7 @@ class _Topic:
     """The events of one batch: a state replaces all before it, so only the last is kept."""
 
     def __init__(self) -> None:
+        self.epoch = secrets.token_hex(4)  # the batch may get another topic, which counts anew
         self.events: list[tuple[int, Told]] = []
         self.number = 0
         self.teller: str | None = None
@@ -57,6 +61,19 @@ class _Topic:
 
     def has(self, kind: Kind) -> bool:
         return any(told.kind == kind for _, told in self.events)
+
+    def id(self, number: int) -> str:
+        return f"{self.epoch}-{number}"
+
+    def place(self, last_id: str | None) -> int | None:
+        """The number of the event with this id, which may be any text; None where it is none."""
+        epoch, _, digits = (last_id or "").partition("-")
+        if epoch != self.epoch or not _NUMBER.fullmatch(digits) or int(digits) > self.number:
+            return None
+        return int(digits)
+
+    def after(self, number: int) -> list[Told]:
+        return [replace(told, id=self.id(n)) for n, told in self.events if n > number]
 
     def add(self, told: Told) -> None:
         if told.kind in ("state", "failed", "restart"):
@@ -72,7 +89,6 @@ class Live:
 
     def __init__(self, find: Callable[[UUID], Awaitable[BatchState | None]]) -> None:
         self._find = find
-        self._epoch = secrets.token_hex(4)
         self._topics: OrderedDict[UUID, _Topic] = OrderedDict()
 
     def tell(
@@ -126,21 +142,17 @@ class Live:
         topic.looked_at = time.monotonic()
         if batch_id in self._topics:
             self._topics.move_to_end(batch_id)
-        epoch, _, number = (last_id or "").partition("-")
-        known = epoch == self._epoch and number.isdigit()
-        after = int(number) if known else 0
-        if not (found := self._after(topic, after)):
+        after = topic.place(last_id)
+        if not (found := topic.after(after or 0)):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await topic.grew.wait()
-            found = self._after(topic, after)
+            found = topic.after(after or 0)
         topic.looked_at = time.monotonic()
-        if found and last_id and not known and found[0].kind not in ("state", "failed", "restart"):
-            found.insert(0, Told(kind="restart", id=f"{self._epoch}-0"))
+        unknown = last_id and after is None
+        if found and unknown and found[0].kind not in ("state", "failed", "restart"):
+            found.insert(0, Told(kind="restart", id=topic.id(0)))
         return found
-
-    def _after(self, topic: _Topic, number: int) -> list[Told]:
-        return [replace(told, id=f"{self._epoch}-{n}") for n, told in topic.events if n > number]
 
     async def _found(self, batch_id: UUID) -> _Topic:
         """A topic for a batch that nobody told of here."""

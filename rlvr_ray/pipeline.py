@@ -13,7 +13,7 @@ from rlvr_ray import logs
 from rlvr_ray.core import ids
 from rlvr_ray.core.prompts import PROMPT_VERSION, rag_messages
 from rlvr_ray.core.records import Batch, Candidate, Context, Kind
-from rlvr_ray.errors import InputError, NoDocuments, RlvrError, Unavailable
+from rlvr_ray.errors import InputError, KeyReused, NoDocuments, RlvrError, Unavailable
 from rlvr_ray.metrics import NO_METRICS, Metrics
 from rlvr_ray.ports import (
     Completion,
@@ -41,7 +41,8 @@ class Ask:
     num_candidates: int
     temperatures: tuple[float, ...]
     top_k: int
-    repeated: bool = False  #: the id may be recorded already (an idempotency key was given)
+    #: Of the request, where an Idempotency-Key was given: the id may be recorded already.
+    fingerprint: str | None = None
     seed: int | None = None
     references: tuple[str, ...] = ()  #: right answers, any of them
     traceparent: str | None = None  #: the W3C header of the request, if it had one
@@ -82,7 +83,7 @@ class Pipeline:
     async def ask(self, ask: Ask) -> Batch:
         """Return the committed batch; a batch id that is recorded already returns as it was.
 
-        Raises InputError where the same id was used for another question, NoDocuments where
+        Raises InputError where the same id was used for another request, NoDocuments where
         nothing is ingested, ContextOverflow, Unavailable, Overloaded.
         """
         prepared = await self.prepare(ask)
@@ -90,8 +91,10 @@ class Pipeline:
 
     async def prepare(self, ask: Ask) -> Prepared | Batch:
         """The first half of ``ask``: what was found, or the batch that is recorded already."""
-        if ask.repeated and (known := await self._recorder.find(ask.batch_id)):
-            return _same_ask(known.batch, ask)
+        if ask.fingerprint is not None:
+            known = await self._recorder.reserve(ask.batch_id, ask.fingerprint)
+            if known is not None:
+                return _same_ask(known.batch, ask)
         asked_at = datetime.now(UTC)
         try:
             with logs.about(ask.batch_id, ask.correlation_id):
@@ -211,14 +214,19 @@ def _batch(
             created_at=datetime.now(UTC),
             references=ask.references,
             asked_at=prepared.asked_at,
+            fingerprint=ask.fingerprint,
         )
     except ValueError as error:
         raise Unavailable(f"the model's answers cannot be kept: {error}") from None
 
 
 def _same_ask(batch: Batch, ask: Ask) -> Batch:
-    """The batch, unless it answers something else: then an idempotency key was used twice."""
+    """The batch, unless it answers another request: then an idempotency key was used twice.
+
+    What was recorded by an earlier version has no fingerprint.
+    """
     asked = (ask.question, ask.kind, ask.num_candidates, ask.references)
-    if (batch.question, batch.kind, len(batch.candidates), batch.references) != asked:
-        raise InputError("this Idempotency-Key belongs to another question; use a new key")
+    same = (batch.question, batch.kind, len(batch.candidates), batch.references) == asked
+    if not same or (batch.fingerprint and batch.fingerprint != ask.fingerprint):
+        raise KeyReused
     return batch

@@ -419,6 +419,13 @@ class Recorder(Protocol):
         """A recorded batch, or None."""
         ...
 
+    async def reserve(self, batch_id: UUID, fingerprint: str) -> BatchState | None:
+        """A recorded batch; where there is none, the id is this request's from here on.
+
+        Raises KeyReused where the id is another request's that is not recorded yet.
+        """
+        ...
+
     async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, Ending | None]:
         """Of those that are recorded: how they ended, None while they are verified."""
         ...
@@ -501,8 +508,8 @@ class Archive(Protocol):
     ) -> tuple[int, Review]:
         """Keep what somebody says of a pair, and return it with its sequence number.
 
-        The same id again changes nothing. Raises NotFound, or InputError where a and b are not
-        the pair's candidates.
+        The same again under the same id changes nothing. Raises NotFound, KeyReused where the id
+        is another review's, or InputError where a and b are not the pair's candidates.
         """
         ...
 

@@ -171,6 +171,11 @@ class RemoteRecorder:
             result: BatchState | None = await self._handle.find.remote(batch_id)
             return result
 
+    async def reserve(self, batch_id: UUID, fingerprint: str) -> BatchState | None:
+        with boundary("the aggregator"):
+            result: BatchState | None = await self._handle.reserve.remote(batch_id, fingerprint)
+            return result
+
     async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, Ending | None]:
         with boundary("the aggregator"):
             found: Mapping[UUID, Ending | None] = await self._handle.outcomes.remote(batch_ids)

@@ -24,7 +24,7 @@ from rlvr_ray.core.records import (
     Usage,
     Verification,
 )
-from rlvr_ray.errors import InputError, JudgeError
+from rlvr_ray.errors import InputError, JudgeError, KeyReused
 from rlvr_ray.live import Heard, Live, Told
 from rlvr_ray.metrics import METRICS
 from rlvr_ray.ports import (
@@ -352,6 +352,7 @@ class FakeRecorder(Faulty):
     def __init__(self) -> None:
         super().__init__()
         self.states: dict[UUID, BatchState] = {}
+        self.reserved: dict[UUID, str] = {}
         #: What ``outcomes`` tells of a batch: how it was decided.
         self.outcome: Callable[[Batch], str | None] = lambda batch: "pair"
         self.documents: list[Ingested] = []
@@ -376,6 +377,12 @@ class FakeRecorder(Faulty):
     async def find(self, batch_id: UUID) -> BatchState | None:
         async with self._call():
             return self.states.get(batch_id)
+
+    async def reserve(self, batch_id: UUID, fingerprint: str) -> BatchState | None:
+        state = await self.find(batch_id)
+        if state is None and self.reserved.setdefault(batch_id, fingerprint) != fingerprint:
+            raise KeyReused
+        return state
 
     async def outcomes(self, batch_ids: Sequence[UUID]) -> dict[UUID, Ending | None]:
         async with self._call():

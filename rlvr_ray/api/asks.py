@@ -1,7 +1,10 @@
 """Asking, and watching what becomes of it."""
 
 import asyncio
+import hashlib
+import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -22,7 +25,7 @@ from rlvr_ray.api.parts import Parts
 from rlvr_ray.core import ids, rows
 from rlvr_ray.core.questions import filled
 from rlvr_ray.core.records import Batch, Kind
-from rlvr_ray.errors import NotFound, Overloaded, RlvrError
+from rlvr_ray.errors import KeyReused, NotFound, Overloaded, RlvrError
 from rlvr_ray.live import Teller, Told
 from rlvr_ray.pipeline import Ask, Pipeline, Prepared
 from rlvr_ray.settings import (
@@ -91,10 +94,41 @@ class MultiCandidateBody(QuestionBody):
         return self
 
 
-Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        description=(
+            "Names this request: sent again, it changes nothing and has the same result, while the "
+            "first one runs and after restarts, with and without `Prefer`. With another route or "
+            "any other field of the body, what is left out included, the key is refused with 422 "
+            "and `error: KeyReused`."
+        ),
+    ),
+]
 Prefer = Annotated[str | None, Header(description="`respond-async`: reply at once, with 202.")]
 Traceparent = Annotated[str | None, Header(description="Of your own trace; ours links to it.")]
-LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=100)]
+LastEventId = Annotated[
+    str | None,
+    Header(
+        alias="Last-Event-ID",
+        description=(
+            "`id` of the last event that was read. Any other text begins the stream with what "
+            "holds now, after a `restart` where pieces read before are void."
+        ),
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Running:
+    """An ask that nobody waits for; ``begun`` is done once its answers are on their way."""
+
+    ask: Ask
+    begun: asyncio.Future[None]
+    task: asyncio.Task[None]
 
 
 class Asking:
@@ -113,7 +147,7 @@ class Asking:
         )
         self._metrics = parts.metrics
         self._gate = Gate(settings.api.max_asks)
-        self._running: dict[UUID, asyncio.Task[None]] = {}
+        self._running: dict[UUID, _Running] = {}
 
     def of(
         self,
@@ -133,7 +167,7 @@ class Asking:
             num_candidates=num_candidates,
             temperatures=tuple(temperatures or self._settings.generator.temperatures),
             top_k=body.top_k or self._settings.retrieval.top_k,
-            repeated=key is not None,
+            fingerprint=_fingerprint(body, kind) if key else None,
             seed=body.seed,
             references=tuple(body.reference or ()),
             traceparent=traceparent,
@@ -150,27 +184,15 @@ class Asking:
 
     async def begin(self, ask: Ask) -> None:
         """Return once the answers are on their way, or recorded; the hub is told the rest."""
-        if ask.batch_id in self._running:
-            return
-        self._enter()
-        try:
-            prepared = await self._pipeline.prepare(ask)
-            if isinstance(prepared, Batch):
-                self._gate.leave()
-                return
-            teller = Teller(self._recorder.tell, ask.batch_id)
-            await teller.open(prepared.contexts)
-        except BaseException:
-            self._gate.leave()
-            raise
-        task = asyncio.create_task(self._answer(prepared, teller))
-        self._running[ask.batch_id] = task
-
-        def ended(_: asyncio.Task[None]) -> None:
-            del self._running[ask.batch_id]
-            self._gate.leave()
-
-        task.add_done_callback(ended)
+        running = self._running.get(ask.batch_id)
+        if running is None:
+            self._enter()
+            begun = asyncio.get_running_loop().create_future()
+            task = asyncio.create_task(self._run(ask, begun))
+            running = self._running[ask.batch_id] = _Running(ask=ask, begun=begun, task=task)
+        elif running.ask.fingerprint != ask.fingerprint:
+            raise KeyReused
+        await asyncio.shield(running.begun)  # others may wait for it, too
 
     def _enter(self) -> None:
         try:
@@ -178,6 +200,25 @@ class Asking:
         except Overloaded:
             self._metrics.turned_away()
             raise
+
+    async def _run(self, ask: Ask, begun: asyncio.Future[None]) -> None:
+        try:
+            prepared = await self._pipeline.prepare(ask)
+            teller = Teller(self._recorder.tell, ask.batch_id)
+            if isinstance(prepared, Prepared):
+                await teller.open(prepared.contexts)
+            begun.set_result(None)
+            if isinstance(prepared, Prepared):
+                await self._answer(prepared, teller)
+        except Exception as error:
+            if begun.done():
+                raise
+            begun.set_exception(error)
+            begun.exception()  # whoever asked may be gone
+        finally:
+            begun.cancel()
+            del self._running[ask.batch_id]
+            self._gate.leave()
 
     async def _answer(self, prepared: Prepared, teller: Teller) -> None:
         try:
@@ -188,6 +229,13 @@ class Asking:
         except Exception:
             await teller.failed(RlvrError("internal error; the server's log says more"))
             raise
+
+
+def _fingerprint(body: QuestionBody, kind: Kind) -> str:
+    """Of what a request says, however it is written; not of defaults, which settings may change."""
+    said = body.model_dump(mode="json", exclude_none=True)
+    text = json.dumps([kind, said], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def routes(settings: Settings, parts: Parts) -> APIRouter:

@@ -105,7 +105,7 @@ def submit(question: str, key: str | None, options: Options) -> Call[Submitted]:
         taken = Submitted.from_json(data | {"key": given})
         return taken
 
-    return _asked(read, question, given, options, {"Prefer": "respond-async"})
+    return _asked(read, question, given, options, {"Prefer": b"respond-async"})
 
 
 def _asked(
@@ -113,7 +113,7 @@ def _asked(
     question: str,
     key: str,
     options: Options,
-    headers: Mapping[str, str],
+    headers: Mapping[str, bytes],
 ) -> Call[T]:
     body = {"question": question} | {k: v for k, v in options.items() if v is not None}
     for name in ("temperatures", "reference"):
@@ -123,7 +123,7 @@ def _asked(
         method="POST",
         path="/ask/multi-candidate",
         read=lambda reply: read(reply.json()),
-        options={"json": body, "headers": {"Idempotency-Key": key, **headers}},
+        options={"json": body, "headers": {"Idempotency-Key": key.encode(), **headers}},
     )
 
 

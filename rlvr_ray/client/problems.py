@@ -39,7 +39,7 @@ def of_text(text: str) -> RlvrError:
     try:
         problem = json.loads(text)
         return of_status(int(problem["status"]), str(problem["detail"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, OverflowError, KeyError, TypeError):
         return RlvrError(f"the ask failed: {text[:200]}")
 
 

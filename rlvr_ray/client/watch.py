@@ -133,9 +133,9 @@ class Watch:
     def options(self) -> dict[str, Any]:
         """Of the next request: it goes on after the last event that came."""
         self._stream = EventStream()
-        headers = {"Accept": "text/event-stream"}
+        headers = {"Accept": b"text/event-stream"}
         if self._last_id is not None:
-            headers["Last-Event-ID"] = self._last_id
+            headers["Last-Event-ID"] = self._last_id.encode()
         left_s = self._wait.left_s if self._wait else SILENCE_S
         return {"headers": headers, "timeout": min(max(left_s, 0.01), SILENCE_S)}
 

@@ -125,6 +125,7 @@ class Batch:
         str, ...
     ] = ()  #: right answers, any of them, where the question came with some
     asked_at: datetime | None = None  #: when it was asked; ``created_at`` is when it was answered
+    fingerprint: str | None = None  #: of the request, where it came with an Idempotency-Key
 
     def __post_init__(self) -> None:
         clean_text("question", self.question)

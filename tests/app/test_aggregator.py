@@ -24,7 +24,7 @@ from rlvr_ray.aggregator import Aggregator
 from rlvr_ray.core import ids
 from rlvr_ray.core.records import Batch, FailedVerification, Kind, Reason, Verification
 from rlvr_ray.core.rows import Row
-from rlvr_ray.errors import ConfigError, LedgerError, NotFound, Overloaded, Unavailable
+from rlvr_ray.errors import ConfigError, KeyReused, LedgerError, NotFound, Overloaded, Unavailable
 from rlvr_ray.ports import BatchState, Claim, Ingested, Part
 from rlvr_ray.settings import Settings
 from tests.builders import DECIDED, batch
@@ -574,6 +574,31 @@ async def test_a_batch_recorded_twice_has_one_outcome(tmp_path: Path) -> None:
     assert again == first
     assert len(system.lines("dpo_data")) == 1
     assert len(system.lines("training_data")) == 3
+
+
+async def test_an_id_is_one_requests_until_it_is_recorded_and_then_the_ledgers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RESERVED", 2)
+    asked, later, last = (batch(question=name, fingerprint="one") for name in "abc")
+    async with running(tmp_path, FakePanel(SCORES)) as system:
+        reserve = system.aggregator.reserve
+        for _ in range(2):
+            assert await reserve(asked.batch_id, "one") is None
+            with pytest.raises(KeyReused):
+                await reserve(asked.batch_id, "two")
+        await system.aggregator.record([asked])
+        for fingerprint in ("one", "two"):
+            state = await reserve(asked.batch_id, fingerprint)
+            assert state is not None and state.batch == asked
+        for one in (later, last):
+            assert await reserve(one.batch_id, "one") is None
+        with pytest.raises(KeyReused):
+            await reserve(later.batch_id, "two")
+        assert len(system.aggregator._reserved) == 2
+    async with running(tmp_path, FakePanel(SCORES)) as system:
+        state = await system.aggregator.reserve(asked.batch_id, "two")
+        assert state is not None and state.batch == asked, "through a restart"
 
 
 async def test_the_outcome_does_not_depend_on_the_order_of_arrival(tmp_path: Path) -> None:

@@ -53,6 +53,11 @@ class Api(FakeParts):
         headers = {"Idempotency-Key": key} if key is not None else {}
         return await self.http.post(path, json={"question": QUESTION} | body, headers=headers)
 
+    async def send(self, body: Any, respond_async: bool, path: str = MULTI) -> httpx.Response:
+        """Ask under the key ``k``."""
+        headers = {"Idempotency-Key": "k"} | ({"Prefer": "respond-async"} if respond_async else {})
+        return await self.http.post(path, json={"question": QUESTION} | body, headers=headers)
+
     async def raw(self, body: str | bytes, path: str = MULTI) -> httpx.Response:
         """Send a body as it is."""
         return await self.http.post(
@@ -209,6 +214,19 @@ class TestReferences:
         assert api.generator.calls == 2
 
 
+#: What makes a request another one than that of the question alone.
+OTHER_REQUESTS: list[tuple[str, dict[str, Any]]] = [
+    (MULTI, {"question": "Another?"}),
+    (MULTI, {"temperatures": [0.3, 0.7, 0.9]}),
+    (MULTI, {"top_k": 5}),
+    (MULTI, {"seed": 0}),
+    (MULTI, {"num_candidates": 2}),
+    (MULTI, {"correlation_id": "other"}),
+    (MULTI, {"reference": "a"}),
+    ("/ask", {}),
+]
+
+
 class TestIdempotency:
     async def test_the_same_key_gives_the_same_batch(self, api: Api) -> None:
         first = ok(await api.ask(key="k"))
@@ -232,6 +250,89 @@ class TestIdempotency:
         bodies = [ok(reply) for reply in await asyncio.gather(*asks)]
         assert bodies[0] == bodies[1] == bodies[2]
         assert len(api.recorder.states) == 1
+
+    @pytest.mark.parametrize("then", ["while it runs", "afterwards", "after a restart"])
+    @pytest.mark.parametrize(
+        ("first_async", "then_async"), [(a, b) for a in (0, 1) for b in (0, 1)]
+    )
+    async def test_a_key_belongs_to_one_request_while_it_runs_and_afterwards(
+        self, make: Make, first_async: bool, then_async: bool, then: str
+    ) -> None:
+        api = make()
+        api.generator.hang()
+        first = asyncio.create_task(api.send({}, first_async))
+        await api.generator.until(lambda: api.generator.running == 1)
+        if then != "while it runs":
+            api.generator.release()
+            await first
+            await api.recorder.until(lambda: bool(api.recorder.states))
+        if then == "after a restart":
+            old, api = api, make(generator={"temperatures": (0.5,)}, retrieval={"top_k": 2})
+            api.recorder.states = old.recorder.states
+        for path, changes in OTHER_REQUESTS:
+            body = problem(await api.send(changes, then_async, path), 422)
+            assert body["error"] == "KeyReused", changes
+        api.generator.release()
+        await api.recorder.until(lambda: bool(api.recorder.states))
+        recorded = ok(await api.http.get(f"/batches/{ids.batch_for_key('k')}"))
+        assert recorded["question"] == QUESTION
+        # The first request is still answered, in either form.
+        batch_ids = {(await api.send({}, each)).json()["batch_id"] for each in (True, False)}
+        assert batch_ids == {recorded["batch_id"]}
+        assert (await first).status_code == (202 if first_async else 200)
+        assert len(api.recorder.states) == 1
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"seed": None, "top_k": None},
+            {"num_candidates": 3},
+            {"reference": ["a"], "temperatures": [1, 0]},
+        ],
+    )
+    async def test_the_same_request_in_other_words(self, api: Api, changes: Any) -> None:
+        first: dict[str, Any] = {}
+        if "reference" in changes:
+            first = {"reference": "a", "temperatures": [1.0, 0.0]}
+        one = ok(await api.ask(key="k", **first))
+        assert ok(await api.ask(key="k", **changes)) == one
+
+    async def test_two_replicas_tell_two_requests_apart(self, make: Make) -> None:
+        one, two = make(), make()
+        two.recorder.states, two.recorder.reserved = one.recorder.states, one.recorder.reserved
+        one.generator.hang()
+        begun = await one.send({}, True)
+        assert begun.status_code == 202
+        problem(await two.send({"question": "Another?"}, True), 422)
+        problem(await two.send({"top_k": 1}, False), 422)
+        same = ok(await two.send({}, False))
+        assert same["batch_id"] == begun.json()["batch_id"]
+        one.generator.release()
+        await one.generator.until(lambda: one.generator.running == 0)
+        assert ok(await one.send({}, False)) == same
+        assert len(one.recorder.states) == 1
+
+    async def test_the_same_key_begins_once(self, api: Api) -> None:
+        api.retriever.hang()
+        asks = [asyncio.create_task(api.send({}, True)) for _ in range(40)]
+        await api.retriever.until(lambda: api.retriever.running == 1)
+        other = asyncio.create_task(api.send({"top_k": 1}, True))
+        problem(await other, 422)
+        api.retriever.release()
+        replies = await asyncio.gather(*asks)
+        assert {reply.status_code for reply in replies} == {202}
+        await api.generator.until(lambda: api.generator.calls == 1 and not api.generator.running)
+        assert (api.retriever.calls, api.generator.calls) == (1, 1)
+
+    async def test_what_fails_at_once_fails_for_all_and_may_be_sent_again(self, api: Api) -> None:
+        passages, api.retriever.passages = api.retriever.passages, []
+        for _ in range(20):  # no place at work is lost
+            for reply in await asyncio.gather(*(api.send({}, True) for _ in range(4))):
+                problem(reply, 409)
+        problem(await api.send({"question": "Another?"}, True), 422)
+        api.retriever.passages = passages
+        assert (await api.send({}, True)).status_code == 202
+        ok(await api.send({}, False))
 
     async def test_a_key_has_bounds(self, api: Api) -> None:
         ok(await api.ask(key="k" * 200))

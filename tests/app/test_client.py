@@ -595,7 +595,25 @@ class TestDroppedStreams:
             list(client.events("x"))
         assert len(server.requests) == 1
 
-    @pytest.mark.parametrize("data", ["{}", "no JSON", "5", '{"status": "bad", "detail": 1}'])
+    def test_an_id_of_any_text_is_sent_back(self, kind: Any) -> None:
+        with scripted(kind, stream(event("weather", {}, "é²")), stream(LAST)) as (client, server):
+            assert names(list(client.events("x"))) == ["state"]
+        assert server.requests[1].headers["last-event-id"] == "é²"
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            "{}",
+            "no JSON",
+            "5",
+            '{"status": "bad", "detail": 1}',
+            '{"status": 1e999, "detail": 1}',
+            '{"status": NaN, "detail": 1}',
+            '{"status": "²", "detail": 1}',
+            f'{{"status": {"9" * 5000}, "detail": 1}}',
+            f'{{"status": "{"9" * 5000}", "detail": 1}}',
+        ],
+    )
     def test_a_failure_without_a_reason(self, kind: Any, data: str) -> None:
         with (
             scripted(kind, stream(f"event: failed\ndata: {data}\n\n")) as (client, _),

@@ -134,10 +134,42 @@ async def test_after_a_restart_a_watcher_is_told_to_forget() -> None:
     assert [e.data for e in await after.watch(ID, told[1].id, 0)] == [(0, "ab")]
 
 
-@pytest.mark.parametrize("last", ["", "x", "-", "1-", "-1", "abc-def", "\u2028-3"])
+#: What may come instead of an event's id; ``{}`` is the place of what identifies the stream.
+NO_IDS = [
+    *("", "x", "-", "1-", "-1", "abc-def", "\u2028-3", "é", "ÿ-1", "0", "{}"),
+    *("{}-", "{}--1", "{}-²", "{}-٣", "{}-১", "{}-1.0", "{}- 1", "{}-1 ", "{}-1\n", "{}-0x1"),
+    *("{}-3", "{}-1_0", "{}-1e0", "{}-NaN", "x{}-1", "{}-" + "9" * 5000, "9" * 5000),
+]
+
+
+@pytest.mark.parametrize("last", NO_IDS)
 async def test_an_id_that_is_none_means_from_the_start(last: str) -> None:
     hub = Live(Store(decided()).find)
-    assert kinds(await hub.watch(ID, last, 0)) == ["state", "end"]
+    (first, _) = await hub.watch(ID, None, 0)
+    epoch = first.id.partition("-")[0]
+    assert kinds(await hub.watch(ID, last.format(epoch), 0)) == ["state", "end"]
+
+
+@pytest.mark.parametrize("last", [last for last in NO_IDS if last])
+async def test_whoever_brings_such_an_id_is_told_to_forget_what_he_read(last: str) -> None:
+    hub = Live(Store().find)
+    hub.tell(ID, "one", [Told(kind="contexts"), piece(0, "a")], opens=True)
+    (first, _) = await hub.watch(ID, None, 0)
+    told = await hub.watch(ID, last.format(first.id.partition("-")[0]), 0)
+    assert kinds(told) == ["restart", "contexts", "piece"]
+    assert kinds(await hub.watch(ID, told[0].id, 0)) == ["contexts", "piece"]
+
+
+async def test_an_id_of_what_the_hub_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch's events are counted anew: the old place must not hide the first of them."""
+    monkeypatch.setattr(module, "TOPICS", 1)
+    hub = Live(Store(OPEN).find)
+    hub.tell(uuid4(), "one", [Told(kind="contexts")], opens=True)
+    for _ in range(3):
+        hub.state(OPEN)
+        (state,) = await hub.watch(ID, None, 0)
+        hub.tell(uuid4(), "one", [Told(kind="contexts")], opens=True)
+        assert kinds(await hub.watch(ID, state.id, 0)) == ["state"]
 
 
 async def test_one_teller_at_a_time() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +14,7 @@ from rlvr_ray.core.records import Kind
 from rlvr_ray.errors import (
     ContextOverflow,
     InputError,
+    KeyReused,
     LedgerError,
     NoDocuments,
     Overloaded,
@@ -233,7 +235,7 @@ class TestNothingIsRecorded:
 
 class TestRepeats:
     async def test_a_repeat_returns_what_was_recorded(self, system: System) -> None:
-        asked = ask(repeated=True)
+        asked = ask(fingerprint="f")
         first = await system.ask(asked)
         again = await system.ask(asked)
         assert again == first
@@ -241,7 +243,7 @@ class TestRepeats:
         assert (system.retriever.calls, system.generator.calls, system.recorder.calls) == (1, 1, 3)
 
     async def test_a_repeat_needs_no_part_but_the_ledger(self, system: System) -> None:
-        asked = ask(repeated=True)
+        asked = ask(fingerprint="f")
         first = await system.ask(asked)
         system.generator.failures = [Unavailable("down")]
         system.retriever.passages = []
@@ -264,10 +266,10 @@ class TestRepeats:
     async def test_a_key_belongs_to_one_question(
         self, system: System, changes: dict[str, Any]
     ) -> None:
-        asked = ask(repeated=True)
+        asked = ask(fingerprint="f")
         first = await system.ask(asked)
         with pytest.raises(InputError, match="Idempotency-Key"):
-            await system.ask(ask(asked.batch_id, repeated=True, **changes))
+            await system.ask(ask(asked.batch_id, fingerprint="f", **changes))
         assert system.generator.calls == 1
         assert system.recorder.states[asked.batch_id].batch == first
 
@@ -275,11 +277,11 @@ class TestRepeats:
     async def test_a_key_belongs_to_its_references(
         self, system: System, others: tuple[str, ...]
     ) -> None:
-        asked = ask(repeated=True, references=("a", "b"))
+        asked = ask(fingerprint="f", references=("a", "b"))
         first = await system.ask(asked)
         assert await system.ask(asked) == first
         with pytest.raises(InputError, match="Idempotency-Key"):
-            await system.ask(ask(asked.batch_id, repeated=True, references=others))
+            await system.ask(ask(asked.batch_id, fingerprint="f", references=others))
         assert system.recorder.states[asked.batch_id].batch == first
 
     async def test_two_at_the_same_time_return_one_batch(self, system: System) -> None:
@@ -292,7 +294,7 @@ class TestRepeats:
 
         system.generator.script = other_texts_each_time
         system.generator.hang()
-        asked = ask(repeated=True)
+        asked = ask(fingerprint="f")
         tasks = [asyncio.create_task(system.ask(asked)) for _ in range(2)]
         await system.generator.until(lambda: system.generator.running == 2)
         system.generator.release()
@@ -300,19 +302,31 @@ class TestRepeats:
         assert one == two == system.recorder.states[asked.batch_id].batch
         assert number == 2
 
-    async def test_two_other_questions_at_the_same_time_are_told_apart(
-        self, system: System
+    @pytest.mark.parametrize("changes", [{"question": "Another?"}, {"top_k": 1}, {"seed": 7}])
+    async def test_two_other_requests_at_the_same_time_are_told_apart(
+        self, system: System, changes: dict[str, Any]
     ) -> None:
-        """Neither saw the other's batch when it looked; the ledger's first one wins."""
+        """A restart forgot which was first; neither saw the other's batch: the ledger decides."""
         system.generator.hang()
         batch_id = uuid4()
-        tasks = [
-            asyncio.create_task(system.ask(ask(batch_id, repeated=True, question=question)))
-            for question in ("One?", "Two?")
-        ]
-        await system.generator.until(lambda: system.generator.running == 2)
+        tasks = []
+        for asked in (ask(batch_id, fingerprint="f"), ask(batch_id, fingerprint="g", **changes)):
+            tasks.append(asyncio.create_task(system.ask(asked)))
+            running = len(tasks)
+            await system.generator.until(lambda: system.generator.running == running)  # noqa: B023
+            system.recorder.reserved.clear()
         system.generator.release()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         kept = system.recorder.states[batch_id].batch
         assert [r for r in results if not isinstance(r, BaseException)] == [kept]
-        assert [type(r) for r in results if isinstance(r, BaseException)] == [InputError]
+        assert [type(r) for r in results if isinstance(r, BaseException)] == [KeyReused]
+
+    async def test_a_batch_without_a_fingerprint_is_known_by_what_it_holds(
+        self, system: System
+    ) -> None:
+        """Earlier versions recorded none."""
+        asked = ask()
+        first = await system.ask(asked)
+        assert await system.ask(replace(asked, fingerprint="f")) == first
+        with pytest.raises(KeyReused):
+            await system.ask(replace(asked, fingerprint="f", question="Another?"))

@@ -40,7 +40,7 @@ class Server(FakeParts):
         assert reply.headers["preference-applied"] == "respond-async"
         return begun
 
-    async def events(self, path: str, **headers: str) -> AsyncGenerator[dict[str, str]]:
+    async def events(self, path: str, **headers: Any) -> AsyncGenerator[dict[str, str]]:
         """Server-sent events as a browser reads them; comments come as ``{"comment": …}``."""
         async with self.http.stream("GET", path, headers=headers) as reply:
             assert reply.status_code == 200, (await reply.aread()).decode()
@@ -72,7 +72,7 @@ async def locked(tmp_path: Path) -> AsyncIterator[Server]:
         yield made
 
 
-async def all_of(server: Server, path: str, **headers: str) -> list[dict[str, str]]:
+async def all_of(server: Server, path: str, **headers: Any) -> list[dict[str, str]]:
     async with asyncio.timeout(10):
         return [event async for event in server.events(path, **headers)]
 
@@ -123,6 +123,19 @@ class TestLive:
         assert json.loads(first["data"])["outcome"]["pair"] is True
         again = await all_of(server, path, **{"Last-Event-ID": first["id"]})
         assert [event["event"] for event in again] == ["end"]
+
+    @pytest.mark.parametrize(
+        "last", ["", "²", "٣", "-9", "x", "9" * 5000, b"\xff\xb2-\xb2", b"\xe2\x80\xa8-1"]
+    )
+    async def test_last_event_ids_of_any_form(self, server: Server, last: str | bytes) -> None:
+        state = decided()
+        server.recorder.states[state.batch.batch_id] = state
+        path = f"/batches/{state.batch.batch_id}/events"
+        epoch = (await all_of(server, path))[0]["id"].partition("-")[0].encode()
+        given = last if isinstance(last, bytes) else last.encode()
+        for one in (given, epoch + given, epoch + b"-" + given):
+            events = await all_of(server, path, **{"Last-Event-ID": one})
+            assert [event["event"] for event in events] == ["state", "end"]
 
     async def test_heartbeats_while_nothing_happens(
         self, server: Server, monkeypatch: pytest.MonkeyPatch
