@@ -280,6 +280,15 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
             "num_candidates": len(batch.candidates),
         }
 
+    @router.get("/ask/defaults")
+    async def get_defaults() -> dict[str, Any]:
+        """What an ask uses for fields that it leaves out."""
+        return {
+            "num_candidates": MultiCandidateBody.model_fields["num_candidates"].default,
+            "temperatures": settings.generator.temperatures,
+            "top_k": settings.retrieval.top_k,
+        }
+
     @router.post("/ask")
     async def ask_once(
         body: QuestionBody, key: Key = None, traceparent: Traceparent = None

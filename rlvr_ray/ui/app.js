@@ -8,9 +8,7 @@
 // name, decoded: "#/ask/1f0e" gives ["1f0e"]. What follows a "?" is the view's own. It puts a
 // heading (dom.js: `heading`) into root before it awaits anything, so that the focus has a place to
 // go, and may return a function that ends what it started (timers, streams). A view is loaded when
-// it is first shown. What it needs is in dom.js (elements), http.js (the server), states.js (empty,
-// loading, failed), format.js (figures) and style.css; names of classes that serve all views stand
-// at its top.
+// it is first shown.
 
 import { announce, fill, h } from "./dom.js";
 import { keyFrom } from "./http.js";

@@ -76,7 +76,7 @@ function follow(root, batchId) {
 
   function column(index) {
     if (!shown.has(index)) {
-      const temperatures = asked?.body.temperatures;
+      const temperatures = asked?.temperatures;
       const warmth = temperatures && temperatures[index % temperatures.length];
       shown.set(index, candidateColumn(index, warmth, (passage, from) => marks?.mark(passage, from)));
       const inOrder = [...shown.entries()].sort(([a], [b]) => a - b);
@@ -162,7 +162,7 @@ function follow(root, batchId) {
   say("Looking for it…");
   if (asked) {
     say("Looking for passages…");
-    for (let index = 0; index < asked.body.num_candidates; index += 1) column(index);
+    for (let index = 0; index < asked.num_candidates; index += 1) column(index);
   }
   return watch(batchId, on, asked?.failed ? undefined : asked);
 }

@@ -1,36 +1,35 @@
 // The form for a question, and the questions of this browser session.
 //
-// Settings stay in localStorage; questions with the request and its key in sessionStorage, so that
-// one that a restart of the server lost can be asked again after a reload.
+// The form shows the server's defaults and sends what differs from them. In sessionStorage are what
+// was changed, and questions with the request and its key, so that one that a restart of the server
+// lost can be asked again after a reload.
 
 import { field, fill, h } from "./dom.js";
 import { ago } from "./format.js";
-import { back, Offline } from "./http.js";
+import { back, get, Offline } from "./http.js";
 import { ask } from "./watch.js";
 
-const SETTINGS = "rlvr.settings";
+const CHANGED = "rlvr.changed";
 const ASKED = "rlvr.asked";
 const KEPT = 30;
-const DEFAULTS = { num_candidates: "3", temperatures: "0.3, 0.7, 0.9", top_k: "5" };
 const MAX_QUESTION = 8000;
-const MAX_TEMPERATURE = 2;
-const LIMITS = { num_candidates: [2, 8, "Answers"], top_k: [1, 20, "Passages"] };
 
-// What was asked for this batch from here: {batch_id, body, key, at, failed}, or undefined. With
-// `change`, it is noted.
+// What was asked for this batch from here: {batch_id, body, key, at, failed, num_candidates,
+// temperatures}, or undefined; the last two are what the server was to use, where that is known.
+// With `change`, it is noted.
 export function remembered(batchId, change) {
-  const all = stored(sessionStorage, ASKED, []);
+  const all = stored(ASKED, []);
   const one = all.find((asked) => asked.batch_id === batchId);
   if (one && change) {
     Object.assign(one, change);
-    store(sessionStorage, ASKED, all);
+    store(ASKED, all);
   }
   return one;
 }
 
 // The questions of this session, the latest first.
 export function recent(current) {
-  const all = stored(sessionStorage, ASKED, []).filter((asked) => asked.batch_id !== current);
+  const all = stored(ASKED, []).filter((asked) => asked.batch_id !== current);
   if (all.length === 0) return null;
   return h(
     "section",
@@ -53,7 +52,8 @@ export function recent(current) {
 
 // The form; `body` is a request whose question it starts with.
 export function askForm(body) {
-  const settings = { ...DEFAULTS, ...stored(localStorage, SETTINGS, {}) };
+  const changed = stored(CHANGED, {}); // by name, as typed
+  let defaults = {}; // the server's, once they are known
   const question = h("textarea", {
     id: "question",
     name: "question",
@@ -62,28 +62,12 @@ export function askForm(body) {
     "data-testid": "question",
     value: body.question,
   });
-  const number = (name) =>
-    h("input", {
-      id: name,
-      name,
-      type: "number",
-      inputmode: "numeric",
-      min: LIMITS[name][0],
-      max: LIMITS[name][1],
-      step: 1,
-      value: settings[name],
-      "data-testid": name,
-    });
-  const candidates = number("num_candidates");
-  const topK = number("top_k");
-  const temperatures = h("input", {
-    id: "temperatures",
-    name: "temperatures",
-    autocomplete: "off",
-    inputmode: "text",
-    value: settings.temperatures,
-    "data-testid": "temperatures",
-  });
+  const setting = (name, more) =>
+    h("input", { id: name, name, value: changed[name] ?? "", "data-testid": name, ...more });
+  const number = (name, min, max) => setting(name, { type: "number", min, max });
+  const candidates = number("num_candidates", 2, 8);
+  const topK = number("top_k", 1, 20);
+  const temperatures = setting("temperatures", { autocomplete: "off" });
   const wrong = h("div", { class: "wrong", id: "ask-wrong", role: "alert" });
   const button = h("button", { class: "primary", "data-testid": "ask" }, "Ask");
   const form = h(
@@ -101,6 +85,15 @@ export function askForm(body) {
     wrong,
   );
   const inputs = { question, num_candidates: candidates, temperatures, top_k: topK };
+  get("/ask/defaults").then((found) => {
+    defaults = found;
+    for (const [name, value] of Object.entries(found)) {
+      const text = Array.isArray(value) ? value.join(", ") : String(value);
+      inputs[name].placeholder = text;
+      if (inputs[name].value === "") inputs[name].value = text;
+      else form.querySelector(`#${name}-hint`).append(`, default ${text}`);
+    }
+  }, () => {}); // what is left empty is not sent
   let pending = null; // {text, key}: what is sent again has the key that it had
 
   function refuse(name, ...said) {
@@ -112,28 +105,25 @@ export function askForm(body) {
     input.focus();
   }
 
+  // What is to be sent: the question, and what differs from the server's defaults.
   function request() {
     const values = { question: question.value.trim() };
     if (values.question === "") return refuse("question", "Write a question.");
-    for (const [name, [low, high, label]] of Object.entries(LIMITS)) {
-      values[name] = Number(inputs[name].value);
-      if (!Number.isInteger(values[name]) || values[name] < low || values[name] > high) {
-        return refuse(name, `${label}: give a whole number from ${low} to ${high}.`);
-      }
+    for (const input of [candidates, topK]) {
+      if (!input.validity.valid) return refuse(input.name, input.validationMessage);
+      if (input.value !== "") values[input.name] = input.valueAsNumber;
     }
-    const parts = temperatures.value.split(/[\s,;]+/).filter((part) => part !== "");
-    const numbers = parts.map(Number);
-    const bad = numbers.findIndex((value) => !(value >= 0 && value <= MAX_TEMPERATURE));
-    if (bad >= 0) {
-      return refuse("temperatures", `Temperatures: “${parts[bad]}” is no number from 0 to ${MAX_TEMPERATURE}.`);
+    const parts = temperatures.value.match(/[^\s,;]+/g) ?? [];
+    const bad = parts.find((part) => !(part >= 0 && part <= 2));
+    if (bad) return refuse("temperatures", `“${bad}” is no number from 0 to 2.`);
+    if (parts.length > 0) values.temperatures = parts.map(Number);
+    for (const [name, usual] of Object.entries(defaults)) {
+      if (JSON.stringify(values[name]) === JSON.stringify(usual)) delete values[name];
     }
-    if (numbers.length > values.num_candidates) {
-      return refuse(
-        "temperatures",
-        `${numbers.length} temperatures are more than ${values.num_candidates} answers can use.`,
-      );
+    const answers = values.num_candidates ?? defaults.num_candidates;
+    if (values.temperatures?.length > answers) {
+      return refuse("temperatures", `More temperatures than ${answers} answers can use.`);
     }
-    if (numbers.length > 0) values.temperatures = numbers;
     return values;
   }
 
@@ -146,13 +136,13 @@ export function askForm(body) {
     }
     const values = request();
     if (!values) return;
-    store(localStorage, SETTINGS, {
-      num_candidates: candidates.value,
-      temperatures: temperatures.value,
-      top_k: topK.value,
-    });
+    const { question: _, ...changes } = values;
+    for (const name of Object.keys(changes)) changes[name] = inputs[name].value;
+    store(CHANGED, changes);
     const text = JSON.stringify(values);
-    if (pending?.text !== text) pending = { text, key: newKey() };
+    if (pending?.text !== text) {
+      pending = { text, key: crypto.getRandomValues(new Uint32Array(4)).join("-") };
+    }
     const { key } = pending;
     button.disabled = true;
     fill(button, "Looking for passages…");
@@ -160,7 +150,9 @@ export function askForm(body) {
       const reply = await sent({ body: values, key });
       if (!reply) return;
       pending = null;
-      keep({ batch_id: reply.batch_id, body: values, key, at: new Date().toISOString() });
+      const { num_candidates, temperatures } = { ...defaults, ...values };
+      const at = new Date().toISOString();
+      keep({ batch_id: reply.batch_id, body: values, key, at, num_candidates, temperatures });
       if (form.isConnected) location.hash = `#/ask/${reply.batch_id}`;
     } catch (error) {
       refused(error);
@@ -210,29 +202,22 @@ export function askForm(body) {
 }
 
 function keep(asked) {
-  const others = stored(sessionStorage, ASKED, []).filter((one) => one.batch_id !== asked.batch_id);
-  store(sessionStorage, ASKED, [asked, ...others].slice(0, KEPT));
-}
-
-// randomUUID is missing where the page came over plain HTTP from another machine.
-function newKey() {
-  if (crypto.randomUUID) return crypto.randomUUID();
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const others = stored(ASKED, []).filter((one) => one.batch_id !== asked.batch_id);
+  store(ASKED, [asked, ...others].slice(0, KEPT));
 }
 
 // Storage may be full or forbidden: then nothing is remembered, and all else works.
-function stored(storage, name, otherwise) {
+function stored(name, otherwise) {
   try {
-    return JSON.parse(storage.getItem(name)) ?? otherwise;
+    return JSON.parse(sessionStorage.getItem(name)) ?? otherwise;
   } catch {
     return otherwise;
   }
 }
 
-function store(storage, name, value) {
+function store(name, value) {
   try {
-    storage.setItem(name, JSON.stringify(value));
+    sessionStorage.setItem(name, JSON.stringify(value));
   } catch {
     // Not remembered.
   }

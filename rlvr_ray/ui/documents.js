@@ -297,7 +297,7 @@ function documentList() {
 
 function searchBox() {
   const question = h("input", { id: "search-question", type: "search", maxlength: 8000, "data-testid": "search" });
-  const topK = h("input", { id: "search-top-k", type: "number", min: 1, max: 20, step: 1, value: 5 });
+  const topK = h("input", { id: "search-top-k", type: "number", min: 1, max: 20, placeholder: "default" });
   const found = h("div", { "data-testid": "search-results" });
   const form = h(
     "form",

@@ -146,6 +146,14 @@ class TestAsk:
         assert seeds[0] == seeds[1]
         assert len(set(seeds[0])) == 8
 
+    async def test_defaults_are_told(self, make: Make) -> None:
+        api = make(generator={"temperatures": (0.1, 0.2)}, retrieval={"top_k": 7})
+        told = ok(await api.http.get("/ask/defaults"))
+        assert told == {"num_candidates": 3, "temperatures": [0.1, 0.2], "top_k": 7}
+        assert ok(await api.ask(key="k", num_candidates=told["num_candidates"])) == ok(
+            await api.ask(key="k")
+        )
+
     async def test_a_correlation_id_is_minted_where_none_is_given(self, api: Api) -> None:
         first, second = [ok(await api.ask())["correlation_id"] for _ in range(2)]
         assert UUID(first) != UUID(second)

@@ -67,6 +67,7 @@ class Stage:
         piece_s: float = 0.01,
         result_s: float = 0.01,
         port: int = 0,
+        sections: Mapping[str, Any] | None = None,
         **api: Any,
     ) -> None:
         self.answers: dict[str, Sequence[str]] = dict(texts.ANSWERS)
@@ -76,11 +77,11 @@ class Stage:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((HOST, port))
         self.port: int = self._socket.getsockname()[1]
-        sections: dict[str, Any] = {
+        given: dict[str, Any] = {
             "api": {"port": self.port, **api},
             "verification": {"verifiers": ["grounded"]},
         }
-        self.settings = Settings(data_dir=folder, **sections)
+        self.settings = Settings(data_dir=folder, **given, **(sections or {}))
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop

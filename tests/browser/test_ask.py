@@ -1,14 +1,16 @@
 """From the click to the outcome, and what happens when something is away meanwhile."""
 
+import json
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from rlvr_ray.errors import Unavailable
 from tests.browser import texts
 from tests.browser.fixtures import NewPage, Trouble
-from tests.browser.stage import Stage
+from tests.browser.stage import Stage, open_stage
 
 GOOD, HALF, BAD = texts.ANSWERS[texts.QUESTION]
 #: What a browser says of a server that is away.
@@ -176,6 +178,59 @@ def test_a_question_that_is_refused_stays_in_the_form(stage: Stage, page: Page) 
     expect(page.get_by_test_id("error")).to_contain_text("hot")
     expect(page.get_by_test_id("temperatures")).to_be_focused()
     assert page.get_by_test_id("question").input_value() == texts.QUESTION
+
+
+def test_what_is_left_alone_is_the_servers_default(new_page: NewPage) -> None:
+    own = {"generator": {"temperatures": (0.2, 0.4)}, "retrieval": {"top_k": 2}}
+    with open_stage(sections=own) as stage:
+
+        def asked(page: Page, **changes: str) -> tuple[dict[str, Any], dict[str, Any]]:
+            """What the page sends, and the batch that comes of it."""
+            page.goto(f"{stage.url}/#/ask")
+            expect(page.get_by_test_id("top_k")).not_to_have_value("")
+            page.get_by_test_id("question").fill(texts.QUESTION)
+            for name, text in changes.items():
+                page.get_by_test_id(name).fill(text)
+            with page.expect_request("**/ask/multi-candidate") as sent:
+                page.get_by_test_id("ask").click()
+            expect(page.get_by_test_id("outcome")).to_be_visible()
+            body: dict[str, Any] = json.loads(sent.value.post_data or "")
+            assert body.pop("question") == texts.QUESTION
+            return body, state(page, stage)
+
+        def figures(batch: dict[str, Any]) -> tuple[list[float], int]:
+            temperatures = [c["metadata"]["temperature"] for c in batch["candidates"]]
+            return temperatures, len(batch["contexts"])
+
+        page = new_page()
+        page.goto(f"{stage.url}/#/ask")
+        expect(page.get_by_test_id("num_candidates")).to_have_value("3")
+        expect(page.get_by_test_id("temperatures")).to_have_value("0.2, 0.4")
+        expect(page.get_by_test_id("top_k")).to_have_value("2")
+        body, batch = asked(page)
+        assert body == {}
+        reply = httpx.post(f"{stage.url}/ask/multi-candidate", json={"question": texts.QUESTION})
+        assert figures(batch) == figures(reply.json()) == ([0.2, 0.4, 0.2], 2)
+        # What is empty, or the default in other words, is no change.
+        assert asked(page, temperatures=".2,0.40", top_k="", num_candidates="3")[0] == {}
+
+        body, batch = asked(page, temperatures="0.7", top_k="1")
+        assert body == {"temperatures": [0.7], "top_k": 1}
+        assert figures(batch) == ([0.7, 0.7, 0.7], 1)
+        # It is remembered here, and shown beside the default, and nowhere else.
+        page.goto(f"{stage.url}/#/ask")
+        expect(page.get_by_test_id("temperatures")).to_have_value("0.7")
+        expect(page.get_by_text(", default 0.2, 0.4")).to_be_visible()
+        assert asked(page, temperatures="")[0] == {"top_k": 1}
+        assert asked(new_page())[0] == {}
+
+
+def test_a_question_is_asked_though_the_defaults_are_not_known(stage: Stage, page: Page) -> None:
+    page.route("**/ask/defaults", lambda route: None)  # it never comes
+    ask(page, stage)
+    expect(page.get_by_test_id("outcome")).to_contain_text("Pair")
+    temperatures = [c["metadata"]["temperature"] for c in state(page, stage)["candidates"]]
+    assert temperatures == list(stage.settings.generator.temperatures)
 
 
 def test_a_server_that_restarts_before_the_answers_are_on_record(
