@@ -115,8 +115,7 @@ def show_next(settings: Settings, out: Console) -> None:
         line
         for path in files
         if path.suffix == ".jsonl" and path.parent.name == "dpo_data"
-        for line in path.read_text("utf-8").split("\n")
-        if line
+        for line in path.read_bytes().split(b"\n")[:-1]  # what follows is still being written
     ]
     if pairs:
         pair = json.loads(pairs[-1])

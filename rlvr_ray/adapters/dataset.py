@@ -216,6 +216,9 @@ class Dataset:
     def append(self, path: str, rows: Sequence[Row], offset: int) -> int:
         """Write rows at ``offset``, cutting what lies behind it; return the new, durable length.
 
+        A reader that looks meanwhile may find the last line unfinished, since a file's length grows
+        page by page. Renaming a whole new file would copy the month's rows for each append.
+
         Raises LedgerError where the file is shorter than that: it must be mended first.
         """
         data = self.lines(rows)
@@ -234,7 +237,7 @@ class Dataset:
                         view = view[os.write(descriptor, view) :]
                     os.fsync(descriptor)
                 except OSError:
-                    os.ftruncate(descriptor, offset)  # readers never see half a line
+                    os.ftruncate(descriptor, offset)  # no half line stays
                     raise
             finally:
                 os.close(descriptor)

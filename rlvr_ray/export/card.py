@@ -15,6 +15,7 @@ from rlvr_ray.export.decontamination import SIMILARITY
 #: Why a row is not in the export.
 REASONS = {
     "unreadable": "no row of this system, or damaged",
+    "unfinished": "the last line of a file, while it was being written",
     "repeated": "its id was there before",
     "empty_answer": "an answer without text",
     "no_contexts": "no passages to put into the prompt",

@@ -298,10 +298,13 @@ def _of_lines(file: Path, stream: BinaryIO, tally: Tally) -> Iterator[tuple[str,
         tally.read += 1
         try:
             yield f"{file}:{number}", strict_json.loads(line.decode("utf-8-sig"))
-        except UnicodeDecodeError:
-            tally.bad(f"{file}:{number}", "not UTF-8")
         except (ValueError, RecursionError) as error:
-            tally.bad(f"{file}:{number}", f"not JSON: {error}")
+            if not line.endswith(b"\n"):
+                tally.left_out["unfinished"] += 1
+            elif isinstance(error, UnicodeDecodeError):
+                tally.bad(f"{file}:{number}", "not UTF-8")
+            else:
+                tally.bad(f"{file}:{number}", f"not JSON: {error}")
 
 
 def _human(settings: Settings, request: Request) -> Human | None:

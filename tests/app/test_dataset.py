@@ -2,9 +2,12 @@
 
 import errno
 import hashlib
+import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -28,6 +31,7 @@ from tests.folders import (
     same_files,
 )
 
+DURABILITY = Path(__file__).parents[2] / "docs" / "durability.md"
 PARTS = [
     "dpo_data/parquet/dpo_data_202603_000000000001-000000000008.parquet",
     "training_data/parquet/training_data_202603_000000000001-000000000008.parquet",
@@ -61,6 +65,35 @@ class TestAppend:
         assert file.read_bytes() == dataset.lines(lines_of(0, 3))
         dataset.append(TRAINING, lines_of(4), 0)
         assert file.read_bytes() == dataset.lines(lines_of(4))
+
+    @pytest.mark.parametrize("size", [1, 100, 4096])
+    def test_who_reads_meanwhile_up_to_the_last_line_feed_reads_rows(
+        self, dataset: Dataset, file: Path, monkeypatch: pytest.MonkeyPatch, size: int
+    ) -> None:
+        """As docs/durability.md says; what was read once stays as it was."""
+        (rule,) = re.findall(r"```python\n(def rows.*?)```", DURABILITY.read_text("utf-8"), re.S)
+        names: dict[str, Any] = {"json": json}
+        exec(rule, names)
+        write = os.write
+        read: list[rows.Row] = []
+        place = unfinished = 0
+
+        def look() -> None:
+            nonlocal place, unfinished
+            more, place = names["rows"](file, place)
+            read.extend(more)
+            unfinished += file.stat().st_size > place
+
+        def in_pieces(descriptor: int, data: memoryview) -> int:
+            look()
+            return write(descriptor, data[:size])
+
+        monkeypatch.setattr("os.write", in_pieces)
+        length = dataset.append(TRAINING, lines_of(0, 1), 0)
+        dataset.append(TRAINING, lines_of(2), length)
+        look()
+        assert read == json.loads(json.dumps(lines_of(0, 1, 2)))
+        assert unfinished > 0
 
     @pytest.mark.parametrize("missing", [1, 100, None])
     def test_a_file_that_is_shorter_than_on_record_is_refused(

@@ -281,17 +281,30 @@ class TestBadInput:
         file.write_bytes(lines[0] + b"".join(bad) + b"".join(lines[1:]) + b'{"cut')
         report = export(data, tmp_path / "out")
         assert sum(split["rows"] for split in report["splits"].values()) == PAIRS
-        assert report["left_out"] == {"unreadable": 7}
+        assert report["left_out"] == {"unreadable": 6, "unfinished": 1}
         places = [place.split(": ")[0] for place in report["unreadable"]]
-        numbers = [2, 3, 4, 5, 6, 7, len(lines) + len(bad) + 1]
-        assert places == [f"{file}:{number}" for number in numbers]
+        assert places == [f"{file}:{number}" for number in range(2, 8)]
         reasons = [place.split(": ", 1)[1] for place in report["unreadable"]]
         for reason, part in zip(
             reasons,
-            ("not JSON", "not UTF-8", "metadata", "not JSON", "NaN", "question", "not JSON"),
+            ("not JSON", "not UTF-8", "metadata", "not JSON", "NaN", "question"),
             strict=True,
         ):
             assert part in reason
+
+    @pytest.mark.parametrize("left", [1, 2, 3, 100, -2, -1])
+    def test_a_last_line_that_is_being_written_is_no_damage(
+        self, data: Path, tmp_path: Path, left: int
+    ) -> None:
+        file = data / DPO
+        *lines, last = file.read_bytes().splitlines(keepends=True)
+        last = b'{"prompt":"\xf0\x9f' if left == 3 else last  # within a character
+        file.write_bytes(b"".join(lines) + last[:left])
+        report = export(data, tmp_path / "out")
+        whole = left == -1  # only the line feed is missing
+        assert sum(s["rows"] for s in report["splits"].values()) == PAIRS - 1 + whole
+        assert report["left_out"] == ({} if whole else {"unfinished": 1})
+        assert report["unreadable"] == []
 
     def test_a_person_is_told(self, data: Path, tmp_path: Path) -> None:
         with (data / DPO).open("ab") as stream:
