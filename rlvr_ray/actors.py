@@ -199,7 +199,7 @@ class AggregatorActor:
 
     async def stats(self) -> dict[str, Any]:
         await self._started
-        return {**await self._aggregator.stats(), "dashboard": _dashboard()}
+        return {**await self._aggregator.stats(), "dashboard": dashboard()}
 
     async def browse(self, name: str, *arguments: Any) -> Any:
         """Call a method of ``ports.Archive``."""
@@ -220,7 +220,7 @@ class AggregatorActor:
         await asyncio.to_thread(self._tracer.close)
 
 
-def _dashboard() -> str | None:
+def dashboard() -> str | None:
     """The address of Ray's dashboard, as the nodes of the cluster reach it; None without one."""
     find: Any = ray_worker.get_dashboard_url
     address = find()
@@ -234,6 +234,12 @@ def open_tracer(settings: Settings) -> Tracer:
     from rlvr_ray.adapters.opentelemetry import OpenTelemetry
 
     return OpenTelemetry(settings.tracing)
+
+
+def session_folder() -> Path:
+    """Where Ray keeps what belongs to the cluster that this process has started."""
+    node: Any = ray_worker._global_node
+    return Path(node.get_session_dir_path())
 
 
 def log_folder() -> Path | None:

@@ -4,10 +4,11 @@ import asyncio
 import logging
 import os
 import re
+import shutil
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import ray
 from fastapi import FastAPI
@@ -15,10 +16,11 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from rlvr_ray import __version__, actors, engines, judging, logs, remote
+from rlvr_ray import __version__, actors, engines, judging, logs, remote, servers
 from rlvr_ray.errors import ConfigError, Unavailable
 from rlvr_ray.metrics import Metrics
 from rlvr_ray.ray_metrics import RayMeter
+from rlvr_ray.servers import Server
 from rlvr_ray.settings import EngineSettings, Settings, load
 from rlvr_ray.throttle import Limited
 
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 
 #: Shares of a CPU that Ray sets aside. They only steer placement: two cores must hold everything.
 SHARE = 0.1
+#: A file in the session's folder of a cluster that was started here, locked while it runs.
+SESSION_MARK = "rlvr_ray.lock"
+_held: list[IO[str]] = []
 #: Longest wait for the broker at a start, in seconds.
 BROKER_CHECK_S = 5.0
 #: Bytes of a local cluster's object store; what travels between the parts is small.
@@ -151,15 +156,22 @@ def _parts(choice: engines.Choice, aggregator: Any) -> "Parts":
 def attach(settings: Settings, *, deploy: bool = True) -> "tuple[Settings, Parts]":
     """Join a cluster as a driver: the application's settings, and its parts.
 
-    Where it does not run, it is deployed with these settings, and stays; where it does, its own
-    count. Raises ConfigError where there is no cluster, it runs another version, or it does not
-    run and is not to be deployed.
+    It is the cluster that the settings or Ray's environment name; or that of the server that runs;
+    or the one that Ray finds. Where the application does not run, it is deployed with these
+    settings, and stays, if somebody has named the cluster: others' are left alone. Where it does,
+    its own settings count. Raises ConfigError where there is no cluster, it runs another version,
+    or it does not run and is not to be deployed.
     """
-    _join(settings.ray_address or "auto")
+    named = settings.ray_address or os.environ.get("RAY_ADDRESS")
+    _join(servers.joining(settings).ray_address or "auto")
     try:
         if remote.APP not in serve.status().applications:
-            if not deploy:
-                raise ConfigError("the application does not run on this cluster: rlvr serve")
+            if not deploy or not named:
+                address = ray.get_runtime_context().gcs_address
+                raise ConfigError(
+                    f"the Ray cluster at {address} does not run rlvr_ray: start one that does with "
+                    f"rlvr serve, or name it to have it used: RLVR_RAY_ADDRESS={address}"
+                )
             _deploy(settings)
         version, running = actors.serving()
     except RuntimeError as error:
@@ -170,8 +182,8 @@ def attach(settings: Settings, *, deploy: bool = True) -> "tuple[Settings, Parts
     return running, _parts(choice, actors.aggregator())
 
 
-def start(settings: Settings) -> str:
-    """Start or join a cluster, deploy the app, wait until it is ready; return its URL.
+def start(settings: Settings) -> Server:
+    """Start or join a cluster, deploy the app, wait until it is ready; say where it is.
 
     Raises ConfigError or LedgerError, with nothing left running, where something prevents that.
     """
@@ -186,6 +198,8 @@ def start(settings: Settings) -> str:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     local: dict[str, Any] = {"object_store_memory": OBJECT_STORE}
     _join(settings.ray_address or "local", **({} if settings.ray_address else local))
+    if settings.ray_address is None:
+        _take_away_old_sessions()
     try:
         _deploy(settings)
     except RuntimeError as error:
@@ -195,7 +209,13 @@ def start(settings: Settings) -> str:
     except BaseException:
         ray.shutdown()
         raise
-    return f"http://{settings.api.host}:{settings.api.port}"
+    return Server(
+        pid=os.getpid(),
+        url=settings.api.url,
+        data_dir=str(settings.data_dir),
+        ray_address=ray.get_runtime_context().gcs_address,
+        dashboard=actors.dashboard(),
+    )
 
 
 def _join(address: str, **options: Any) -> None:
@@ -213,6 +233,18 @@ def _join(address: str, **options: Any) -> None:
             "RAY_AUTH_MODE=token here, and the token)"
         ) from None
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
+
+
+def _take_away_old_sessions() -> None:
+    """Remove Ray's folders of earlier clusters that were started here and have ended.
+
+    The latest one stays for as long as no other is started: its logs may be wanted.
+    """
+    own = actors.session_folder()
+    _held.append(servers.hold(own / SESSION_MARK))
+    for mark in own.parent.glob(f"session_*/{SESSION_MARK}"):
+        if not servers.is_held(mark):
+            shutil.rmtree(mark.parent, ignore_errors=True)
 
 
 def _deploy(settings: Settings) -> None:

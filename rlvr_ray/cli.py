@@ -18,15 +18,16 @@ from typing import Annotated, Any
 
 import typer
 
-from rlvr_ray import __version__, planning, trace_command, views
+from rlvr_ray import __version__, documents_command, planning, servers, trace_command, views
 from rlvr_ray.bulk import command as generate
 from rlvr_ray.client import command as client_commands
 from rlvr_ray.core.export import Format, Pairs, PromptStyle
 from rlvr_ray.core.question_making import MAX_PER_CHUNK
 from rlvr_ray.errors import ConfigError, InputError, RlvrError, Unavailable
-from rlvr_ray.settings import Settings, load, parsed
+from rlvr_ray.servers import Server
+from rlvr_ray.settings import Settings
 from rlvr_ray.settings import config as settings_from
-from rlvr_ray.terminal import Json, err, out
+from rlvr_ray.terminal import DataDir, Json, Port, Set, err, out, settings_of
 
 app = typer.Typer(
     help="Questions over your documents become verified DPO preference pairs, on Ray.",
@@ -36,14 +37,8 @@ app = typer.Typer(
 events = typer.Typer(help="The events on the broker.", no_args_is_help=True)
 app.add_typer(events, name="events")
 
-DataDir = Annotated[Path | None, typer.Option(help="Ledger, datasets, vector store.")]
-Port = Annotated[int | None, typer.Option(help="TCP port.")]
 Config = Annotated[
     Path | None, typer.Option(metavar="FILE", help="YAML with settings, in place of RLVR_CONFIG.")
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. generator.max_tokens=64."),
 ]
 
 
@@ -77,12 +72,12 @@ def _exit_codes(command: Callable[..., None], *, settings: bool = True) -> Calla
 
 
 def _settings(data_dir: Path | None, port: int | None, pairs: list[str] | None) -> Settings:
-    arguments = parsed(pairs or [])
-    if data_dir is not None:
-        arguments["data_dir"] = data_dir
-    if port is not None:
-        arguments.setdefault("api", {})["port"] = port
-    return load(**arguments)
+    """For commands that work on a data folder: nobody has to name a running server's."""
+    given = settings_of(data_dir, port, pairs)
+    settings = servers.at_home(given)
+    if settings.data_dir != given.data_dir:
+        client_commands.tell(given)
+    return settings
 
 
 @contextlib.contextmanager
@@ -100,15 +95,15 @@ def _terminable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _running(settings: Settings) -> Iterator[str]:
+def _running(settings: Settings) -> Iterator[Server]:
     """The whole system, for as long as the block runs."""
     from rlvr_ray import app as application
 
     with err.status("Starting Ray and loading the models (about 30 s) …"):
-        url = application.start(settings)
+        server = application.start(settings)
     with _terminable():  # only now: Ray takes SIGTERM for itself while it starts
         try:
-            yield url
+            yield server
         finally:
             with err.status("Finishing the files …"):
                 application.stop(settings)
@@ -128,9 +123,9 @@ def main(
 @_exit_codes
 def serve(data_dir: DataDir = None, port: Port = None, set_: Set = None) -> None:
     """Serve until Ctrl-C: the HTTP API, verification, and the dataset files."""
-    settings = _settings(data_dir, port, set_)
-    with _running(settings) as url:
-        out.print(views.serving(url, settings))
+    settings = settings_of(data_dir, port, set_)
+    with _running(settings) as server, servers.announced(server):
+        out.print(views.serving(server), markup=False, soft_wrap=True)
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
 
@@ -150,15 +145,19 @@ def demo(
     """Ingest real documents, ask real questions, show which answers became training pairs."""
     from rlvr_ray import demo as demonstration
 
-    settings = _settings(data_dir, None, set_)
+    settings = settings_of(None, None, set_)
+    settings = demonstration.on_free_port(demonstration.apart(settings, data_dir))
     documents = demonstration.documents(docs)
-    settings = demonstration.on_free_port(settings)
-    with _running(settings) as url, client_commands.connect(url, settings) as client:
+    out.print(f"Data of the demo: {settings.data_dir}", markup=False, soft_wrap=True)
+    with _running(settings) as server, client_commands.connect(server.url, settings) as client:
         demonstration.run(client, documents, question, out, err)
     demonstration.show_next(settings, out)
 
 
-app.command()(_exit_codes(client_commands.ingest))
+app.command()(_exit_codes(documents_command.ingest))
+documents_command.documents.callback()(_exit_codes(documents_command.list_))
+documents_command.documents.command()(_exit_codes(documents_command.delete))
+app.add_typer(documents_command.documents, name="documents")
 app.command()(_exit_codes(client_commands.ask))
 app.command()(_exit_codes(client_commands.status))
 app.command()(_exit_codes(trace_command.trace))
@@ -229,7 +228,7 @@ def judge_report(
     from rlvr_ray import engines, judging
     from rlvr_ray.calibration import labelled, report
 
-    choice = engines.choose(_settings(None, None, set_), ask=True)
+    choice = engines.choose(settings_of(pairs=set_), ask=True)
     settings = choice.settings
     err.print(f"verifiers: {choice.verifiers}", markup=False, soft_wrap=True)
     rows = labelled.read(data, limit)
@@ -368,6 +367,7 @@ def questions(
     seed: Annotated[int, typer.Option(help="Which passages come first; what is drawn.")] = 0,
     at_once: Annotated[int, typer.Option(min=1, help="Passages asked about at once.")] = 8,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the file.")] = False,
+    port: Port = None,
     data_dir: DataDir = None,
     set_: Set = None,
     as_json: Json = False,
@@ -376,7 +376,7 @@ def questions(
     from rlvr_ray.question_making import command as questions_command
     from rlvr_ray.question_making.maker import Plan
 
-    settings = _settings(data_dir, None, set_)
+    settings = _settings(data_dir, port, set_)
     plan = Plan(limit=limit, per_chunk=per_chunk, answers=references, seed=seed, at_once=at_once)
     tally = questions_command.run(settings, path, plan, err, resume=resume)
     if as_json:
@@ -429,7 +429,7 @@ def tail(
     """Print events as they are published, one JSON object a line, until Ctrl-C."""
     from rlvr_ray import consumer
 
-    mirror = _settings(None, None, set_).mirror
+    mirror = settings_of(pairs=set_).mirror
     if mirror.url is None:
         raise ConfigError("the mirror is off; set mirror.url, for example amqp://localhost/")
 

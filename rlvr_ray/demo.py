@@ -63,6 +63,13 @@ def descriptions() -> list[Document]:
     return found
 
 
+def apart(settings: Settings, folder: Path | None) -> Settings:
+    """The settings, with that data folder or, with none, one beside that of ``rlvr serve``."""
+    own = settings.data_dir
+    path = own.with_name(f"{own.name}-demo") if folder is None else folder.absolute()
+    return settings.model_copy(update={"data_dir": path})
+
+
 def on_free_port(settings: Settings) -> Settings:
     """The settings, with another port where theirs is taken."""
     with socket.socket() as probe:

@@ -21,16 +21,19 @@ def read(paths: Sequence[Path]) -> list[Document]:
     return [reading.document(file) for file in files(paths)]
 
 
-def files(paths: Sequence[Path]) -> list[File]:
+def files(
+    paths: Sequence[Path], skipped: Callable[[Path, str], None] = lambda *_: None
+) -> list[File]:
     """The documents' files among the paths and below them, hidden ones left out.
 
     A document is named by its path as seen from here, so that the same command replaces it later.
-    Raises InputError for a path that does not exist, is no document, or holds none.
+    ``skipped`` is told of each file of a folder that is none, of hidden and of linked folders as a
+    whole, and why. Raises InputError for a path that does not exist, is no document, or holds none.
     """
     given: dict[str, File] = {}
     for path in paths:
         if path.is_dir():
-            found = [f for f in sorted(path.rglob("*")) if _is_document(f.relative_to(path), f)]
+            found = sorted(_below(path, skipped))
             if not found:
                 raise InputError(f"{path} holds no {', '.join(SUFFIXES)} files")
         elif path.is_file():
@@ -43,14 +46,14 @@ def files(paths: Sequence[Path]) -> list[File]:
     return list(given.values())
 
 
-def local_store(settings: Settings) -> Callable[[Sequence[Document]], list[dict[str, Any]]]:
+@contextlib.contextmanager
+def local_store(
+    settings: Settings,
+) -> Iterator[Callable[[Sequence[Document]], list[dict[str, Any]]]]:
     """Storing without a server: the same store, opened by this process."""
     from rlvr_ray.adapters.embedding import MiniLM
     from rlvr_ray.adapters.ledger import Ledger
     from rlvr_ray.adapters.qdrant import QdrantRetriever
-
-    ledger = Ledger(settings.data_dir)
-    store = QdrantRetriever(settings.retrieval, settings.data_dir / "qdrant", MiniLM())
 
     def ingest(documents: Sequence[Document]) -> list[dict[str, Any]]:
         ingested = asyncio.run(store.ingest(documents))
@@ -58,7 +61,10 @@ def local_store(settings: Settings) -> Callable[[Sequence[Document]], list[dict[
         stored: list[dict[str, Any]] = codec.plain(ingested)
         return stored
 
-    return ingest
+    with contextlib.closing(Ledger(settings.data_dir)) as ledger:
+        store = QdrantRetriever(settings.retrieval, settings.data_dir / "qdrant", MiniLM())
+        with contextlib.closing(store):
+            yield ingest
 
 
 @contextlib.contextmanager
@@ -74,9 +80,27 @@ def local_retriever(settings: Settings) -> Iterator[Retriever]:
         store.close()
 
 
-def _is_document(relative: Path, file: Path) -> bool:
-    hidden = any(part.startswith(".") for part in relative.parts)
-    return not hidden and suffix(file.name) in SUFFIXES and file.is_file()
+def _below(folder: Path, skipped: Callable[[Path, str], None]) -> Iterator[Path]:
+    """The documents in and below a folder."""
+
+    def unreadable(error: OSError) -> None:
+        skipped(Path(error.filename), error.strerror or "cannot be read")
+
+    for name, folders, names in os.walk(folder, onerror=unreadable):
+        inside = Path(name)
+        for each in sorted(folders):
+            if each.startswith(".") or (inside / each).is_symlink():
+                skipped(inside / each, "hidden" if each.startswith(".") else "link to a folder")
+                folders.remove(each)
+        for each in sorted(names):
+            if each.startswith("."):
+                skipped(inside / each, "hidden")
+            elif suffix(each) not in SUFFIXES:
+                skipped(inside / each, "another kind of file")
+            elif not (inside / each).is_file():
+                skipped(inside / each, "not a file")
+            else:
+                yield inside / each
 
 
 def _file(file: Path) -> File:
@@ -86,14 +110,14 @@ def _file(file: Path) -> File:
         data = file.read_bytes()
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from None
-    return File(source=_name(file), data=data)
+    return File(source=name(file), data=data)
 
 
-def _name(file: Path) -> str:
+def name(file: Path) -> str:
     """The path below the current folder or, elsewhere, the whole path."""
     path, here = Path(os.path.abspath(file)), Path.cwd()  # noqa: PTH100 - links keep their names
-    name = str(path.relative_to(here) if path.is_relative_to(here) else path)
+    source = str(path.relative_to(here) if path.is_relative_to(here) else path)
     try:
-        return clean_text("the name", name)
+        return clean_text("the name", source)
     except ValueError:
-        raise InputError(f"{name!r}: the file's name is not UTF-8; rename it") from None
+        raise InputError(f"{source!r}: the file's name is not UTF-8; rename it") from None

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -362,6 +363,14 @@ class ApiSettings(Section):
     max_asks: int = Field(default=16, ge=1)
     """Asks worked on at once; as many again wait, further ones get 503."""
 
+    @property
+    def url(self) -> str:
+        """As this machine reaches it."""
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(  # noqa: S104 - to, not at
+            self.host, self.host
+        )
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
     @model_validator(mode="after")
     def _open_only_with_a_key(self) -> "ApiSettings":
         if self.key is not None and not self.key.get_secret_value().strip():
@@ -382,7 +391,9 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    data_dir: Path = Path("data")
+    data_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(
+        default=Path("data"), validate_default=True
+    )
     """Ledger, datasets and the local vector store; one running system a folder."""
     ray_address: str | None = None
     """A Ray cluster to join (`auto`, or `ray://…`); none starts one here."""
@@ -469,13 +480,12 @@ def load(**arguments: Any) -> Settings:
         _check_file(file, named_by)
     _check_environment()
     try:
-        settings = Settings(**arguments)
+        return Settings(**arguments)
     except SettingsError as error:
         raise ConfigError(f"settings: {_not_json(error)}") from None
     except ValidationError as error:
         problems = "; ".join(setting_errors.problem(each, Settings) for each in error.errors())
         raise ConfigError(f"settings: {problems}") from None
-    return settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
 
 
 def _check_environment() -> None:

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from rlvr_ray import servers
 from rlvr_ray.client import command as client_commands
 from rlvr_ray.messages import one_line
-from rlvr_ray.settings import load
-from rlvr_ray.terminal import Json, Url, err, out
+from rlvr_ray.terminal import Json, Port, Url, err, out, settings_of
 
 _STYLES = {"not verified": "yellow", "ERROR": "red", "CRITICAL": "red", "WARNING": "yellow"}
 
@@ -27,11 +27,16 @@ def trace(
         Path | None, typer.Option(help="Read this folder's ledger, and ask no server.")
     ] = None,
     url: Url = None,
+    port: Port = None,
     as_json: Json = False,
 ) -> None:
     """Every step of a batch with times, its events, its rows in the files, its log lines."""
-    settings = load() if data_dir is None else load(data_dir=data_dir)
-    found = None if data_dir else _from_server(id, url)
+    settings = settings_of(data_dir, port)
+    found = None
+    if data_dir is None:
+        with client_commands.server_if_any(url, settings) as client:
+            found = None if client is None else client.traces(id).raw
+        settings = servers.at_home(settings)
     if found is None:
         from rlvr_ray import maintenance
 
@@ -47,12 +52,6 @@ def trace(
             out.print(line, soft_wrap=True)
     if found["left"]:
         out.print(f"\nand {found['left']:,} earlier batches of this correlation id")
-
-
-def _from_server(name: str, url: str | None) -> Mapping[str, Any] | None:
-    """None where no server was named and none runs."""
-    with client_commands.connect(url) as client:
-        return client.traces(name).raw if url is not None or client.is_up() else None
 
 
 def shown(trace: Mapping[str, Any], data_dir: Path) -> Iterator[Text]:

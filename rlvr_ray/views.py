@@ -10,21 +10,40 @@ from rich.text import Text
 
 from rlvr_ray.calibration import decisions
 from rlvr_ray.calibration.evaluation import key_figures
-from rlvr_ray.settings import Settings
+from rlvr_ray.servers import Server
+from rlvr_ray.terminal import BIN
 
 if TYPE_CHECKING:
     from rlvr_ray.maintenance import Check
 
 
-def serving(url: str, settings: Settings) -> RenderableType:
-    """What a user needs to know once the server is up."""
-    return Group(
-        Text(f"Serving at {url} (API docs: {url}/docs), data in {settings.data_dir}"),
-        Text("Ctrl-C ends it. In another terminal:"),
-        Text("  rlvr ingest PATH…            add documents"),
-        Text('  rlvr ask "What is Ray?"      ask, and watch the verification'),
-        Text("  rlvr status --watch          what becomes of the questions"),
-    )
+def serving(server: Server) -> str:
+    """What a user needs to know once the server is up; commands stand there as they are typed."""
+    lines = [
+        f"Serving at {server.url} (API docs: {server.url}/docs), data in {server.data_dir}",
+        "Ctrl-C ends it. In another terminal:",
+        f"  {BIN}rlvr ingest PATH…            # add documents; rlvr documents lists them",
+        f'  {BIN}rlvr ask "What is Ray?"      # ask, and watch the verification',
+        f"  {BIN}rlvr status --watch          # what becomes of the questions",
+    ]
+    if server.dashboard is not None:
+        lines += [
+            f"Ray's dashboard: {server.dashboard} asks for a token, which this prints:",
+            f"  {BIN}ray get-auth-token",
+            "Ray's own commands send it in a shell that has:",
+            f"  {ray_environment(server)}",
+            f"  {BIN}ray job list                 # ray job logs -f ID, ray status, serve status",
+        ]
+    return "\n".join(lines)
+
+
+def ray_environment(server: Server) -> str:
+    """What a shell needs for ``ray`` and ``serve`` to reach the server's cluster."""
+    line = "export RAY_AUTH_MODE=token"
+    if server.dashboard is not None and not server.dashboard.endswith(":8265"):
+        # Not the first cluster on this machine, which is what they look for.
+        line += f" RAY_ADDRESS={server.ray_address} RAY_DASHBOARD_ADDRESS={server.dashboard}"
+    return line
 
 
 def problems(found: Sequence[str], data_dir: Path) -> RenderableType:

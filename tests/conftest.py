@@ -1,5 +1,9 @@
 """What tests of several kinds share."""
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -10,6 +14,10 @@ from tests.broker import Broker
 
 # Its asserts say what differed, as those of test modules do.
 pytest.register_assert_rewrite("tests.engine_contract")
+
+# No command that a test runs meets a server of whoever runs the tests.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="rlvr-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # No test leans on speed.
 settings.register_profile("any machine", deadline=None)

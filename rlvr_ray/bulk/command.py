@@ -4,15 +4,18 @@ It is a job of the cluster, which this command submits and follows, or with ``--
 this process.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from rlvr_ray import servers
 from rlvr_ray.bulk.request import AT_ONCE, Request
 from rlvr_ray.errors import ConfigError, InputError
 from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load, parsed
+from rlvr_ray.terminal import DataDir, Port
 
 _RUN = "A name of letters, digits and ._- ; part of every batch id."
 _RUN_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -62,6 +65,8 @@ def generate(
         Path | None,
         typer.Option(help="JSON, a picture beside it; default: runs/RUN.json in the data folder."),
     ] = None,
+    port: Port = None,
+    data_dir: DataDir = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -79,6 +84,11 @@ def generate(
     """Ask every question of some files; what is recorded already is not asked again."""
     if not 0 < len(run) <= 100 or not _RUN_CHARS.issuperset(run) or run.startswith((".", "-")):
         raise InputError(f"--run {run!a}: {_RUN[:1].lower()}{_RUN[1:-1]}; 100 characters at most")
+    given = set_ or []
+    if port is not None:
+        given = [*given, f"api.port={port}"]
+    if data_dir is not None:
+        given = [*given, f"data_dir={data_dir.absolute()}"]
     request = Request(
         files=files,
         run=run,
@@ -97,7 +107,7 @@ def generate(
         max_tokens=max_tokens,
         at_once=at_once,
         report=report,
-        set=set_ or [],
+        set=given,
         json=as_json,
     )
     raise typer.Exit(_here(request) if here else _submit(request, detach=detach))
@@ -111,21 +121,29 @@ def _submit(request: Request, *, detach: bool) -> int:
     from rlvr_ray.bulk.progress import Bar
     from rlvr_ray.bulk.submission import Jobs
 
-    settings = load(**parsed(request.set))
-    _check_no_secret(settings, request.set)
+    given = load(**parsed(request.set))
+    _check_no_secret(given, request.set)
+    settings = servers.joining(given)
     try:
         jobs = Jobs(settings.ray_address)
+        if settings.ray_address is None and not os.environ.get("RAY_ADDRESS"):
+            jobs.check_runs("rlvr")
     except ConfigError:
         if request.dry_run:  # there is nobody who would know more than this process
             return _here(request)
         raise
     err = Console(stderr=True, highlight=False)
+    found = settings.ray_address != given.ray_address and servers.find(given)
+    whose = f"of {found}" if found else settings.ray_address or os.environ.get("RAY_ADDRESS", "")
+    err.print(f"Ray cluster {whose} ({jobs.server})", markup=False, soft_wrap=True)
     # To look does not count as the run's one job.
     name = f"{request.run} (dry run)" if request.dry_run else request.run
     job_id = jobs.submit(request.command(), name)
     if detach:
         print(job_id)
-        err.print(f"ray job logs -f {job_id} follows it, ray job stop {job_id} ends it")
+        for what, does in (("logs -f", "follows"), ("stop", "ends")):
+            line = f"{jobs.command(what, job_id)}  # {does} it"
+            err.print(line, markup=False, soft_wrap=True)
         return 0
     err.print(f"job {job_id}; Ctrl-C has it finish what is in flight")
     with Bar(err) as bar:

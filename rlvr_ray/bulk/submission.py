@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
+from rlvr_ray.terminal import BIN
 
 #: Seconds that a job has to end by itself when it is told to; then Ray kills it.
 STOP_S = 300
@@ -78,6 +79,28 @@ class Jobs:
                 "say where it is: RLVR_RAY_ADDRESS=HOST:6379 or http://HOST:8265)"
             ) from None
 
+    @property
+    def server(self) -> str:
+        """The job server's URL."""
+        return str(self._client.get_address())
+
+    def command(self, what: str, job_id: str) -> str:
+        """A command of Ray's about a job, as it is typed in whatever shell."""
+        mode = "RAY_AUTH_MODE=token " if os.environ.get("RAY_AUTH_MODE") == "token" else ""
+        return f"{mode}{BIN}ray job {what} --address {self.server} {job_id}"
+
+    def check_runs(self, application: str) -> None:
+        """Raise ConfigError unless the cluster runs this Serve application."""
+        with _translated():
+            reply = self._client._do_request("GET", "/api/serve/applications/")
+            found = reply.json().get("applications", {}) if reply.ok else {}
+        if application not in found:
+            raise ConfigError(
+                f"the Ray cluster whose dashboard is {self.server} does not run rlvr_ray: start "
+                "one that does with rlvr serve, or name it to have it used: "
+                f"RLVR_RAY_ADDRESS={self.server}"
+            )
+
     def submit(self, command: Sequence[str], run: str) -> str:
         """Start a command; return the job's id. Raises InputError where the run is under way."""
         with _translated():
@@ -85,7 +108,8 @@ class Jobs:
                 if (job.metadata or {}).get(RUN) == run and not job.status.is_terminal():
                     raise InputError(
                         f"the run {run!r} is under way in job {job.submission_id}: follow it with "
-                        f"ray job logs -f {job.submission_id}, or end it with ray job stop"
+                        f"{self.command('logs -f', job.submission_id)}, or end it with "
+                        f"{self.command('stop', job.submission_id)}"
                     )
             # For the job's supervisor: how long it waits before it kills.
             env = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
@@ -127,7 +151,8 @@ class Jobs:
         try:
             await tailing
         except asyncio.CancelledError:
-            return Ended(code=130, message=f"it goes on by itself: ray job logs -f {job_id}")
+            logs = self.command("logs -f", job_id)
+            return Ended(code=130, message=f"it goes on by itself: {logs}")
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)

@@ -1,9 +1,9 @@
-"""``rlvr ingest``, ``ask`` and ``status``: what goes to a running server over HTTP."""
+"""``rlvr ask`` and ``status``: what goes to a running server over HTTP."""
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from time import sleep
 from typing import Annotated, Any, Never
 
@@ -12,57 +12,53 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from rlvr_ray import servers
 from rlvr_ray.client import Board, Client, LiveEvent, Stats, views
 from rlvr_ray.client.calls import Options
-from rlvr_ray.client.results import BatchLine, IngestedDocument
+from rlvr_ray.client.results import BatchLine
 from rlvr_ray.client.system import Recent
 from rlvr_ray.errors import NotFound, Unavailable
-from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load
-from rlvr_ray.terminal import Json, Url, err, out
+from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings
+from rlvr_ray.terminal import DataDir, Json, Port, Url, err, out, settings_of
 
 #: Seconds between two looks of ``status --watch``.
 WATCH_S = 1.0
 
 
-def connect(url: str | None = None, settings: Settings | None = None) -> Client:
-    """A client of the server at the URL or, with none, of the one that the settings name."""
-    api = (settings or load()).api
-    key = api.key.get_secret_value() if api.key else None
-    return Client(url or f"http://{api.host}:{api.port}", key)
+def connect(url: str | None, settings: Settings) -> Client:
+    """A client of the server at the URL or, with none, of the one that the settings mean.
+
+    Raises Unavailable where that one does not run.
+    """
+    if url is None:
+        tell(settings)
+        url = servers.address(settings)
+    if url is None:
+        others = "; ".join(map(str, servers.running()))
+        raise Unavailable(
+            f"no server over {settings.data_dir} runs, but {others}; start it with: rlvr serve "
+            f"--data-dir {settings.data_dir} --port PORT"
+        )
+    key = settings.api.key
+    return Client(url, key.get_secret_value() if key else None)
 
 
-def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Files, or folders: text, HTML, PDF.")],
-    url: Url = None,
-    as_json: Json = False,
-) -> None:
-    """Store documents to ask about: in the running server, else straight in the local store."""
-    from rlvr_ray import ingestion, reading
+@contextlib.contextmanager
+def server_if_any(url: str | None, settings: Settings) -> Iterator[Client | None]:
+    """The same, but None where no URL is given and no server runs that the settings mean."""
+    if url is None and servers.address(settings) is None:
+        yield None
+        return
+    with connect(url, settings) as client:
+        named = url is not None or servers.find(settings) is not None
+        yield client if named or client.is_up() else None
 
-    files = ingestion.files(paths)
-    stored: list[IngestedDocument] = []
-    with connect(url) as client, err.status("Embedding …") as status:
-        local = None
-        if url is None and not client.is_up():
-            settings = load()
-            where = settings.retrieval.url or settings.data_dir / "qdrant"
-            err.print(f"No server is running: writing to {where} directly.")
-            local = ingestion.local_store(settings)
-        documents = []
-        for number, file in enumerate(files, 1):
-            status.update(f"Reading {file.source} ({number} of {len(files)}) …")
-            # All of them before the first is stored: one that cannot be read stores none.
-            documents.append(reading.document(file))
-        for number, document in enumerate(documents, 1):
-            status.update(f"Embedding {document.source} ({number} of {len(files)}) …")
-            if local is None:
-                stored += client.ingest([files[number - 1]])
-            else:
-                stored += map(IngestedDocument.from_json, local([document]))
-    if as_json:
-        _print_json([document.raw for document in stored])
-    else:
-        out.print(views.ingested(stored))
+
+def tell(settings: Settings) -> None:
+    """Say which server is meant where its folder is not the one that would be used here."""
+    server = servers.find(settings)
+    if server is not None and not server.is_over(settings.data_dir):
+        err.print(f"Server: {server}", markup=False, soft_wrap=True)
 
 
 def ask(
@@ -79,6 +75,8 @@ def ask(
         bool, typer.Option("--follow", help="Show answers while they are written, then scores.")
     ] = False,
     url: Url = None,
+    port: Port = None,
+    data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Ask a running server, wait for the verification, show what became of it.
@@ -88,11 +86,12 @@ def ask(
     options = Options(
         num_candidates=num_candidates, top_k=top_k, seed=seed, reference=reference or None
     )
+    settings = settings_of(data_dir, port)
     if follow:
-        with connect(url) as client:
+        with connect(url, settings) as client:
             _follow(client.ask_live(question, **options), question, num_candidates, as_json=as_json)
         return
-    with connect(url) as client, err.status("Generating …") as status:
+    with connect(url, settings) as client, err.status("Generating …") as status:
         batch = client.ask(question, **options)
         status.update("Verifying …")
         decided = client.wait(batch.batch_id)
@@ -124,13 +123,15 @@ def _follow(
 def status(
     watch: Annotated[bool, typer.Option(help="Keep looking, until Ctrl-C.")] = False,
     url: Url = None,
+    port: Port = None,
+    data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Batches by state, rates, the latest outcomes, what waits, files, room, errors.
 
     With --watch --json: one JSON object a line.
     """
-    with connect(url) as client:
+    with connect(url, settings_of(data_dir, port)) as client:
         if watch:
             _watch(client, as_json=as_json)
         elif as_json:

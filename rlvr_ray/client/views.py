@@ -17,6 +17,7 @@ from rlvr_ray.client.results import (
     Candidate,
     IngestedDocument,
     Outcome,
+    StoredDocument,
     Verification,
 )
 from rlvr_ray.client.system import Recent, Stats
@@ -41,6 +42,16 @@ def ingested(stored: Iterable[IngestedDocument]) -> RenderableType:
     for document in stored:
         state = "stored" if document.changed else "unchanged"
         table.add_row(Text(document.source), str(document.num_chunks), state)
+    return table
+
+
+def stored(documents: Sequence[StoredDocument]) -> RenderableType:
+    """Name, passages and id of each document."""
+    if not documents:
+        return Text("no documents; rlvr ingest PATH… adds some")
+    table = Table("document", "passages", "id", box=None)
+    for document in documents:
+        table.add_row(Text(document.source), f"{document.num_chunks:,}", document.document_id)
     return table
 
 

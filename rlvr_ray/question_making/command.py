@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rlvr_ray import engines, ingestion
+from rlvr_ray import engines, ingestion, servers
+from rlvr_ray.bulk import submission
 from rlvr_ray.client import Client
 from rlvr_ray.errors import ConfigError
 from rlvr_ray.ports import Generator, Retriever
@@ -55,11 +56,11 @@ async def _parts(settings: Settings, err: Console) -> AsyncIterator[tuple[Retrie
     """Documents and model of the application that runs, here or on the cluster of the settings;
     where none does, of this process, which then loads the model itself."""
     if settings.ray_address is not None or await asyncio.to_thread(_is_served, settings):
+        submission.use_token()
         from rlvr_ray import app
 
         err.print("Using the documents and the model of the application that is running.")
-        named = settings.ray_address is not None
-        running, parts = await asyncio.to_thread(app.attach, settings, deploy=named)
+        running, parts = await asyncio.to_thread(app.attach, settings)
         try:
             _check_same(settings, running)
             yield parts.retriever, parts.generator
@@ -78,15 +79,17 @@ async def _parts(settings: Settings, err: Console) -> AsyncIterator[tuple[Retrie
 
 
 def _is_served(settings: Settings) -> bool:
-    api = settings.api
-    key = api.key.get_secret_value() if api.key else None
-    with Client(f"http://{api.host}:{api.port}", key) as client:
+    if servers.find(settings) is not None:
+        return True
+    key = settings.api.key
+    with Client(settings.api.url, key.get_secret_value() if key else None) as client:
         return client.is_up()
 
 
 def _check_same(settings: Settings, running: Settings) -> None:
     """Raise ConfigError where Ray led to another application than the one that answered."""
-    if settings.ray_address is None and running.api.port != settings.api.port:
+    known = settings.ray_address is not None or servers.find(settings) is not None
+    if not known and running.api.port != settings.api.port:
         raise ConfigError(
             f"several Ray clusters run here, and Ray led to the one of port {running.api.port}, "
             f"not {settings.api.port}; set RLVR_RAY_ADDRESS to the right one's address"

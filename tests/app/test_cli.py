@@ -25,6 +25,7 @@ def commands() -> Iterator[tuple[str, ...]]:
 #: What a command must be given to get as far as its settings.
 ARGUMENTS = {
     ("ask",): ["Why?"],
+    ("documents", "delete"): ["x.md"],
     ("events", "replay"): ["--since", "2026-01-01"],
     ("export",): ["--format", "trl", "--out", "out"],
     ("generate",): ["questions.txt", "--run", "r"],

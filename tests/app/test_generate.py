@@ -112,6 +112,14 @@ class Server:
             status=JobStatus.SUCCEEDED, driver_exit_code=0, message="", submission_id="job"
         )
         self.failure: Exception | None = None
+        self.applications: dict[str, Any] = {}
+
+    def get_address(self) -> str:
+        return "http://head:8266"
+
+    def _do_request(self, method: str, path: str) -> Any:
+        assert (method, path) == ("GET", "/api/serve/applications/")
+        return SimpleNamespace(ok=True, json=lambda: {"applications": self.applications})
 
     def list_jobs(self) -> list[Any]:
         if self.failure:
@@ -164,8 +172,26 @@ class TestJobs:
         assert server.submitted["entrypoint"] == "rlvr generate 'a b'"
         assert server.submitted["metadata"] == {"rlvr_run": "first"}
         server.jobs.append(job("first", JobStatus.PENDING))
-        with pytest.raises(InputError, match="under way in job j1"):
+        with pytest.raises(InputError, match="under way in job j1") as caught:
             jobs.submit(["rlvr"], "first")
+        for line in ("logs -f", "stop"):
+            assert f"ray job {line} --address http://head:8266 j1" in str(caught.value)
+
+    def test_a_command_of_rays_is_told_whole(
+        self, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(submission, "BIN", "/x/bin/")
+        line = "/x/bin/ray job logs -f --address http://head:8266 job"
+        assert jobs.command("logs -f", "job") == line
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        assert jobs.command("logs -f", "job") == f"RAY_AUTH_MODE=token {line}"
+
+    def test_a_cluster_of_others_is_told_from_ours(self, server: Server, jobs: Jobs) -> None:
+        server.applications = {"theirs": {}}
+        with pytest.raises(ConfigError, match="head:8266 does not run rlvr_ray"):
+            jobs.check_runs("rlvr")
+        server.applications["rlvr"] = {}
+        jobs.check_runs("rlvr")
 
     @pytest.mark.parametrize(
         ("address", "told"),
@@ -235,7 +261,7 @@ class TestJobs:
 
         monkeypatch.setattr(server, "stop_job", stop)
         ended = jobs.follow("job", lambda line: None)
-        assert ended.code == 130 and "ray job logs -f job" in ended.message
+        assert ended.code == 130 and "ray job logs -f --address" in ended.message
 
 
 def test_a_token_is_used_where_there_is_one(

@@ -30,7 +30,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = demo.on_free_port(load(data_dir=Path(folder)))
         started = time.perf_counter()
-        url = app.start(settings)
+        url = app.start(settings).url
         print(f"start: {time.perf_counter() - started:.1f} s")
         try:
             print(f"verifiers: {httpx.get(f'{url}/readyz').json()['verifiers']}")

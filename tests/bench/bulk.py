@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, StandIn() as server:
         settings = demo.on_free_port(load(data_dir=Path(folder) / "data", **server.settings()))
-        url = app.start(settings)
+        url = app.start(settings).url
         try:
             with Client(url) as client:
                 client.ingest(demo.descriptions())

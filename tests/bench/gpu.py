@@ -74,7 +74,7 @@ def main() -> None:
     show("vllm.LLM", raw)
     with tempfile.TemporaryDirectory() as folder:
         settings = demo.on_free_port(settings_of(options, Path(folder)))
-        url = app.start(settings)
+        url = app.start(settings).url
         try:
             ours = asyncio.run(through_generator(options))
             show("Generator", ours)
