@@ -32,18 +32,19 @@ def generate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would take; ask nothing.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="So many questions, no more.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask at most N questions.")] = None,
     shuffle_seed: Annotated[
         int | None, typer.Option(help="In a random order; reads all first.")
     ] = None,
     max_pairs: Annotated[
-        int | None, typer.Option(min=1, help="Ask nothing more once there are so many pairs.")
+        int | None, typer.Option(min=1, help="Stop asking once the whole run has N pairs.")
     ] = None,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Ask nothing more once that is spent.")
+        float | None,
+        typer.Option(min=0, help="Stop asking once the whole run will have cost this much."),
     ] = None,
     give_up_after: Annotated[
-        float | None, typer.Option(min=0.01, help="End when nothing moves for so many minutes.")
+        float | None, typer.Option(min=0.01, help="End when nothing moves for N minutes.")
     ] = None,
     question_column: Annotated[str | None, typer.Option(help="Default: question.")] = None,
     id_column: Annotated[str | None, typer.Option(help="Default: id, if there is one.")] = None,
@@ -72,7 +73,7 @@ def generate(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="A setting, should the application have to be started; prices always count.",
+            help="A setting to use if the server must be started; prices apply in any case.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The report on stdout.")] = False,
@@ -119,6 +120,7 @@ def generate(
 def _submit(request: Request, *, detach: bool) -> int:
     """Have the cluster do it, and tell what it says; its exit code."""
     from rlvr_ray.bulk.progress import Bar
+    from rlvr_ray.bulk.report import is_complete
     from rlvr_ray.bulk.submission import Jobs
 
     given = load(**parsed(request.set))
@@ -147,7 +149,7 @@ def _submit(request: Request, *, detach: bool) -> int:
         return 0
     err.print(f"job {job_id}; Ctrl-C has it finish what is in flight")
     with Bar(err) as bar:
-        ended = jobs.follow(job_id, bar.show)
+        ended = jobs.follow(job_id, bar.show, is_complete)
     if ended.message:
         err.print(f"rlvr: {ended.message}", style="red", markup=False, soft_wrap=True)
     return ended.code

@@ -64,7 +64,7 @@ async def _run(request: Request) -> int:
         parts.tracer,
         parts.metrics,
     )
-    bulk = Bulk(pipeline, parts.recorder, plan, _trouble(parts))
+    bulk = Bulk(pipeline, parts.recorder, plan, _trouble(parts), _say)
     started, error = datetime.now(UTC), None
 
     def report() -> run_report.Report:
@@ -93,7 +93,7 @@ async def _run(request: Request) -> int:
         print(line)
     _write(found, path)
     if advice := _ADVICE.get(bulk.tally.state):
-        print(f"to go on, {advice}", file=sys.stderr)
+        _say(f"to go on, {advice}")
     return {"stopped": 130, "failed": 1}.get(bulk.tally.state, 0)
 
 
@@ -106,9 +106,9 @@ def _write(report: dict[str, Any], path: Path) -> None:
     try:
         run_report.write(report, path)
         run_picture.draw(report, picture)
-        print(f"{path}\n{picture}", file=sys.stderr, flush=True)
+        _say(f"{path}\n{picture}")
     except ConfigError as error:
-        print(f"rlvr: {error}", file=sys.stderr, flush=True)
+        _say(f"rlvr: {error}")
 
 
 async def _dry_run(request: Request) -> int:
@@ -232,17 +232,23 @@ async def _tick(bulk: "Bulk", told: "Told", save: Callable[[], None]) -> None:
             try:
                 save()
             except ConfigError as error:
-                print(f"rlvr: {error}", file=sys.stderr, flush=True)
+                _say(f"rlvr: {error}")
 
 
 def _stop_on_signals(bulk: "Bulk") -> None:
     loop = asyncio.get_running_loop()
 
-    def stop() -> None:
-        print("finishing what is in flight; again to end at once", file=sys.stderr, flush=True)
+    def stop(asked: signal.Signals) -> None:
+        # A job is told by SIGTERM: what a second Ctrl-C does there, its follower says.
+        again = "; a second Ctrl-C ends at once" if asked == signal.SIGINT else ""
+        _say(f"finishing what is in flight{again}")
         bulk.stop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stop, number)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -37,7 +37,7 @@ class Rate:
 
 def line(tally: Tally, rate: float, total: int | None) -> str:
     """Where a run is. ``rate``: decided questions a second; ``total``: questions, if known."""
-    done = tally.decided + tally.failures.total()
+    done = tally.decided - tally.before + tally.known + tally.failures.total()
     share = f"[{min(100.0, 100 * done / max(total, 1)):5.1f}%] " if total is not None else ""
     parts = [
         f"{tally.pairs:,} pair{'' if tally.pairs == 1 else 's'} of {tally.decided:,} decided",
@@ -112,7 +112,7 @@ class Told:
     def show(self, tally: Tally) -> None:
         """Say where the run is, if it is time for that."""
         now = time.monotonic()
-        rate = self._rate.at(now, max(0, tally.decided - tally.known))
+        rate = self._rate.at(now, tally.decided - tally.before)
         if now < self._next:
             return
         if not self._often:

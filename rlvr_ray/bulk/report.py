@@ -1,5 +1,6 @@
 """What a run reports: a JSON file with all figures, a picture beside it, and a summary to read."""
 
+import contextlib
 import json
 import os
 import platform
@@ -16,6 +17,7 @@ from rlvr_ray.bulk.tally import BARS, Rates, Tally
 from rlvr_ray.core.prices import Prices
 from rlvr_ray.core.records import Usage
 from rlvr_ray.errors import ConfigError, InputError
+from rlvr_ray.models import LLAMA_3B, SMOLLM2_135M
 from rlvr_ray.settings import EngineSettings, Settings
 
 Report = dict[str, Any]
@@ -29,6 +31,15 @@ _ENDS = {
     "failed": "it failed",
     "running": "it is under way",
 }
+
+
+def is_complete(line: str) -> bool:
+    """Whether a line of what a run prints says that nothing is left to ask, as it was told to."""
+    ends = [_ENDS[state] for state in ("finished", "max_pairs", "max_cost")]
+    if line.startswith('{"run"'):
+        with contextlib.suppress(ValueError):
+            return json.loads(line).get("state") in ("finished", "max_pairs", "max_cost")
+    return line.startswith("run ") and line.endswith(tuple(ends))
 
 
 def rates(settings: Settings) -> Rates:
@@ -75,8 +86,11 @@ def settings_of(settings: Settings, plan: Plan) -> dict[str, Any]:
 
 
 def _engine(engine: EngineSettings) -> dict[str, Any]:
-    path = engine.model_path and engine.model_path.name
-    return {"engine": engine.engine, "model": engine.model or path}
+    if engine.engine == "llamacpp":
+        model = Path(engine.model_path or SMOLLM2_135M.path).stem
+    else:
+        model = engine.model or LLAMA_3B
+    return {"engine": engine.engine, "model": model}
 
 
 def build(
@@ -94,6 +108,7 @@ def build(
         "stopped": tally.state == "stopped",
         "read": tally.read,
         "known": tally.known,
+        "earlier": tally.earlier,
         "asked": tally.asked,
         "undecided": tally.undecided,
         "pairs": tally.pairs,
@@ -157,6 +172,8 @@ def text(report: Report) -> Iterator[str]:
         f"{report['read']:,} read, {report['asked']:,} asked{known}{undecided}, "
         f"in {duration(report['seconds'])}"
     )
+    if report["earlier"] > report["known"]:
+        yield f"counted below: all {report['earlier']:,} questions that this run had asked before"
     reasons = ", ".join(f"{n:,} {name}" for name, n in report["outcomes"].items() if name != "pair")
     yield f"{report['pairs']:,} pairs{f'; without a pair: {reasons}' if reasons else ''}"
     for kind, count in report["failures"].items():

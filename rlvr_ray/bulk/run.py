@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -17,7 +17,7 @@ from uuid import UUID
 
 from rlvr_ray.bulk.tally import Rates, Tally
 from rlvr_ray.core.questions import Question, Refused, chosen
-from rlvr_ray.core.records import Kind
+from rlvr_ray.core.records import NO_TOKENS, Kind
 from rlvr_ray.errors import InputError, Overloaded, RlvrError, TimedOut, Unavailable
 from rlvr_ray.patience import persist
 from rlvr_ray.pipeline import Ask, Pipeline
@@ -26,7 +26,7 @@ from rlvr_ray.tasks import gather
 
 T = TypeVar("T")
 
-#: Questions that are looked up at once.
+#: Questions that are read, and batches that are looked up, at once.
 CHUNK = 128
 #: Questions that may be undecided, for each that is asked at once: verification may lag behind.
 AHEAD = 8
@@ -56,7 +56,9 @@ class Plan:
     limit: int | None = None  #: so many questions and no more
     shuffle_seed: int | None = None  #: in a random order that follows from this
     max_pairs: int | None = None  #: nothing is asked once there are so many
-    max_cost: float | None = None  #: nothing is asked once it has cost so much; needs ``rates``
+    max_cost: float | None = (
+        None  #: nothing is asked once it will have cost so much; needs ``rates``
+    )
     rates: Rates | None = None
     give_up_s: float | None = None  #: ends in Unavailable when nothing moves for so many seconds
 
@@ -69,10 +71,15 @@ async def _nothing_known() -> str | None:
     return None
 
 
+def _silent(line: str) -> None:
+    pass
+
+
 class Bulk:
     """One run. ``tally`` is up to date all the time.
 
-    ``trouble`` is asked why no outcome comes; it says what is wrong with verification.
+    ``trouble`` is asked why no outcome comes; it says what is wrong with verification. ``tell`` is
+    given what whoever started the run should know at once.
     """
 
     def __init__(
@@ -81,15 +88,18 @@ class Bulk:
         recorder: Recorder,
         plan: Plan,
         trouble: Callable[[], Awaitable[str | None]] = _nothing_known,
+        tell: Callable[[str], None] = _silent,
     ) -> None:
         self._pipeline = pipeline
         self._recorder = recorder
         self._plan = plan
         self._trouble = trouble
+        self._tell = tell
         self.tally = Tally()
-        self._asking = asyncio.Semaphore(plan.at_once)
-        self._ahead = asyncio.Semaphore(plan.at_once * AHEAD)
-        self._undecided: dict[UUID, bool] = {}  # whether it was known
+        self._earlier: set[UUID] = set()  # recorded before this program began
+        self._answering = 0  # questions
+        self._undecided: set[UUID] = set()
+        self._changed = asyncio.Event()  # there may be room, or a reason to end
         self._all_asked = False
         self._dropped = False  # a question that had its turn when the run was told to stop
         self._stopping = asyncio.Event()
@@ -98,9 +108,7 @@ class Bulk:
     def stop(self) -> None:
         """Ask nothing more; what is being answered is answered, recorded and, soon, decided."""
         self._stopping.set()
-        # Whoever waits for room finds out now, not when an outcome makes some.
-        self._ahead.release()
-        self._asking.release()
+        self._changed.set()
 
     async def run(self, questions: Iterable[Question | Refused]) -> Tally:
         """Ask all, wait until all are decided.
@@ -133,23 +141,40 @@ class Bulk:
         self, questions: Iterable[Question | Refused], group: asyncio.TaskGroup
     ) -> str:
         """The state that the run is in when nothing more is to be asked."""
+        try:
+            await self._look_back()
+        except _StoppedError:
+            return "stopped"
         left = selected(questions, self._plan)
         # Reading a file takes its time, in which answers come.
         while chunk := await asyncio.to_thread(lambda: list(islice(left, CHUNK))):
-            ids = [q.batch_id(self._plan.run) for q in chunk if isinstance(q, Question)]
-            try:
-                recorded = await self._persist(lambda ids=ids: self._recorder.outcomes(ids))  # type: ignore[misc]
-            except _StoppedError:
-                return "stopped"
-            if recorded and not self._plan.resume and not self.tally.read:
-                raise InputError(
-                    f"the run {self._plan.run!r} has begun already: add --resume to go on with "
-                    "it, or give this one another name (--run)"
-                )
             for question in chunk:
-                if ended := self._enough() or await self._take(question, recorded, group):
+                if ended := self._enough() or await self._take(question, group):
                     return ended
         return "finished"
+
+    async def _look_back(self) -> None:
+        """Count what was done of this run before, wherever it stands in the files, or nowhere."""
+        run = self._plan.run
+        place: int | None = 0
+        while place is not None:
+            found, place = await self._persist(
+                lambda after=place: self._recorder.of_run(run, after, CHUNK)  # type: ignore[misc]
+            )
+            if found and not self._plan.resume:
+                raise InputError(
+                    f"the run {run!r} has begun already: add --resume to go on with it, or give "
+                    "this one another name (--run)"
+                )
+            for batch_id, ending in found.items():
+                self._earlier.add(batch_id)
+                if ending is None:
+                    self._follow(batch_id)
+                else:
+                    self._count(batch_id, ending)
+            self.tally.earlier = len(self._earlier)
+        if self._plan.resume and not self._earlier:
+            self._tell(f"no run {run!r} has begun: it begins now (check --run if it should have)")
 
     def _enough(self) -> str | None:
         """The state of a run that asks nothing more, though there are questions left."""
@@ -160,36 +185,39 @@ class Bulk:
             return "max_pairs"
         if plan.max_cost is None or plan.rates is None:
             return None
-        spent = plan.rates.cost(tally.answers, tally.judging)
-        return "max_cost" if spent >= plan.max_cost else None
+        return "max_cost" if tally.cost(plan.rates) >= plan.max_cost else None
 
-    async def _take(
-        self,
-        question: Question | Refused,
-        recorded: Mapping[UUID, Ending | None],
-        group: asyncio.TaskGroup,
-    ) -> str | None:
+    def _has_room(self) -> bool:
+        """Whether one more may be asked beside what is in flight."""
+        plan, under_way = self._plan, self._answering + len(self._undecided)
+        if self._answering >= plan.at_once or under_way >= plan.at_once * AHEAD:
+            return False
+        if plan.max_cost is None or plan.rates is None:
+            return True
+        if not self.tally.decided:  # nobody knows yet what one costs
+            return under_way < plan.at_once
+        unknown = self._answering + len(self._undecided & self._earlier)
+        coming = self.tally.coming(plan.rates, answers=unknown, judgements=under_way)
+        return self.tally.cost(plan.rates) + coming < plan.max_cost
+
+    async def _take(self, question: Question | Refused, group: asyncio.TaskGroup) -> str | None:
         """Ask one, unless it is known; the run's state where that ended while it waited."""
         if isinstance(question, Refused):
             self.tally.read += 1
             self.tally.failed(question.kind, str(question))
             return None
         batch_id = question.batch_id(self._plan.run)
-        if ending := recorded.get(batch_id):
+        if batch_id in self._earlier:
             self.tally.read += 1
             self.tally.known += 1
-            self._count(ending, known=True)
             return None
-        await self._ahead.acquire()
-        if batch_id in recorded:
-            self.tally.read += 1
-            self.tally.known += 1
-            self._follow(batch_id, known=True)
-            return None
-        await self._asking.acquire()
-        if ended := self._enough():  # that may have taken long
-            return ended
+        while not self._has_room():
+            self._changed.clear()
+            await self._changed.wait()
+            if ended := self._enough():
+                return ended
         self.tally.read += 1
+        self._answering += 1
         group.create_task(self._ask(question, batch_id))
         return None
 
@@ -209,22 +237,20 @@ class Bulk:
         except (InputError, TimedOut) as error:
             self.tally.failed(type(error).__name__, f"{question.source}:{question.line}: {error}")
             self._moved = time.monotonic()
-            self._ahead.release()
         except _StoppedError:
             self._dropped = True
             self.tally.read -= 1  # as if it had not been its turn yet
-            self._ahead.release()
         else:
             self.tally.asked += 1
-            for candidate in batch.candidates:
-                self.tally.answers += candidate.usage
+            self.tally.answered(sum((one.usage for one in batch.candidates), NO_TOKENS))
             self._moved = time.monotonic()
-            self._follow(batch_id, known=False)
+            self._follow(batch_id)
         finally:
-            self._asking.release()
+            self._answering -= 1
+            self._changed.set()
 
-    def _follow(self, batch_id: UUID, *, known: bool) -> None:
-        self._undecided[batch_id] = known
+    def _follow(self, batch_id: UUID) -> None:
+        self._undecided.add(batch_id)
         self.tally.undecided = len(self._undecided)
 
     # Waiting for outcomes.
@@ -245,19 +271,20 @@ class Bulk:
                 continue
             for batch_id, ending in found:
                 if ending is not None:
-                    known = self._undecided.pop(batch_id)
-                    self._ahead.release()
-                    self._count(ending, known=known)
+                    self._undecided.remove(batch_id)
+                    self._count(batch_id, ending)
+                    self._changed.set()
             self.tally.undecided = len(self._undecided)
             await self._wonder()
 
-    def _count(self, ending: Ending, *, known: bool) -> None:
+    def _count(self, batch_id: UUID, ending: Ending) -> None:
         """What was decided; tokens of answers that were asked for here are counted already."""
         self._moved = self._looked = time.monotonic()
         self.tally.stalled = ""
-        if known:
-            self.tally.answers += ending.answers
-        self.tally.ended(ending, None if known else self._moved - self._started)
+        earlier = batch_id in self._earlier
+        if earlier:
+            self.tally.answered(ending.answers)
+        self.tally.ended(ending, None if earlier else self._moved - self._started)
 
     async def _wonder(self) -> None:
         """Find out why nothing is decided, where that lasts."""

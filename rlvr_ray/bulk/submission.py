@@ -123,15 +123,28 @@ class Jobs:
             )
             return job_id
 
-    def follow(self, job_id: str, tell: Callable[[str], None]) -> Ended:
+    def follow(
+        self, job_id: str, tell: Callable[[str], None], is_complete: Callable[[str], bool]
+    ) -> Ended:
         """Tell each line that a job prints until it ends.
 
-        The first SIGINT or SIGTERM tells the job to finish, the second one leaves it alone.
+        The first SIGINT or SIGTERM tells the job to finish, the second one leaves it alone. Ray
+        keeps no exit code of a job that was told to: ``is_complete`` says of a line whether it
+        tells that the job had done all that it should.
         """
-        return asyncio.run(self._follow(job_id, tell))
+        return asyncio.run(self._follow(job_id, tell, is_complete))
 
-    async def _follow(self, job_id: str, tell: Callable[[str], None]) -> Ended:
-        tailing = asyncio.create_task(self._tail(job_id, tell))
+    async def _follow(
+        self, job_id: str, tell: Callable[[str], None], is_complete: Callable[[str], bool]
+    ) -> Ended:
+        complete = False
+
+        def tell_line(line: str) -> None:
+            nonlocal complete
+            complete = complete or is_complete(line)
+            tell(line)
+
+        tailing = asyncio.create_task(self._tail(job_id, tell_line))
         stops: list[asyncio.Task[None]] = []
 
         async def stop() -> None:
@@ -142,7 +155,7 @@ class Jobs:
             if stops:
                 tailing.cancel()
                 return
-            tell("it finishes what is in flight; again to leave it to that")
+            tell("the job will finish what is in flight; a second Ctrl-C detaches from it")
             stops.append(asyncio.create_task(stop()))
 
         loop = asyncio.get_running_loop()
@@ -156,7 +169,7 @@ class Jobs:
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
-        return await self._ended(job_id)
+        return await self._ended(job_id, complete)
 
     async def _tail(self, job_id: str, tell: Callable[[str], None]) -> None:
         left = ""
@@ -169,7 +182,7 @@ class Jobs:
         if left:
             tell(left)
 
-    async def _ended(self, job_id: str) -> Ended:
+    async def _ended(self, job_id: str, complete: bool) -> Ended:
         """Its log may be complete a moment before its state is."""
         while True:
             with _translated():
@@ -180,7 +193,7 @@ class Jobs:
         if job.status.value == "SUCCEEDED":
             return Ended(code=0)
         if job.status.value == "STOPPED":
-            return Ended(code=130)
+            return Ended(code=0 if complete else 130)
         code = job.driver_exit_code or 1
         if code == NOT_FOUND:
             return Ended(

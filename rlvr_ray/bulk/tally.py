@@ -50,7 +50,8 @@ class Tally:
     """What a run counts; ``answers`` and ``judging`` are tokens, of earlier programs included."""
 
     read: int = 0  #: questions, and what was refused among them
-    known: int = 0  #: were recorded before this run of the program
+    known: int = 0  #: of them, those that were recorded before this program began
+    earlier: int = 0  #: all of the run that was recorded before, read or not
     asked: int = 0
     undecided: int = 0
     pairs: int = 0
@@ -62,7 +63,10 @@ class Tally:
     reason: str = ""  #: of the last one
     stalled: str = ""  #: why no outcome comes, while that is so
     answers: Usage = NO_TOKENS
+    answers_of: int = 0  #: questions whose answers' tokens are in it
     judging: Usage = NO_TOKENS
+    judging_of: int = 0  #: likewise
+    before: int = 0  #: questions that were asked before this program began, and are decided
     course: Course = field(default_factory=Course)  #: of this run of the program
     pair_margins: list[int] = field(default_factory=lambda: [0] * BARS)
     other_margins: list[int] = field(default_factory=lambda: [0] * BARS)  #: of best and worst
@@ -82,19 +86,38 @@ class Tally:
         if len(examples) < EXAMPLES:
             examples.append(message)
 
+    def answered(self, usage: Usage) -> None:
+        """Count the tokens of a question's answers; there are none where they are not known."""
+        self.answers += usage
+        self.answers_of += usage != NO_TOKENS
+
     def ended(self, ending: Ending, at: float | None) -> None:
-        """Count a question that was decided ``at`` seconds after the start, None: before it.
+        """Count a question that was decided ``at`` seconds after the start; None: one that was
+        asked before this program began.
 
         The tokens of its answers are not counted here.
         """
         self.outcomes[ending.reason or "pair"] += 1
         self.pairs += ending.pairs
         self.judging += ending.judging
+        self.judging_of += ending.answers != NO_TOKENS  # else it is past retention
         bars = self.pair_margins if ending.reason is None else self.other_margins
         for margin in ending.margins:
             bars[min(int(margin * BARS), BARS - 1)] += 1
-        if at is not None:
+        if at is None:
+            self.before += 1
+        else:
             self.course.add(at, ending.pairs)
+
+    def cost(self, rates: "Rates") -> float:
+        """Of the whole run so far."""
+        return rates.cost(self.answers, self.judging)
+
+    def coming(self, rates: "Rates", *, answers: int, judgements: int) -> float:
+        """What so many questions will cost, going by what questions of this run took so far."""
+        each = rates.generator.cost(self.answers) / max(1, self.answers_of)
+        judged = rates.judge.cost(self.judging) / max(1, self.judging_of)
+        return answers * each + judgements * judged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

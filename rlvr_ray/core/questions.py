@@ -5,7 +5,6 @@ The rules of a text are the interface's: a question that a file may hold may be 
 
 import heapq
 import json
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,6 +14,7 @@ from uuid import UUID
 
 from rlvr_ray.core import ids
 from rlvr_ray.core.records import clean_text
+from rlvr_ray.core.spelling import seen
 
 #: Of a question, and of a reference.
 MAX_QUESTION_CHARS = 8_000
@@ -77,14 +77,14 @@ class Question:
     def batch_id(self, run: str) -> UUID:
         """The batch that it makes in a run, wherever it stands and however often it is read.
 
-        Of its id, where it has one. Otherwise of what it says: text and reference, in which runs
-        of white space count as one space, and a letter with its accent is one or two characters.
+        Of its id, where it has one. Otherwise of what a reader sees of text and reference: white
+        space is one space, invisible characters are none, letters have their accents composed.
         """
         if self.question_id is not None:
             kind, content = "id", self.question_id
         else:
-            reference = None if self.reference is None else normalised(self.reference)
-            kind, content = "content", json.dumps([normalised(self.text), reference])
+            reference = None if self.reference is None else seen(self.reference)
+            kind, content = "content", json.dumps([seen(self.text), reference])
         # Hashed, since parts of a fixed length cannot run together, whatever a run is called.
         return ids.derive("question", run, kind, sha256(content.encode()).hexdigest())
 
@@ -113,7 +113,7 @@ class Columns:
 
 def filled(text: str) -> str:
     """Return the text, or raise ValueError if it is blank or no file could hold it."""
-    if not text.strip():
+    if not seen(text):
         raise ValueError("must not be blank")
     return clean_text("it", text)
 
@@ -139,11 +139,6 @@ def question(
         )
     except Unfit as unfit:
         return Refused(source=source, line=line, kind=unfit.kind, message=str(unfit))
-
-
-def normalised(text: str) -> str:
-    """A text without what does not change what it says: composition and white space."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def chosen(
@@ -185,7 +180,7 @@ def _place(names: Sequence[str], name: str, *, optional: bool = False) -> int | 
 
 
 def _optional(name: str, value: object) -> str | None:
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if value is None or (isinstance(value, str) and not seen(value)):
         return None
     return _text(name, value)
 
@@ -220,5 +215,5 @@ def _check(name: str, text: str, longest: int) -> None:
     try:
         filled(text)
     except ValueError as error:
-        kind: Refusal = "malformed" if text.strip() else "empty"
+        kind: Refusal = "malformed" if seen(text) else "empty"
         raise Unfit(kind, f"{name}: {error}; mend it, or take the row out") from None

@@ -1,4 +1,4 @@
-"""Whether two texts are one answer, written twice.
+"""Whether two texts look the same, or are one answer, written twice.
 
 Marks of bold, italics and code, case, white space, invisible characters, typographic quotes and
 dashes, composed and full-width characters and a last full stop are ways of writing. Signs, decimal
@@ -19,8 +19,25 @@ _TYPOGRAPHY = str.maketrans(
 )
 #: Drawn as nothing, though not all are of the category of such characters.
 _UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\ufe00-\ufe0f\ufff0-\ufff8\U000e0000-\U000e0fff]"
 )
+#: Drawn as a blank, though they are no white space.
+_BLANKS = "\u2800\u3164\uffa0"
+
+
+class _Seen(dict[int, str | None]):
+    """By code point: a character as it is drawn, None where it is not. It fills as it is used."""
+
+    def __missing__(self, code: int) -> str | None:
+        char = chr(code)
+        category = unicodedata.category(char)
+        hidden = category == "Cf" or (category == "Cc" and not char.isspace())
+        shown = " " if char in _BLANKS else char
+        self[code] = found = None if hidden or _UNSEEN.match(char) else shown
+        return found
+
+
+_SEEN = _Seen()
 #: What a mark encloses has none of its kind, so that no text costs its square. A star within a
 #: word or a number is none: ``2*3*4``.
 _MARKS = (
@@ -33,10 +50,16 @@ _DEPTH = 3
 _STOPS = (".", "\u3002", "\u0964", "\u06d4")
 
 
+def seen(text: str) -> str:
+    """What a reader sees: without invisible characters, each stretch of white space as one space,
+    letters composed with their accents (NFC). Empty where there is nothing to see.
+    """
+    return unicodedata.normalize("NFC", " ".join(text.translate(_SEEN).split()))
+
+
 def canonical(text: str) -> str:
     """The one form of all spellings of an answer."""
-    text = "".join(map(_plain, unicodedata.normalize("NFC", text)))
-    text = " ".join(_UNSEEN.sub("", text).translate(_TYPOGRAPHY).split())
+    text = " ".join("".join(map(_plain, seen(text))).translate(_TYPOGRAPHY).split())
     for _ in range(_DEPTH):
         for mark in _MARKS:
             text = mark.sub(r"\2", text)
@@ -52,10 +75,7 @@ def same_answer(one: str, other: str) -> bool:
 
 
 def _plain(char: str) -> str:
-    """A character without its width; nothing where it is invisible. ``²`` stays a power."""
+    """A character without its width. ``²`` stays a power."""
     kind = unicodedata.decomposition(char).partition(" ")[0]
-    if kind in ("<wide>", "<narrow>", "<noBreak>"):
-        return unicodedata.normalize("NFKC", char)
-    category = unicodedata.category(char)
-    hidden = category == "Cf" or (category == "Cc" and not char.isspace())
-    return "" if hidden else char
+    wide = kind in ("<wide>", "<narrow>", "<noBreak>")
+    return unicodedata.normalize("NFKC", char) if wide else char

@@ -133,6 +133,13 @@ def text(tally: Tally, path: Path) -> str:
         lines.append("Stopped; the same command with --resume goes on.")
     elif not tally.made:
         lines.append("No question could be kept: a larger model, or more text, is needed.")
+    elif tally.limit is not None and tally.made < tally.limit:
+        lines.append(
+            f"{tally.limit:,} were wanted (--limit), and every passage has been used: ingest more "
+            "documents, ask for several of each passage (--per-chunk N, in a new file), or use a "
+            "larger model."
+        )
+        lines.append(f"Next: rlvr generate {path} --run NAME")
     else:
         lines.append(f"Next: rlvr generate {path} --run NAME")
     return "\n".join(lines)

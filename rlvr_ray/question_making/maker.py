@@ -54,6 +54,7 @@ class Tally:
     done: int = 0  #: passages
     asked: int = 0  #: passages, by this run of the program
     made: int = 0  #: questions in the file
+    limit: int | None = None  #: questions wanted; None: as many as can be made
     left_out: Counter[str] = field(default_factory=Counter)  #: drafts, or passages without any
     repeats: int = 0  #: waits for something that was down or had too much to do
     waiting: str | None = None  #: for what, right now
@@ -98,7 +99,7 @@ class QuestionMaker:
         self._tell = tell
         self._known = Known()
         self._stopping = False
-        self.tally = Tally()
+        self.tally = Tally(limit=plan.limit)
 
     def stop(self) -> None:
         """Ask about no further passage; what is being written is still taken."""

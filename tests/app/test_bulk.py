@@ -106,10 +106,58 @@ async def test_two_runs_have_batches_of_their_own(system: System) -> None:
     assert len(system.recorder.states) == 10
 
 
-async def test_a_run_that_has_begun_is_not_begun_again(system: System) -> None:
+@pytest.mark.parametrize("in_front", [0, 5, bulk.CHUNK, 2 * bulk.CHUNK + 1])
+async def test_a_run_that_has_begun_is_not_begun_again(system: System, in_front: int) -> None:
+    """Whatever is in the file, and wherever."""
     await system.run(some(5))
-    with pytest.raises(InputError, match="--resume"):
-        await system.run(some(5))
+    refused = [Refused(source="q", line=n, kind="malformed", message="") for n in range(in_front)]
+    for file in ([*some(in_front, 1000), *some(5)], [*refused, *some(5)], some(3, 500)):
+        with pytest.raises(InputError, match=r"'first' has begun already: add --resume"):
+            await system.run(file)
+    assert len(system.recorder.states) == 5
+
+
+async def test_a_run_is_not_taken_for_another(system: System) -> None:
+    await system.run(some(5), run="first-2")
+    assert (await system.run(some(5))).asked == 5
+
+
+async def test_resuming_what_never_began_is_told(system: System) -> None:
+    told: list[str] = []
+    running = system.bulk(resume=True, run="frist")
+    running._tell = told.append
+    assert (await running.run(some(3))).asked == 3
+    assert told == ["no run 'frist' has begun: it begins now (check --run if it should have)"]
+    again = system.bulk(resume=True, run="frist")
+    again._tell = told.append
+    await again.run(some(3))
+    assert len(told) == 1
+
+
+#: Files of a run that had asked ``some(300)`` before, or a part of them.
+FILES = {
+    "the same": some(300),
+    "new ones in front": [*some(300, 1000), *some(300)],
+    "backwards": some(300)[::-1],
+    "other ones": some(300, 5000),
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("seed", [None, 3])
+async def test_all_earlier_work_counts(system: System, file: str, seed: int | None) -> None:
+    """Pairs and cost, wherever it stands."""
+    one = Prices(prompt=0.0, cached=0.0, completion=1e6)
+    rates = Rates(generator=one, judge=one)
+    first = await system.run(some(300), max_cost=480.0, rates=rates, shuffle_seed=seed)
+    assert (first.state, first.asked) == ("max_cost", 20)
+    for limit in ({"max_cost": 480.0}, {"max_pairs": 20}):
+        again = await system.run(FILES[file], resume=True, rates=rates, shuffle_seed=7, **limit)
+        assert (again.state, again.asked, again.pairs) == (*limit, 0, 20)
+        assert again.cost(rates) == 20 * 24
+    more = await system.run(FILES[file], resume=True, rates=rates, max_cost=720.0)
+    assert (more.asked, more.pairs, more.cost(rates)) == (10, 30, 720.0)
+    assert more.before == more.earlier == 20
 
 
 @pytest.mark.parametrize("error", [Overloaded, Unavailable, TimedOut])
@@ -270,9 +318,59 @@ async def test_enough_spent_ends_it(system: System) -> None:
     tally = await system.run(some(1000), max_cost=240.0, rates=rates)
     assert tally.state == "max_cost"
     assert rates.cost(tally.answers, tally.judging) == tally.asked * 24
-    assert 10 <= tally.asked <= 20 + 4
+    assert tally.asked == 10
     again = await system.run(some(1000), max_cost=240.0, rates=rates, resume=True)
     assert (again.state, again.asked) == ("max_cost", 0)
+
+
+async def test_judging_under_way_counts_as_spent(system: System) -> None:
+    """Nothing is asked that only fits as long as nobody has judged what was asked before."""
+    one = Prices(prompt=0.0, cached=0.0, completion=1e6)
+    rates = Rates(generator=one, judge=one)
+    decided: set[str] = set()
+    system.recorder.outcome = lambda batch: "pair" if batch.question in decided else None
+    states = system.recorder.states
+    running = asyncio.create_task(system.run(some(1000), max_cost=240.0, rates=rates))
+    await system.recorder.until(lambda: len(states) == 4)
+    calls = system.recorder.calls
+    await system.recorder.until(lambda: system.recorder.calls > calls + 10)
+    assert len(states) == 4, "as many as are asked at once, until it is known what one costs"
+    decided |= {question.text for question in some(1)}
+    await system.recorder.until(lambda: len(states) == 10)
+    calls = system.recorder.calls
+    await system.recorder.until(lambda: system.recorder.calls > calls + 10)
+    assert len(states) == 10, "the others will cost as much"
+    decided |= {question.text for question in some(1000)}
+    tally = await running
+    assert (tally.state, tally.cost(rates)) == ("max_cost", 240.0)
+
+
+async def test_what_costs_less_than_expected_makes_room(system: System) -> None:
+    one = Prices(prompt=0.0, cached=0.0, completion=1e6)
+    free = Prices(prompt=0.0, cached=0.0, completion=0.0)
+    system.recorder.outcome = lambda batch: "pair"
+    rates = Rates(generator=one, judge=free)
+    tally = await system.run(some(1000), max_cost=140.0, rates=rates)
+    assert (tally.state, tally.asked, tally.cost(rates)) == ("max_cost", 10, 140.0)
+
+
+async def test_earlier_questions_under_way_are_followed_and_counted(system: System) -> None:
+    """Also those that are in no file any more."""
+    one = Prices(prompt=0.0, cached=0.0, completion=1e6)
+    rates = Rates(generator=one, judge=one)
+    system.recorder.outcome = lambda batch: None
+    first = asyncio.create_task(system.run(some(32)))
+    await system.recorder.until(lambda: len(system.recorder.states) == 32)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    second = system.bulk(resume=True, rates=rates, max_cost=24.0 * 32)
+    running = asyncio.create_task(second.run(some(100, 500)))
+    await system.recorder.until(lambda: second.tally.undecided == 32)
+    assert second.tally.asked == 0
+    system.recorder.outcome = lambda batch: "pair"
+    tally = await running
+    assert (tally.state, tally.asked, tally.pairs) == ("max_cost", 0, 32)
+    assert tally.cost(rates) == 24.0 * 32
 
 
 async def test_it_gives_up_when_nothing_moves(system: System) -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from rlvr_ray.bulk import command as generate
 from rlvr_ray.bulk import driver as bulk_driver
 from rlvr_ray.bulk import submission
+from rlvr_ray.bulk.report import is_complete
 from rlvr_ray.bulk.request import Request
 from rlvr_ray.bulk.submission import Jobs
 from rlvr_ray.cli import app
@@ -216,7 +217,7 @@ class TestJobs:
 
     def test_lines_are_told_whole(self, jobs: Jobs) -> None:
         told: list[str] = []
-        assert jobs.follow("job", told.append).code == 0
+        assert jobs.follow("job", told.append, is_complete).code == 0
         assert told == ["one", "two", "three"]
 
     @pytest.mark.parametrize(
@@ -239,7 +240,7 @@ class TestJobs:
         said: str,
     ) -> None:
         server.job = SimpleNamespace(status=status, driver_exit_code=code, message="the node died")
-        ended = jobs.follow("job", lambda line: None)
+        ended = jobs.follow("job", lambda line: None, is_complete)
         assert ended.code == expected
         assert said in ended.message and bool(said) == bool(ended.message)
 
@@ -247,9 +248,17 @@ class TestJobs:
         server.hangs = True
         server.job.status = JobStatus.STOPPED
         told: list[str] = []
-        assert jobs.follow("job", told.append).code == 130
+        assert jobs.follow("job", told.append, is_complete).code == 130
         assert told[-1].endswith("finishing")
-        assert any("again to leave it to that" in line for line in told)
+        (line,) = [line for line in told if "Ctrl-C" in line]
+        assert line == "the job will finish what is in flight; a second Ctrl-C detaches from it"
+
+    def test_a_job_that_had_nothing_left_to_ask_is_done(self, server: Server, jobs: Jobs) -> None:
+        """Ray says of it only that it was stopped."""
+        server.hangs = True
+        server.job.status = JobStatus.STOPPED
+        server.chunks = ["run first: all questions are decided\n"]
+        assert jobs.follow("job", lambda line: None, is_complete).code == 0
 
     def test_a_second_one_leaves_it_alone(
         self, server: Server, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
@@ -260,7 +269,7 @@ class TestJobs:
             os.kill(os.getpid(), signal.SIGINT)
 
         monkeypatch.setattr(server, "stop_job", stop)
-        ended = jobs.follow("job", lambda line: None)
+        ended = jobs.follow("job", lambda line: None, is_complete)
         assert ended.code == 130 and "ray job logs -f --address" in ended.message
 
 
@@ -279,3 +288,23 @@ def test_a_token_is_used_where_there_is_one(
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     submission.use_token()
     assert os.environ["RAY_AUTH_MODE"] == "disabled"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGINT, "finishing what is in flight; a second Ctrl-C ends at once"),
+        (signal.SIGTERM, "finishing what is in flight"),
+    ],
+)
+async def test_what_a_second_ctrl_c_does_is_told_by_whom_it_reaches(
+    number: signal.Signals, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A job is stopped by SIGTERM; its lines stand between those of the command that follows it."""
+    stopped = asyncio.Event()
+    bulk = SimpleNamespace(stop=stopped.set)
+    bulk_driver._stop_on_signals(bulk)  # type: ignore[arg-type]
+    os.kill(os.getpid(), number)
+    async with asyncio.timeout(10):
+        await stopped.wait()
+    assert capfd.readouterr().err.strip() == said

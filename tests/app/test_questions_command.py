@@ -116,3 +116,12 @@ def test_a_run_that_was_stopped_says_how_to_go_on() -> None:
     said = text(tally, Path("q.jsonl"))
     assert "3 questions in q.jsonl, from 4 of 9 passages of 2 documents" in said
     assert "q.jsonl.left-out: 1 no_text" in said and "--resume" in said
+
+
+def test_fewer_than_were_wanted_is_explained() -> None:
+    tally = Tally(passages=9, documents=2, done=9, made=2, limit=6)
+    said = text(tally, Path("q.jsonl"))
+    assert "6 were wanted" in said and "every passage has been used" in said
+    assert "--per-chunk" in said and "Next: rlvr generate q.jsonl" in said
+    enough = text(Tally(passages=9, documents=2, done=4, made=6, limit=6), Path("q.jsonl"))
+    assert "were wanted" not in enough

@@ -24,6 +24,7 @@ from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
 from rlvr_ray.adapters.questions import Format, read_questions
 from rlvr_ray.adapters.questions.readers import MAX_LINE
 from rlvr_ray.core.questions import Columns, Question, Refusal
+from rlvr_ray.core.spelling import seen
 from rlvr_ray.errors import InputError
 
 #: Text, id and reference of a question.
@@ -579,7 +580,7 @@ class TestDuplicates:
 
 filled = st.text(
     st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=20
-).filter(lambda text: text.strip())
+).filter(seen)
 rows = st.lists(st.tuples(filled, st.none() | filled, st.none() | filled), min_size=1, max_size=8)
 fixture_is_reused = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -72,6 +72,7 @@ def test_figures_by_the_pair(plan: Plan, settings: Settings) -> None:
     assert report["cost"]["per_pair"] == pytest.approx((answers + judging) / 5, abs=1e-6)
     assert sum(report["throughput"]["decided"]) == 10
     assert report["settings"]["generator"]["engine"] == "llamacpp"
+    assert report["settings"]["generator"]["model"] == "SmolLM2-135M-Instruct.Q4_1"
     assert report["settings"]["dpo"]["min_score_diff"] == settings.dpo.min_score_diff
     assert report["failures"] == {"malformed": 1}
     assert "is no JSON" in report["examples"]["malformed"][0]
@@ -86,6 +87,26 @@ def test_it_can_be_read(plan: Plan, settings: Settings) -> None:
     assert "5 pairs; without a pair: 5 tie" in said
     assert "left out, malformed: 1, such as q.jsonl:7: is no JSON; mend it" in said
     assert "a pair: 2,220 tokens, cost 0.0018" in said
+
+
+def test_what_is_counted_of_earlier_programs_is_told(plan: Plan, settings: Settings) -> None:
+    told = tally()
+    told.earlier = 5
+    said = list(run_report.text(run_report.build(told, plan, settings, STARTED)))
+    assert "counted below: all 5 questions that this run had asked before" in said
+    told.earlier = told.known
+    said = list(run_report.text(run_report.build(told, plan, settings, STARTED)))
+    assert not any("counted below" in line for line in said)
+
+
+@pytest.mark.parametrize("state", ["finished", "max_pairs", "max_cost", "stopped", "failed"])
+def test_what_a_run_prints_tells_whether_it_is_complete(
+    plan: Plan, settings: Settings, state: str
+) -> None:
+    report = run_report.build(tally(state), plan, settings, STARTED)
+    for lines in (list(run_report.text(report)), [json.dumps(report)]):
+        told = any(map(run_report.is_complete, ["a line", "run: x", '{"run', "", *lines]))
+        assert told == (state in ("finished", "max_pairs", "max_cost"))
 
 
 def test_nothing_at_all_is_no_division(plan: Plan, settings: Settings, tmp_path: Path) -> None:
@@ -195,7 +216,7 @@ def test_times_can_be_read(seconds: float, text: str) -> None:
 
 def test_a_line_says_where_the_run_is_and_why_nothing_moves() -> None:
     told = tally("running")
-    told.undecided = 3
+    told.undecided, told.before = 3, told.known
     said = progress.line(told, 0.5, 100)
     assert said == (
         "[ 11.0%] 5 pairs of 10 decided, 3 being verified, 1 left out, 0.5/s, 2:58 min left"

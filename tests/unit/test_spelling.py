@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr_ray.core.spelling import canonical, same_answer
+from rlvr_ray.core.spelling import canonical, same_answer, seen
 from tests.unit.strategies import texts
 
 
@@ -90,3 +90,15 @@ def test_marks_that_enclose_nothing_cost_nothing_but_themselves(text: str) -> No
 def test_marks_without_an_end_are_read_once(piece: str) -> None:
     """Work that grew with the square of the length would run into the time limit of tests."""
     assert len(canonical(piece * 40_000)) <= len(piece) * 40_000
+
+
+@given(texts)
+def test_what_is_seen_is_seen_again(text: str) -> None:
+    once = seen(text)
+    assert seen(once) == once
+    assert unicodedata.is_normalized("NFC", once)
+    assert seen(f"\ufeff {text}\u00ad\u200b\n") == once
+
+
+def test_only_what_is_invisible_is_not_seen() -> None:
+    assert seen(" \u200b**A**,  b\u2019s \uff1f ") == "**A**, b\u2019s \uff1f"
