@@ -16,13 +16,22 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from rlvr_ray import __version__, logs
+from rlvr_ray import __version__, codec, logs
 from rlvr_ray.archive import LedgerArchive
 from rlvr_ray.commits import Commits, Then
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import Result, decide
 from rlvr_ray.core.records import Batch, FailedVerification
-from rlvr_ray.errors import JudgeError, KeyReused, Overloaded, RlvrError, TimedOut, Unavailable
+from rlvr_ray.errors import (
+    InputError,
+    JudgeError,
+    KeyReused,
+    Overloaded,
+    RlvrError,
+    TimedOut,
+    Unavailable,
+    Unreadable,
+)
 from rlvr_ray.external import External
 from rlvr_ray.facts import Facts
 from rlvr_ray.live import Live
@@ -59,6 +68,9 @@ PARTS_PAUSE = 10.0
 PRUNE_S = 3600.0
 #: Characters of a failure's reason that are kept.
 REASON_CHARS = 1000
+#: Batches read in one go to see whether they can be, the pause until the next ones, and until all
+#: are read again, in seconds.
+LOOKED, LOOK_PAUSE_S, LOOK_S = 20, 0.05, 86_400.0
 #: Seconds between two looks at what waits, for the gauges.
 MEASURE_S = 5.0
 #: Requests with an Idempotency-Key that are remembered until they are recorded: the latest.
@@ -129,6 +141,7 @@ class Aggregator:
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "verify": self._dispatch,
             "project": partial(self._project, projector),
+            "look": self._look_through,
         }
         if self._metrics is not NO_METRICS:
             loops["measure"] = self._measure
@@ -246,6 +259,16 @@ class Aggregator:
             self._metrics.disk(*self._room())
             await asyncio.sleep(MEASURE_S)
 
+    async def _look_through(self) -> None:
+        """Read every record now and then, at leisure: those that cannot be read are to be known."""
+        while True:
+            page = await self._read(methodcaller("batches", 0, LOOKED))
+            while page.more:
+                await asyncio.sleep(LOOK_PAUSE_S)
+                page = await self._read(methodcaller("batches", page.last, LOOKED))
+            await self._read(methodcaller("look_through_others"))
+            await asyncio.sleep(LOOK_S)
+
     async def _read(self, query: Callable[["Reader"], T]) -> T:
         return await self._reads.run(partial(query, self._reader))
 
@@ -267,13 +290,28 @@ class Aggregator:
                 await free.acquire()
                 self._recorded.clear()
                 found = await self._read(methodcaller("open_batches", seq, 1))
+                seq = found.last
                 if not found:
                     free.release()
-                    await self._recorded.wait()
+                    if not found.more:
+                        await self._recorded.wait()
                     continue
-                ((seq, state),) = found
-                task = group.create_task(self._verify(state))
+                ((_, state),) = found
+                task = group.create_task(self._end(state))
                 task.add_done_callback(lambda _: free.release())
+
+    async def _end(self, state: BatchState) -> None:
+        """Verify and decide. A batch that cannot be decided stays open, and holds up no other."""
+        batch_id = state.batch.batch_id
+        try:
+            await self._verify(state)
+        except (InputError, Unreadable) as error:
+            self._note("verify", f"batch {batch_id} stays open: {error}")
+        except RlvrError:
+            raise  # the ledger's trouble: the loop starts over
+        except Exception as error:
+            log.exception("batch %s stays open", batch_id)
+            self._note("verify", f"batch {batch_id} stays open: {error!r}")
 
     async def _verify(self, state: BatchState) -> None:
         """Have every candidate scored, then decide. Ends only with an outcome on disk."""
@@ -285,7 +323,12 @@ class Aggregator:
             with self._tracer.span("verify", state.batch.batch_id):
                 scored = await self._scored(state, claims)
                 tell_results(self._tracer, state.batch, scored, started)
-            await self._decide(state.batch, {**scored, **state.results})
+            results = {**scored, **state.results}
+            try:
+                await self._decide(state.batch, results)
+            except InputError:  # something of what was said cannot be kept
+                kept = {claim.answer_event_id: _kept(claim, scored) for claim in claims}
+                await self._decide(state.batch, {**kept, **state.results})
 
     async def _decide(self, batch: Batch, results: Mapping[UUID, Result]) -> None:
         outcome = decide(batch, results, self._settings.dpo.rule(), datetime.now(UTC))
@@ -438,6 +481,18 @@ def claims_of(batch: Batch) -> list[Claim]:
         )
         for candidate in batch.candidates
     ]
+
+
+def _kept(claim: Claim, scored: Mapping[UUID, Result]) -> Result:
+    """A result that the ledger takes: where this one is not, why."""
+    result = scored[claim.answer_event_id]
+    try:
+        if result.answer_event_id != claim.answer_event_id:
+            raise InputError(f"it is of answer {result.answer_event_id}")
+        codec.dumps(result)
+    except (InputError, AttributeError) as error:
+        return _failed(claim, f"its verification cannot be kept: {error}", 1)
+    return result
 
 
 def _failed(claim: Claim, reason: str, attempts: int) -> FailedVerification:

@@ -15,7 +15,7 @@ from rlvr_ray.core.browsing import Filter, Histogram, Measure
 from rlvr_ray.core.footprints import Footprint
 from rlvr_ray.core.reviewing import Review, Said, Verdict
 from rlvr_ray.core.rows import Row
-from rlvr_ray.errors import InputError, KeyReused, NotFound
+from rlvr_ray.errors import InputError, KeyReused, NotFound, Unreadable
 from rlvr_ray.ports import BatchState, Duel, Reviewed
 from rlvr_ray.tasks import OneThread
 
@@ -123,14 +123,18 @@ class LedgerArchive:
         """See ``ports.Archive``."""
         parts = await self._all(where, "unreviewed", where, seen)
         numbers = [number for part in parts for number in part]
-        if not numbers:
-            return None
-        number = self._draw.choice(numbers)
-        reviewed: Reviewed = await self._look(methodcaller("reviewed", number))
-        outcome = reviewed.state.outcome
-        assert outcome is not None and outcome.chosen is not None and outcome.rejected is not None
-        a, b = self._draw.sample((outcome.chosen, outcome.rejected), 2)
-        return Duel(batch=reviewed.state.batch, a=a, b=b, left=len(numbers))
+        self._draw.shuffle(numbers)
+        for passed, number in enumerate(numbers):
+            try:
+                reviewed: Reviewed = await self._look(methodcaller("reviewed", number))
+            except Unreadable:
+                continue
+            outcome = reviewed.state.outcome
+            if outcome is None or outcome.chosen is None or outcome.rejected is None:
+                continue  # its entry says pair, and its record does not
+            a, b = self._draw.sample((outcome.chosen, outcome.rejected), 2)
+            return Duel(batch=reviewed.state.batch, a=a, b=b, left=len(numbers) - passed)
+        return None
 
     async def verdicts(self, where: Filter) -> Mapping[Verdict | None, int]:
         """See ``ports.Archive``."""

@@ -13,7 +13,6 @@ from rlvr_ray.core.pairing import VERSION, PairingRule, decide
 from rlvr_ray.core.records import Verification
 from rlvr_ray.core.rows import DATASETS
 from rlvr_ray.core.scoring import score
-from rlvr_ray.errors import RlvrError
 from rlvr_ray.ports import BatchState, JsonlFile, Part
 from rlvr_ray.projection import STEP, month_of, rows_between, rows_of
 
@@ -25,13 +24,18 @@ if TYPE_CHECKING:
 def audit(ledger: "Reader", dataset: "Dataset") -> Iterator[str]:
     """One line for each thing that is wrong; none where all is well.
 
-    Files are compared only with a ledger that is sound itself.
+    Files are compared only with a ledger that is sound itself, but for records that are set aside:
+    files have no rows of those, once they are written again.
     """
     with ledger.snapshot():
         if damage := list(ledger.damage()):
             yield from damage
             return
-        if problems := [*ledger.misfits(), *_batches(ledger)]:
+        problems = [*ledger.misfits(), *_batches(ledger)]
+        ledger.look_through_others()
+        for what, why in ledger.set_aside.items():
+            yield f"{what}: a record cannot be read, and is set aside: {why}"
+        if problems:
             yield from problems
             return
         yield from _jsonl(ledger, dataset)
@@ -43,33 +47,19 @@ def audit(ledger: "Reader", dataset: "Dataset") -> Iterator[str]:
 
 def _batches(ledger: "Reader") -> Iterator[str]:
     seq = 0
-    while True:
-        try:
-            found = ledger.batches(seq, STEP)
-        except (RlvrError, ValueError) as error:
-            why = " ".join(str(error).split())[:300]
-            yield f"after batch number {seq}: a record cannot be read: {why}"
-            return
-        if not found:
-            return
+    while (found := ledger.batches(seq, STEP)).more:
         for number, state in found:
             for problem in _problems(state):
                 yield f"batch {state.batch.batch_id}: {problem}"
             outcome = state.outcome
             if ledger.entry(number) != (outcome and entry_of(state.batch, outcome)):
                 yield f"batch {state.batch.batch_id}: searches find something else than its records"
-        seq = found[-1][0]
+        seq = found.last
 
 
 def _problems(state: BatchState) -> Iterator[str]:
     batch, outcome = state.batch, state.outcome
-    answers = {candidate.event_id for candidate in batch.candidates}
     if outcome is None:
-        return
-    if outcome.batch_id != batch.batch_id:
-        yield f"its outcome names batch {outcome.batch_id}"
-    if missing := answers - set(state.results):
-        yield f"decided without a result for {', '.join(map(str, missing))}"
         return
     if outcome.rule.get("version", 1) == VERSION:
         rule = PairingRule.on_record(outcome.rule)
@@ -88,9 +78,7 @@ def _problems(state: BatchState) -> Iterator[str]:
 
 
 def _score(state: BatchState, index: int) -> float | None:
-    """Of a candidate; None where it has none, or where there is no such candidate."""
-    if not 0 <= index < len(state.batch.candidates):
-        return None
+    """Of a candidate; None where it has none."""
     result = state.results[state.batch.candidates[index].event_id]
     return score(result) if isinstance(result, Verification) else None
 
@@ -105,9 +93,9 @@ def _jsonl(ledger: "Reader", dataset: "Dataset") -> Iterator[str]:
         expected[path] = _Running(file)
     seq = ledger.mark("pruned")
     last = ledger.mark("projected")
-    while states := ledger.decided(seq, STEP):
-        for seq, state in states:
-            if seq > last:
+    while seq < last and (states := ledger.decided(seq, STEP)).more:
+        for place, state in states:
+            if place > last:
                 break
             for name, new in rows_of(state).items():
                 path = dataset.jsonl_path(name, month_of(state))
@@ -116,8 +104,7 @@ def _jsonl(ledger: "Reader", dataset: "Dataset") -> Iterator[str]:
                     expected[path] = _Running(JsonlFile(bytes=0))
                 if new:
                     expected[path].add(dataset.lines(new))
-        if seq >= last:
-            break
+        seq = states.last
     for path, running in expected.items():
         size = dataset.size(path)
         if size < running.length:

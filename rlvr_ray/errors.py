@@ -11,6 +11,7 @@
     │   └── TimedOut        it did not answer in time
     ├── JudgeError          a judge answered, and its answer cannot be used
     └── LedgerError         the ledger is damaged, locked or from a newer version
+        └── Unreadable      one record of it cannot be read; everything else goes on (HTTP 500)
 
 Foreign exceptions are translated in the adapter that meets them. All of these survive pickling,
 since Ray carries them between processes: one message, no further constructor arguments.
@@ -68,3 +69,7 @@ class JudgeError(RlvrError):
 
 class LedgerError(RlvrError):
     """The ledger cannot be opened or trusted."""
+
+
+class Unreadable(LedgerError):
+    """One record of the ledger cannot be read: it is set aside, and everything else goes on."""

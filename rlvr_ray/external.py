@@ -6,6 +6,7 @@ in time counts as failed.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from operator import methodcaller
@@ -17,9 +18,11 @@ from rlvr_ray.core import events, ids
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.records import Batch, Candidate, FailedVerification, Judge
 from rlvr_ray.core.scoring import confidence, score
-from rlvr_ray.errors import InputError, NotFound
+from rlvr_ray.errors import InputError, NotFound, RlvrError, Unreadable
 from rlvr_ray.messages import verified_elsewhere
 from rlvr_ray.ports import BatchState
+
+log = logging.getLogger(__name__)
 
 #: Open batches read at once.
 STEP = 100
@@ -60,6 +63,8 @@ class External:
                 state: BatchState | None = await self._read(methodcaller("find", batch_id))
             except NotFound:  # past retention
                 return
+            except Unreadable as error:
+                raise InputError(str(error)) from None
             if state is None:
                 raise InputError(f"there is no batch {batch_id}")
             candidate = answer_of(state.batch, body)
@@ -89,19 +94,23 @@ class External:
 
         Batches become due in the order of recording: without ``everything`` it ends there.
         """
-        seq = 0
         first_due: datetime | None = None
-        while found := await self._read(methodcaller("open_batches", seq, STEP)):
-            seq = found[-1][0]
-            for _, state in found:
-                due = state.batch.created_at + self._timeout
+        page = await self._read(methodcaller("open_batches", 0, STEP))
+        while page.more:
+            for _, state in page:
+                age = datetime.now(UTC) - state.batch.created_at
                 complete = len(state.results) == len(state.batch.candidates)
-                if complete or due <= datetime.now(UTC):
-                    await self._close(state.batch.batch_id)
+                if complete or age >= self._timeout:
+                    try:
+                        await self._close(state.batch.batch_id)
+                    except RlvrError as error:  # the others must not wait for it
+                        log.warning("batch %s is not closed: %s", state.batch.batch_id, error)
                     continue
+                due = datetime.now(UTC) + min(self._timeout - age, timedelta(seconds=LOOK_S))
                 first_due = min(due, first_due or due)
                 if not everything:
                     return first_due
+            page = await self._read(methodcaller("open_batches", page.last, STEP))
         return first_due
 
     async def _close(self, batch_id: UUID) -> None:
@@ -147,7 +156,7 @@ def result_of(candidate: Candidate, body: Mapping[str, Any]) -> Result:
             return FailedVerification(
                 answer_event_id=candidate.event_id,
                 reason=body["reason"],
-                attempts=body["attempts"],
+                attempts=int(body["attempts"]),  # JSON's 1.0 is the schema's integer 1
                 completed_at=completed_at,
             )
         if body["answer"] != candidate.answer:
@@ -160,7 +169,7 @@ def result_of(candidate: Candidate, body: Mapping[str, Any]) -> Result:
             relevancy=body["relevancy"],
             judge=codec.loads(Judge, codec.dumps(dict(body["verifier"]))),
             defect=body.get("defect"),
-            duration_ms=body["duration_ms"],
+            duration_ms=int(body["duration_ms"]),
             completed_at=completed_at,
         )
     except (ValueError, TypeError) as error:

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 from uuid import UUID
 
 from rlvr_ray.core.records import Context
-from rlvr_ray.errors import NotFound, RlvrError
+from rlvr_ray.errors import NotFound, RlvrError, Unreadable
 from rlvr_ray.ports import BatchState
 
 Kind = Literal["contexts", "piece", "state", "failed", "restart", "end"]
@@ -125,8 +125,15 @@ class Live:
 
     async def refresh(self, batch_id: UUID) -> None:
         """Tell how a batch stands in the ledger, if somebody might want to know."""
-        if batch_id in self._topics and (state := await self._find(batch_id)):
-            self.state(state)
+        topic = self._topics.get(batch_id)
+        if topic is None:
+            return
+        try:
+            if state := await self._find(batch_id):
+                self.state(state)
+        except Unreadable as error:
+            topic.add(Told(kind="failed", data=error))
+            topic.add(Told(kind="end"))
 
     def is_watched(self, batch_id: UUID) -> bool:
         """Whether somebody looked at it just now."""

@@ -5,9 +5,10 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +16,17 @@ from rlvr_ray import engines, judging, log_lines, steps
 from rlvr_ray.adapters.dataset import Dataset
 from rlvr_ray.adapters.ledger import Browser, Ledger, Operation, Reader
 from rlvr_ray.audit import audit
-from rlvr_ray.errors import ConfigError, LedgerError, NotFound, RlvrError
+from rlvr_ray.core.footprints import Footprint
+from rlvr_ray.errors import ConfigError, LedgerError, NotFound, RlvrError, Unreadable
 from rlvr_ray.mirror import WINDOW
-from rlvr_ray.projection import Projector
+from rlvr_ray.ports import BatchState
+from rlvr_ray.projection import STEP, Projector
 from rlvr_ray.settings import Settings
 
 #: Milliseconds of an fsync above which acknowledgements are felt to be slow.
 SLOW_FSYNC_MS = 20.0
+#: Seconds that the doctor reads records, and how many of those that cannot be read it names.
+LOOK_S, NAMED = 5.0, 3
 #: Batches of one correlation id that are told at once, the latest.
 TRACES = 20
 
@@ -38,14 +43,22 @@ def verify_store(settings: Settings) -> list[str]:
 def traces(settings: Settings, name: str) -> dict[str, Any]:
     """What ``GET /traces`` says, from the ledger and the logs of this machine's last cluster.
 
-    Raises NotFound where no batch is meant.
+    Raises NotFound where no batch is meant, Unreadable where none that is can be read.
     """
     ledger = Browser(settings.data_dir)
+    found: list[tuple[BatchState, Footprint] | None] = []
+    unreadable: Unreadable | None = None
     try:
         batch_ids, left = ledger.named(name, TRACES)
-        found = [ledger.footprint(batch_id) for batch_id in batch_ids]
+        for batch_id in batch_ids:
+            try:
+                found.append(ledger.footprint(batch_id))
+            except Unreadable as error:
+                unreadable = error
     finally:
         ledger.close()
+    if unreadable and not found:
+        raise unreadable
     if not found:
         raise NotFound(
             f"no batch, event or correlation id of {settings.data_dir} is {name[:200]!r}"
@@ -62,6 +75,8 @@ def traces(settings: Settings, name: str) -> dict[str, Any]:
 
 def rebuild(settings: Settings) -> dict[str, bool]:
     """Write every dataset file again from the ledger; by path, whether it is as it was before.
+
+    A batch that cannot be read has no rows in them any more.
 
     Raises LedgerError where a running system has the folder.
     """
@@ -90,9 +105,10 @@ async def replay(settings: Settings, since: datetime, told: Callable[[int], None
     count = 0
     try:
         seq = ledger.first_event(since) - 1
-        while posted := ledger.events(seq, WINDOW):
-            await publisher.publish(posted)
-            seq = posted[-1].seq
+        while (posted := ledger.events(seq, WINDOW)).more:
+            if posted:
+                await publisher.publish(posted)
+            seq = posted.last
             count += len(posted)
             told(count)
     finally:
@@ -157,10 +173,12 @@ def _ledger(settings: Settings) -> list[Check]:
     ledger = Reader(settings.data_dir)
     try:
         counts, backlog = ledger.counts(), ledger.backlog()
+        looked, whole = _look(ledger)
+        aside = dict(ledger.set_aside)
     finally:
         ledger.close()
     said = ", ".join(f"{count:,} {state}" for state, count in counts.items())
-    found = [Check(name="ledger", state="ok", detail=said)]
+    found = [Check(name="ledger", state="ok", detail=said), _records(looked, whole, aside)]
     if settings.mirror.url is not None:
         oldest = backlog.oldest or datetime.now(UTC)
         age = (datetime.now(UTC) - oldest).total_seconds()
@@ -168,6 +186,28 @@ def _ledger(settings: Settings) -> list[Check]:
         old = age > settings.mirror.timeout_s
         found.append(Check(name="backlog", state="warning" if old else "ok", detail=detail))
     return found
+
+
+def _look(ledger: Reader) -> tuple[int, bool]:
+    """Read as many batches as ``LOOK_S`` allows; how many that were, and whether those were all."""
+    until, seq, count = time.monotonic() + LOOK_S, 0, 0
+    while (page := ledger.batches(seq, STEP)).more:
+        seq, count = page.last, count + len(page)
+        if time.monotonic() > until:
+            return count, False
+    ledger.look_through_others()
+    return count, True
+
+
+def _records(looked: int, whole: bool, aside: Mapping[str, str]) -> Check:
+    """Whether what is on record can be read."""
+    if aside:
+        named = "; ".join(f"{what}: {why}" for what, why in islice(aside.items(), NAMED))
+        more = f"; and {len(aside) - NAMED:,} more" if len(aside) > NAMED else ""
+        detail = f"{len(aside):,} cannot be read and are set aside: {named}{more}"
+        return Check(name="records", state="failed", detail=detail)
+    rest = "" if whole else "; rlvr verify-store reads the others, too"
+    return Check(name="records", state="ok", detail=f"{looked:,} batches can be read{rest}")
 
 
 def _judge(settings: Settings) -> Iterator[Check]:

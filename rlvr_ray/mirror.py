@@ -11,7 +11,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from rlvr_ray.errors import ConfigError, Unavailable
-from rlvr_ray.ports import Posted, Publisher
+from rlvr_ray.ports import Page, Posted, Publisher
 
 if TYPE_CHECKING:
     from rlvr_ray.adapters.ledger import Operation
@@ -29,7 +29,7 @@ class Mirror:
         self,
         publisher: Publisher,
         position: Callable[[], Awaitable[int]],
-        events: Callable[[int, int], Awaitable[list[Posted]]],
+        events: Callable[[int, int], Awaitable[Page[Posted]]],
         commit: Callable[["Operation"], Awaitable[Any]],
         note: Callable[[str, str | None], None],
     ) -> None:
@@ -52,11 +52,12 @@ class Mirror:
             while True:
                 self._woken.clear()
                 posted = await self._events(seq, WINDOW)
-                if not posted:
+                if not posted.more:
                     await self._woken.wait()
                     continue
-                await self._send(posted)
-                seq = posted[-1].seq
+                if posted:
+                    await self._send(posted)
+                seq = posted.last
                 await self._commit(methodcaller("mirrored", seq))
         finally:
             await self._publisher.close()

@@ -11,12 +11,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 from uuid import UUID
 
+from rlvr_ray import codec
 from rlvr_ray.core import abstention, guard, scoring, screening, statements
 from rlvr_ray.core.records import DIGITS, Assessment, Defect, Judge, Verification
-from rlvr_ray.errors import JudgeError
+from rlvr_ray.errors import InputError, JudgeError
 from rlvr_ray.ports import Claim, ContextJudge, Embedder, Judged, Verifier, cosines
 from rlvr_ray.settings import VerificationSettings
 from rlvr_ray.tasks import gather, told_by
@@ -154,7 +154,10 @@ class WeightedPanel:
     ) -> dict[UUID, Verification | JudgeError]:
         if not claims:
             return {}
-        said: list[list[Any]] = await gather(*(m.verifier.verify(claims) for m in self._members))
+        said = [
+            _opinions(found, len(claims))
+            for found in await gather(*(m.verifier.verify(claims) for m in self._members))
+        ]
         results = {
             claim.answer_event_id: self._combined(claim, opinions, left_out[claim.answer_event_id])
             for claim, *opinions in zip(claims, *said, strict=True)
@@ -292,6 +295,27 @@ class WeightedPanel:
             )
         defect = None if score else Defect.REFUSAL
         return _verification(claim, [_own(ABSTENTION, score, detail, defect)])
+
+
+def _opinions(said: object, wanted: int) -> list[Assessment | JudgeError | None]:
+    """What a verifier says: it may be anybody's, and return anything."""
+    if not isinstance(said, Sequence) or len(said) != wanted:
+        what = f"{len(said)} results" if isinstance(said, Sequence) else f"a {type(said).__name__}"
+        return [JudgeError(f"it returns {what} for {wanted} answers")] * wanted
+    return [_opinion(one) for one in said]
+
+
+def _opinion(said: object) -> Assessment | JudgeError | None:
+    """One that can be kept, or why it cannot."""
+    if said is None or isinstance(said, JudgeError):
+        return said
+    if not isinstance(said, Assessment):
+        return JudgeError(f"its result is a {type(said).__name__}, not an Assessment")
+    try:
+        codec.dumps(said, Assessment)
+    except InputError as error:
+        return JudgeError(str(error))
+    return said
 
 
 def _is_reference(claim: Claim) -> bool:

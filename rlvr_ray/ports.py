@@ -5,15 +5,16 @@ fail by itself, its place in the answer holds the error; what the call raises co
 (``Unavailable``, ``Overloaded``).
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlvr_ray.core import pairing
 from rlvr_ray.core.browsing import Filter, Histogram, Measure
 from rlvr_ray.core.events import Event
 from rlvr_ray.core.footprints import Footprint
@@ -27,11 +28,14 @@ from rlvr_ray.core.records import (
     Outcome,
     Usage,
     Verification,
+    clean_text,
+    whole,
 )
 from rlvr_ray.core.reviewing import Review, Said, Verdict
 from rlvr_ray.core.rows import Row
 from rlvr_ray.errors import InputError, JudgeError
 
+T = TypeVar("T")
 Vectors = NDArray[np.float32]
 
 
@@ -92,6 +96,10 @@ class Ingested:
     num_chunks: int
     content_id: UUID  #: the same for the same passages
     changed: bool  #: False where the store held just this already
+
+    def __post_init__(self) -> None:
+        clean_text("source", self.source)
+        whole("num_chunks", self.num_chunks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,11 +318,30 @@ class StreamingPanel(Panel, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchState:
-    """All that is known of a batch; ``outcome`` is None while it is being verified."""
+    """All that is known of a batch; ``outcome`` is None while it is being verified.
+
+    Raises ValueError where these do not belong together.
+    """
 
     batch: Batch
     results: Mapping[UUID, Result]
     outcome: Outcome | None
+
+    def __post_init__(self) -> None:
+        pairing.check(self.batch, self.results, self.outcome)
+
+
+class Page(list[T]):
+    """What can be read of a stretch of the ledger, in its order: what cannot is left out.
+
+    ``last`` is the place of the last row that was looked at, readable or not; ``more`` says
+    whether there was one: beyond a page without, there is nothing.
+    """
+
+    def __init__(self, items: Iterable[T] = (), *, last: int, more: bool) -> None:
+        super().__init__(items)
+        self.last = last
+        self.more = more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,8 +77,14 @@ class Projector:
         self._write_planned()
 
     def project(self) -> None:
-        """Append the rows of new outcomes. They are on disk before the ledger notes them."""
-        while states := self._ledger.decided(self._ledger.mark("projected"), STEP):
+        """Append the rows of new outcomes. They are on disk before the ledger notes them.
+
+        A batch that cannot be read has none.
+        """
+        while True:
+            states = self._ledger.decided(self._ledger.mark("projected"), STEP)
+            if not states.more:
+                return
             started = datetime.now(UTC)
             files = self._ledger.files()
             sizes = {path: file.bytes for path, file in files.items()}
@@ -95,7 +101,7 @@ class Projector:
                     del sizes[path]
                 if new:
                     sizes[path] = self._dataset.append(path, new, sizes.get(path, 0))
-            self._commit(methodcaller("advance", states[-1][0], sizes))
+            self._commit(methodcaller("advance", states.last, sizes))
             for _, state in states:
                 self._tell(state, started)
             self._plan_due(rest=False)
@@ -232,11 +238,11 @@ def rows_between(ledger: "Reader", part: Part) -> Iterator[rows.Row]:
     seq = part.first_seq - 1
     while seq < part.last_seq:
         states = ledger.decided(seq, min(STEP, part.last_seq - seq))
-        if not states:
+        if not states.more:
             return
         for _, state in states:
             yield from rows_of(state)[part.dataset]
-        seq = states[-1][0]
+        seq = states.last
 
 
 def rows_of(state: BatchState) -> dict[str, Sequence[rows.Row]]:

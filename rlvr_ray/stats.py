@@ -4,6 +4,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rlvr_ray.metrics import Metrics
@@ -91,6 +92,13 @@ class Statistics:
             "files": {path: file.bytes for path, file in ledger.files().items()},
             "num_parts": num_parts,
             "parts": parts,
+            "set_aside": {
+                "count": len(ledger.set_aside),
+                "records": [
+                    {"record": what, "reason": why}
+                    for what, why in islice(ledger.set_aside.items(), RECENT)
+                ],
+            },
             "mirror": {
                 "pending": backlog.pending,
                 "oldest": backlog.oldest and backlog.oldest.isoformat(),

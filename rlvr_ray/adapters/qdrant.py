@@ -1,14 +1,17 @@
 """Passages in Qdrant: a local folder with one owner, or a server by URL.
 
 Points are named by their content and place, so a document that is ingested twice changes nothing,
-and one that changed replaces just what changed. Local mode keeps vectors as pickles inside SQLite:
-never open a folder that somebody else wrote.
+and one that changed replaces just what changed. A collection may have points of another tool: what
+``payload_of`` makes of them is all that is seen of them. Local mode keeps vectors as pickles inside
+SQLite: never open a folder that somebody else wrote.
 """
 
 import asyncio
 import contextlib
+import json
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,7 +20,8 @@ from uuid import UUID
 
 from rlvr_ray.core import ids
 from rlvr_ray.core.documents import chunk_id, document_id
-from rlvr_ray.core.records import Context, clean_text
+from rlvr_ray.core.records import MAX_INTEGER, METADATA, Context, clean_text
+from rlvr_ray.core.text import storable
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
 from rlvr_ray.ports import (
     Chunk,
@@ -124,6 +128,11 @@ class QdrantRetriever:
                 f"collection {self._collection!r} was not made with {self._embedder.name} "
                 f"({dimensions} dimensions); set retrieval.collection to another name"
             )
+        if vectors.distance != models.Distance.COSINE:
+            raise ConfigError(
+                f"collection {self._collection!r} measures by {vectors.distance.value}, not by "
+                "cosine; set retrieval.collection to another name"
+            )
         return client
 
     def _search(self, queries: Sequence[Query], vectors: Vectors) -> list[list[Context]]:
@@ -138,18 +147,15 @@ class QdrantRetriever:
         )
         return [
             [
-                Context(
-                    content=point.payload["content"],
-                    score=point.score,
-                    metadata=point.payload["metadata"],
-                )
+                Context(content=found[0], score=point.score, metadata=found[1])
                 for point in reply.points
+                if math.isfinite(point.score) and (found := payload_of(point.payload))
             ]
             for reply in replies
         ]
 
     def _documents(self) -> list[Stored]:
-        counts: Counter[tuple[str, str]] = Counter()
+        counts: Counter[tuple[str, UUID]] = Counter()
         following: Any = None
         while True:
             records, following = self._client.scroll(
@@ -159,13 +165,14 @@ class QdrantRetriever:
                 with_payload=["metadata.document_id", "metadata.source"],
             )
             for record in records:
-                metadata = record.payload["metadata"]
-                counts[metadata["source"], metadata["document_id"]] += 1
+                metadata = _metadata((record.payload or {}).get("metadata"))
+                if document := _document(metadata):
+                    counts[str(metadata.get("source", "")), document] += 1
             if following is None:
                 break
         return [
-            Stored(document_id=UUID(name), source=source, num_chunks=count)
-            for (source, name), count in sorted(counts.items())
+            Stored(document_id=document, source=source, num_chunks=count)
+            for (source, document), count in sorted(counts.items())
         ]
 
     def _delete(self, document_id: UUID) -> bool:
@@ -181,28 +188,24 @@ class QdrantRetriever:
         records, following = self._client.scroll(
             self._collection,
             limit=limit,
-            offset=None if first is None else str(first),
-            with_payload=["metadata.document_id"],
+            offset=None if first is None else _point(first),
+            with_payload=[f"metadata.{name}" for name in METADATA],
         )
-        found = [
-            Chunk(
-                chunk_id=UUID(str(record.id)),
-                document_id=UUID(record.payload["metadata"]["document_id"]),
-            )
-            for record in records
-        ]
-        return found, None if following is None else UUID(str(following))
+        found = []
+        for record in records:
+            metadata = _metadata((record.payload or {}).get("metadata"))
+            document = _document(metadata)
+            if document and metadata.keys() >= METADATA.keys():
+                found.append(Chunk(chunk_id=_chunk(record.id), document_id=document))
+        return found, None if following is None else _chunk(following)
 
     def _fetch(self, chunk_ids: Sequence[UUID]) -> list[Passage]:
-        records = self._client.retrieve(self._collection, [str(each) for each in chunk_ids])
-        found = {
-            UUID(str(record.id)): Passage(
-                chunk_id=UUID(str(record.id)),
-                content=record.payload["content"],
-                metadata=record.payload["metadata"],
-            )
-            for record in records
-        }
+        records = self._client.retrieve(self._collection, [_point(each) for each in chunk_ids])
+        found = {}
+        for record in records:
+            if payload := payload_of(record.payload):
+                name = _chunk(record.id)
+                found[name] = Passage(chunk_id=name, content=payload[0], metadata=payload[1])
         return [found[each] for each in chunk_ids if each in found]
 
     async def _ingest(self, document: Document) -> Ingested:
@@ -279,6 +282,53 @@ class QdrantRetriever:
         if not points:
             raise InputError(f"{document.source} holds no text")
         return points
+
+
+def payload_of(payload: Any) -> tuple[str, dict[str, str | int]] | None:
+    """A point's text and its metadata as a Context keeps them; None where it has no text.
+
+    Of metadata that another tool wrote, texts and whole numbers stay (1.0 is 1), other numbers and
+    truth values become text, and null, lists and objects are left out. So is a ``chunk_index`` or
+    ``start`` that is no whole number. NUL and halves of characters become U+FFFD or ``?``.
+    """
+    content = payload.get("content") if isinstance(payload, Mapping) else None
+    if not isinstance(content, str):
+        return None
+    return storable(content), _metadata(payload.get("metadata"))
+
+
+def _metadata(found: Any) -> dict[str, str | int]:
+    kept: dict[str, str | int] = {}
+    for key, value in found.items() if isinstance(found, Mapping) else ():
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool | float):
+            value = json.dumps(value)
+        elif isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
+            value = str(value)
+        kind = METADATA.get(key)
+        if kind is str and isinstance(value, int):
+            value = str(value)
+        if isinstance(value, str | int) and isinstance(value, kind or object):
+            kept[storable(str(key))] = storable(value) if isinstance(value, str) else value
+    return kept
+
+
+def _document(metadata: Mapping[str, str | int]) -> UUID | None:
+    """The document of a passage; None where another tool names it in its own way."""
+    try:
+        return UUID(str(metadata.get("document_id")))
+    except ValueError:
+        return None
+
+
+def _chunk(point: Any) -> UUID:
+    """A point's id, which may be a number, too."""
+    return UUID(int=point) if isinstance(point, int) else UUID(str(point))
+
+
+def _point(chunk: UUID) -> int | str:
+    return chunk.int if chunk.int < 2**64 else str(chunk)
 
 
 def _of(document: UUID) -> Any:

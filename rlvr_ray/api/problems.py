@@ -21,6 +21,7 @@ from rlvr_ray.errors import (
     Overloaded,
     RlvrError,
     Unavailable,
+    Unreadable,
 )
 
 MAX_BODY = 64 * 2**10
@@ -36,6 +37,7 @@ STATUS: dict[type[RlvrError], int] = {
     Overloaded: 503,
     Unavailable: 503,
     LedgerError: 503,
+    Unreadable: 500,  # nothing that waiting mends
 }
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from rlvr_ray import log_lines, steps
 from rlvr_ray.api.parts import Parts
-from rlvr_ray.errors import NotFound
+from rlvr_ray.errors import NotFound, Unreadable
 from rlvr_ray.settings import Settings
 
 #: Batches of one correlation id that are told at once, the latest.
@@ -21,7 +21,13 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
     router = APIRouter(tags=["tracing"])
 
     async def told(batch_ids: Sequence[UUID]) -> list[dict[str, Any]]:
-        found = [await parts.archive.footprint(batch_id) for batch_id in batch_ids]
+        found = []
+        for batch_id in batch_ids:
+            try:
+                found.append(await parts.archive.footprint(batch_id))
+            except Unreadable:  # it takes no other batch with it
+                if len(batch_ids) == 1:
+                    raise
         lines = await asyncio.to_thread(log_lines.find, parts.logs, batch_ids)
         mirrored = settings.mirror.url is not None
         return [

@@ -18,7 +18,7 @@ from uuid import UUID
 from rlvr_ray.bulk.tally import Rates, Tally
 from rlvr_ray.core.questions import Question, Refused, chosen
 from rlvr_ray.core.records import NO_TOKENS, Kind
-from rlvr_ray.errors import InputError, Overloaded, RlvrError, TimedOut, Unavailable
+from rlvr_ray.errors import InputError, Overloaded, RlvrError, TimedOut, Unavailable, Unreadable
 from rlvr_ray.patience import persist
 from rlvr_ray.pipeline import Ask, Pipeline
 from rlvr_ray.ports import Ending, Recorder
@@ -234,7 +234,7 @@ class Bulk:
         )
         try:
             batch = await self._persist(lambda: self._pipeline.ask(ask))
-        except (InputError, TimedOut) as error:
+        except (InputError, TimedOut, Unreadable) as error:
             self.tally.failed(type(error).__name__, f"{question.source}:{question.line}: {error}")
             self._moved = time.monotonic()
         except _StoppedError:

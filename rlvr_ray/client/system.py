@@ -53,6 +53,22 @@ class Trouble(Reply):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AsideRecord(Reply):
+    """A record of the ledger that cannot be read, and why."""
+
+    record: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside(Reply):
+    """Records that were met and cannot be read, the first of them in ``records``."""
+
+    count: int = 0
+    records: tuple[AsideRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Disk(Reply):
     """Room where the ledger is; below ``min_free_bytes`` questions are refused."""
 
@@ -77,6 +93,7 @@ class Stats(Whole):
     queue: Queue | None = None
     errors: tuple[Trouble, ...] = ()
     disk: Disk | None = None
+    set_aside: SetAside | None = None
     dashboard: str | None = None  #: URL of Ray's dashboard
     version: str | None = None
 

@@ -257,6 +257,9 @@ def stats(value: Stats, latest: Sequence[Recent | BatchLine]) -> RenderableType:
         full = disk.free_bytes < disk.min_free_bytes
         text = f"disk: {disk.free_bytes / 2**30:,.1f} GiB free"
         parts.append(Text(f"{text}, too little to ask" if full else text, "red" if full else ""))
+    if (aside := value.set_aside) is not None and aside.count:
+        parts.append(Text(f"set aside: {aside.count:,} records cannot be read", "red"))
+        parts += [Text(f"  {one.record}: {one.reason}", "red") for one in aside.records]
     parts += [
         Text(f"{_time(error.at)} {error.part}: {error.detail}", "red")
         for error in value.errors[:LATEST]

@@ -10,7 +10,7 @@ no pair.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from itertools import combinations
 from statistics import fmean, pstdev
@@ -28,6 +28,7 @@ from rlvr_ray.core.records import (
     Outcome,
     Reason,
     Verification,
+    whole,
 )
 from rlvr_ray.core.scoring import defect, score
 from rlvr_ray.core.spelling import canonical, same_answer
@@ -60,14 +61,46 @@ class PairingRule:
 
     @classmethod
     def on_record(cls, rule: Mapping[str, Any]) -> "PairingRule":
-        """An outcome's rule. One without a version is of the first, which knew no defects."""
+        """An outcome's rule. One without a version is of the first, which knew no defects.
+
+        Raises ValueError where a setting is unknown or of another type.
+        """
         first = {
             "version": 1,
             "min_chosen_faithfulness": 0.0,
             "min_chosen_relevancy": 0.0,
             "rejected_needs_defect": False,
         }
+        known = {setting.name: type(setting.default) for setting in fields(cls)}
+        for name, value in rule.items():
+            kind = known.get(name)
+            if type(value) is not kind and (type(value), kind) != (int, float):
+                raise ValueError(f"rule.{name} is no setting of this version")
+            whole(f"rule.{name}", value)
         return cls(**(rule if "version" in rule else first | dict(rule)))
+
+
+def check(batch: Batch, results: Mapping[UUID, Result], outcome: Outcome | None) -> None:
+    """Raise ValueError where results, keyed by answer, or outcome are not those of the batch."""
+    answers = {candidate.event_id for candidate in batch.candidates}
+    for answer, result in results.items():
+        if answer not in answers or result.answer_event_id != answer:
+            raise ValueError(f"a result is of {result.answer_event_id}, which is another answer")
+    if outcome is None:
+        return
+    if outcome.batch_id != batch.batch_id:
+        raise ValueError(f"its outcome names batch {outcome.batch_id}")
+    if missing := sorted(map(str, answers - set(results))):
+        raise ValueError(f"decided without a result for {', '.join(missing)}")
+    for index in (outcome.chosen, outcome.rejected):
+        if index is None:
+            continue
+        scored = 0 <= index < len(batch.candidates) and isinstance(
+            results[batch.candidates[index].event_id], Verification
+        )
+        if not scored:
+            raise ValueError(f"its outcome gives answer {index} a score that its results do not")
+    PairingRule.on_record(outcome.rule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

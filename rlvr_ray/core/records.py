@@ -15,6 +15,17 @@ from rlvr_ray.core import ids
 
 DIGITS = 6  #: decimal places that a score keeps
 COSINE_ERROR = 1e-5  #: by which a cosine of float32 unit vectors may exceed 1
+MAX_COUNT = 2**53 - 1  #: of tokens, milliseconds ...: what every reader of JSON holds exactly
+MAX_INTEGER = 2**63 - 1  #: of other integers: a column of a Parquet file holds no larger one
+FIRST_YEAR = 1900  #: of a time on record
+MAX_SEED = 2**31 - 1  #: what every engine takes
+#: What a context's metadata must be where it is there: columns of the Parquet files.
+METADATA: Mapping[str, type] = {
+    "document_id": str,
+    "source": str,
+    "chunk_index": int,
+    "start": int,
+}
 
 
 def unit_interval(name: str, value: float) -> float:
@@ -36,13 +47,22 @@ def clean_text(name: str, text: str) -> str:
 
 
 def utc(name: str, time: datetime) -> datetime:
-    """Return the time in UTC, or raise ValueError if it names no zone."""
+    """Return the time in UTC, or raise ValueError if it names no zone or nobody can mean it."""
     if time.tzinfo is None:
         raise ValueError(f"{name} must have a time zone")
     try:
-        return time.astimezone(UTC)
+        time = time.astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{name} is beyond the calendar") from None
+    if time.year < FIRST_YEAR:
+        raise ValueError(f"{name} must not be before {FIRST_YEAR}")
+    return time
+
+
+def whole(name: str, value: object, least: int = 0, most: int = MAX_COUNT) -> None:
+    """Raise ValueError for an integer out of bounds. Of what type a value is, the codec says."""
+    if isinstance(value, int) and not least <= value <= most:
+        raise ValueError(f"{name} must be a whole number from {least} to {most}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +76,12 @@ class Context:
     def __post_init__(self) -> None:
         clean_text("context", self.content)
         for key, value in self.metadata.items():
-            clean_text(f"a context's {key}", str(value))
+            name = f"a context's {clean_text('a key of metadata', key)}"
+            if isinstance(value, str):
+                clean_text(name, value)
+            whole(name, value, -MAX_INTEGER, MAX_INTEGER)
+            if isinstance(value, str | int) and not isinstance(value, METADATA.get(key, object)):
+                raise ValueError(f"{name} must be of type {METADATA[key].__name__}")
         if not abs(self.score) <= 1 + COSINE_ERROR:
             raise ValueError(f"a context's score must be a cosine, not {self.score}")
         cosine = min(max(float(self.score), -1.0), 1.0)
@@ -82,6 +107,12 @@ class Usage:
 NO_TOKENS = Usage(prompt_tokens=0, completion_tokens=0)
 
 
+def tokens(usage: Usage) -> None:
+    """Raise ValueError where a record cannot keep these; sums of many records may be larger."""
+    for name in ("prompt_tokens", "completion_tokens", "cached_tokens"):
+        whole(name, getattr(usage, name))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One answer of a batch and how it came about."""
@@ -98,8 +129,10 @@ class Candidate:
     def __post_init__(self) -> None:
         for name in ("answer", "model", "finish_reason"):
             clean_text(name, getattr(self, name))
-        if not math.isfinite(self.temperature):
-            raise ValueError(f"temperature must be a number, not {self.temperature}")
+        if not math.isfinite(self.temperature) or self.temperature < 0:
+            raise ValueError(f"temperature must be a number from 0, not {self.temperature}")
+        whole("seed", self.seed, most=MAX_SEED)
+        tokens(self.usage)
 
 
 class Kind(StrEnum):
@@ -132,6 +165,7 @@ class Batch:
         for reference in self.references:
             clean_text("reference", reference)
         clean_text("correlation_id", self.correlation_id)
+        clean_text("prompt_version", self.prompt_version)
         object.__setattr__(self, "created_at", utc("created_at", self.created_at))
         if self.asked_at is not None:
             object.__setattr__(self, "asked_at", utc("asked_at", self.asked_at))
@@ -223,8 +257,10 @@ class Assessment:
         for name in ("score", "faithfulness", "relevancy"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, unit_interval(name, value))
-        if not math.isfinite(self.weight) or self.weight < 0:
+        if not 0 <= self.weight <= MAX_COUNT:
             raise ValueError(f"a weight must be a number from 0, not {self.weight}")
+        whole("duration_ms", self.duration_ms)
+        tokens(self.usage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +276,7 @@ class Verification:
         object.__setattr__(self, "completed_at", utc("completed_at", self.completed_at))
         if not any(assessment.weight for assessment in self.assessments):
             raise ValueError("a verification needs an assessment that counts")
+        whole("duration_ms", self.duration_ms)
 
     @property
     def faithfulness(self) -> float | None:
@@ -277,6 +314,7 @@ class FailedVerification:
 
     def __post_init__(self) -> None:
         clean_text("reason", self.reason)
+        whole("attempts", self.attempts, least=1)
         object.__setattr__(self, "completed_at", utc("completed_at", self.completed_at))
 
 

@@ -25,8 +25,8 @@ def dpo(batch: Batch, outcome: Outcome, results: Mapping[UUID, Result]) -> Row:
     """The preference pair of a batch; raises ValueError if the batch made none."""
     if outcome.reason is not None or outcome.chosen is None or outcome.rejected is None:
         raise ValueError(f"batch {batch.batch_id} made no pair: {outcome.reason}")
-    prompt = batch.question
-    if outcome.rule["prompt"] == "rag":
+    prompt, rule = batch.question, PairingRule.on_record(outcome.rule)
+    if rule.prompt == "rag":
         prompt = rag_prompt(batch.question, batch.contexts)
     chosen, rejected = batch.candidates[outcome.chosen], batch.candidates[outcome.rejected]
     return {
@@ -49,7 +49,7 @@ def dpo(batch: Batch, outcome: Outcome, results: Mapping[UUID, Result]) -> Row:
             "chosen_provenance": _provenance(chosen, results[chosen.event_id]),
             "rejected_provenance": _provenance(rejected, results[rejected.event_id]),
             # All of it: what an earlier version did not know has its default.
-            "rule": asdict(PairingRule.on_record(outcome.rule)),
+            "rule": asdict(rule),
             "contexts": [context(c) for c in batch.contexts],
         },
     }

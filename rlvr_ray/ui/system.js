@@ -15,7 +15,7 @@ export async function show(root) {
   const { signal } = stopping;
   const fresh = h("span", { class: "meta" });
   const trouble = h("div");
-  const blocks = [parts, work, rates, errors, files, latest, links].map(block);
+  const blocks = [parts, work, rates, setAside, errors, files, latest, links].map(block);
   const [health, load, ...more] = blocks.map((one) => one.element);
   const elsewhere = more.pop();
   const waiting = loading();
@@ -199,6 +199,20 @@ function rates({ stats }) {
         ["In the last", "Decided", "Pairs"],
         windows.map(([name, one]) => [WINDOWS[name] ?? name, count(one.decided ?? 0), count(one.pairs ?? 0)]),
       ),
+  );
+}
+
+function setAside({ stats }) {
+  const known = stats.set_aside;
+  if (!known?.count) return null;
+  return titled(
+    "Set aside",
+    h("p", { class: "hint" }, `${count(known.count)} records of the ledger cannot be read. Everything else goes on; rlvr verify-store names them all.`),
+    h(
+      "ul",
+      { class: "lines" },
+      (known.records ?? []).map((one) => h("li", {}, h("span", { class: "meta" }, one.record), h("p", { class: "text" }, one.reason))),
+    ),
   );
 }
 

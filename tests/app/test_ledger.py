@@ -25,7 +25,7 @@ from rlvr_ray.core.events import Event
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import NO_TOKENS, Batch, Judge, Kind, Outcome, Statement, Usage
 from rlvr_ray.errors import LedgerError, Overloaded
-from rlvr_ray.ports import Backlog, Ending, Ingested, JsonlFile, Part, Posted
+from rlvr_ray.ports import Backlog, BatchState, Ending, Ingested, JsonlFile, Part, Posted
 from tests.builders import CREATED, DECIDED, batch, candidate, context, failed, verification
 from tests.fakes import PATIENCE
 
@@ -308,7 +308,7 @@ class TestReading:
         assert [state.batch for _, state in found] == left
         assert [seq for seq, _ in found] == sorted({seq for seq, _ in found})
 
-        cursor, paged = 0, []
+        cursor, paged = 0, list[tuple[int, BatchState]]()
         while page := ledger.open_batches(cursor, 2):
             assert len(page) <= 2
             paged += page
@@ -557,16 +557,14 @@ class TestKeep:
         assert len(told(ledger)) == 7
 
     def test_what_comes_after_the_outcome_is_dropped(self, ledger: Ledger, asked: Batch) -> None:
-        first = asked.candidates[0].event_id
         results = results_of(asked, 0.9, "silent", "silent")
-        outcome = outcome_of(asked, results)
-        ledger.commit([lambda it: it.decide(asked, {first: results[first]}, outcome)])
+        ledger.commit([lambda it: it.decide(asked, results, outcome_of(asked, results))])
         before = told(ledger)
         self.keep(ledger, asked, 0, 1, 2)
         ledger.commit([deciding(asked, 0.1, 0.2, 0.3)])
         state = ledger.find(asked.batch_id)
         assert state is not None
-        assert set(state.results) == {first}
+        assert state.results == results
         assert told(ledger) == before
 
     def test_results_of_other_answers_are_not_its(self, ledger: Ledger, asked: Batch) -> None:

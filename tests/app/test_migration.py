@@ -624,8 +624,9 @@ def test_a_record_that_cannot_be_read_holds_up_nothing(folder: Folder) -> None:
     found = dump(folder.path)
     assert found["version"] == schema.VERSION
     assert {row[0] for row in found["entry"]} == {row[1] for row in found["outcome"]} - {4}
+    folder.run()  # files are written again, without it
     (problem,) = problems(folder)
-    assert "a record cannot be read" in problem
+    assert "a record cannot be read, and is set aside: its record: kind" in problem
 
 
 # Going on.
@@ -737,19 +738,21 @@ def test_rows_that_refer_to_none_leave_all_as_it_was(
         'replace(record, \'"relevancy": \', \'"relevancy": NaN, "was": \')',
     ],
 )
-def test_a_verification_that_cannot_be_read_leaves_all_as_it_was(
-    folder: Folder, damage: str
-) -> None:
-    """Its row is in the files: they must not be written again without it."""
+def test_a_verification_that_cannot_be_read_holds_up_nothing(folder: Folder, damage: str) -> None:
+    """It stays as it was, and its batch is set aside."""
     made(folder)
     write_ledger(folder.path, 2)
     change(folder.path, f"UPDATE verification SET record = {damage} WHERE batch = 4 AND completed")
-    before, files = dump(folder.path), folder.files()
-    with pytest.raises(LedgerError, match=r"ledger\.db \(schema 2\) is damaged: .* number 4 ") as e:
-        Ledger(folder.path)
-    assert "\n" not in str(e.value)
-    assert dump(folder.path) == before
-    same_files(folder.files(), files)
+    kept = "SELECT record FROM verification WHERE batch = 4 ORDER BY candidate"
+    before = apsw.Connection(str(folder.path / "ledger.db")).execute(kept).fetchall()
+    folder.run()
+    with folder.open() as (ledger, _):
+        assert len(ledger.decided(0, 100)) == len(STATES)
+        assert ledger.decided(0, 100).last == len(STATES) + 1 == ledger.mark("projected")
+        found = ledger._rows(kept)
+    assert found == before, "nothing of it is touched"
+    (problem,) = problems(folder)
+    assert "a record cannot be read, and is set aside: the result of candidate" in problem
 
 
 def test_one_that_is_killed_before_its_commit_leaves_all_as_it_was(

@@ -13,7 +13,7 @@ from rlvr_ray import mirror as module
 from rlvr_ray.adapters.ledger import Ledger, Operation
 from rlvr_ray.errors import ConfigError, LedgerError, RlvrError, Unavailable
 from rlvr_ray.mirror import Mirror
-from rlvr_ray.ports import Posted
+from rlvr_ray.ports import Page, Posted
 from tests.builders import batch
 from tests.fakes import PATIENCE, FakePublisher
 
@@ -43,7 +43,7 @@ class System:
     async def position(self) -> int:
         return self.ledger.mark("mirrored")
 
-    async def events(self, after: int, limit: int) -> list[Posted]:
+    async def events(self, after: int, limit: int) -> Page[Posted]:
         self.reads.append(after)
         return self.ledger.events(after, limit)
 
@@ -192,7 +192,7 @@ async def test_it_looks_only_when_it_is_woken(system: System) -> None:
 async def test_what_is_committed_while_it_looks_is_seen(system: System) -> None:
     read = system.events
 
-    async def late(after: int, limit: int) -> list[Posted]:
+    async def late(after: int, limit: int) -> Page[Posted]:
         found = await read(after, limit)
         if len(system.reads) == 1:
             system.record("Just now?")

@@ -282,7 +282,8 @@ async def test_the_store_is_sound_with_reviews_and_says_what_is_not(
         "SELECT 'x', seq, 'agree', '{}' FROM batch WHERE batch_id = ?",
         (str(LOW.batch.batch_id),),
     )
-    (problem,) = problems(tmp_path)
+    unread, problem = problems(tmp_path)
+    assert unread.startswith("review number 2: a record cannot be read, and is set aside: ")
     assert str(LOW.batch.batch_id) in problem and "made no pair (chosen_too_low)" in problem
     db.execute("DELETE FROM review WHERE review_id = 'x'")
     db.execute("UPDATE entry SET chosen = 950000 WHERE batch = 1")

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import PairingRule
 from rlvr_ray.core.records import (
+    MAX_COUNT,
+    MAX_INTEGER,
     Assessment,
     Batch,
     Candidate,
@@ -31,7 +33,7 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 scores = st.floats(0, 1)
 #: Scores on the grid of six decimals, as whole millionths.
 millionths = st.integers(0, MILLION)
-counts = st.integers(0, 2**53 - 1)
+counts = st.integers(0, MAX_COUNT)
 zones = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))
 times = st.datetimes(datetime(1970, 1, 1), datetime(2199, 12, 31), timezones=zones)
 
@@ -40,7 +42,7 @@ contexts = st.builds(
     Context,
     content=texts,
     score=st.floats(-1, 1),
-    metadata=st.dictionaries(texts, texts | st.integers(-(2**63), 2**63 - 1), max_size=4),
+    metadata=st.dictionaries(texts, texts | st.integers(-MAX_INTEGER, MAX_INTEGER), max_size=4),
 )
 statements = st.builds(Statement, text=texts, verdict=scores, reason=texts)
 judges = st.builds(

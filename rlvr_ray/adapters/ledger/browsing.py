@@ -5,8 +5,10 @@ whose numbers lie between them (``low`` itself is left out), so that a long sear
 pieces. Values are parameters of the SQL, never part of its text.
 """
 
+import contextlib
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,15 @@ from uuid import UUID
 
 from rlvr_ray import codec
 from rlvr_ray.adapters.ledger import entries
+from rlvr_ray.adapters.ledger.figures import valid
 from rlvr_ray.adapters.ledger.footprints import Footprints
 from rlvr_ray.adapters.ledger.reader import Reader
 from rlvr_ray.core import browsing
 from rlvr_ray.core.browsing import Filter, Histogram, Measure
-from rlvr_ray.core.records import Batch, Outcome
+from rlvr_ray.core.records import Outcome
 from rlvr_ray.core.reviewing import Review, Verdict
 from rlvr_ray.core.rows import Row
+from rlvr_ray.errors import Unreadable
 from rlvr_ray.ports import Reviewed
 
 _MEASURES: dict[Measure, str] = {
@@ -34,18 +38,21 @@ _LATEST = "SELECT batch, verdict, max(seq) FROM review GROUP BY batch"
 #: Whether a batch has a text. It is done in C, while the interpreter does other things: first the
 #: whole record, then its texts. Only where SQLite does not know the case of the letters wanted, is
 #: what is left looked at here.
-_SAYS = """
+_SAYS = f"""
 record LIKE :in_record ESCAPE '\\'
-AND (record ->> '$.question' LIKE :in_text ESCAPE '\\' OR EXISTS (
-    SELECT 1 FROM json_each(record, '$.candidates') AS one
-    WHERE one.value ->> '$.answer' LIKE :in_text ESCAPE '\\'
+AND ({valid("record")} ->> '$.question' LIKE :in_text ESCAPE '\\' OR EXISTS (
+    SELECT 1 FROM json_each({valid("record")}, '$.candidates') AS one
+    WHERE CASE one.type WHEN 'object' THEN one.value ->> '$.answer' END
+        LIKE :in_text ESCAPE '\\'
 ))
-AND (:ascii OR says(record, :text))
+AND (:ascii OR says(CAST(record AS BLOB), :text))
 """
+_CREATED = f"micros(CAST({valid('record')} ->> '$.created_at' AS BLOB))"
 #: Conditions on an entry, by the parameter that asks for each.
 _ENTRY = {
     "outcomes": "outcome IN (SELECT value FROM json_each(:outcomes))",
-    "model": "models IN (SELECT models.seq FROM models, json_each(names) WHERE value = :model)",
+    "model": f"models IN (SELECT models.seq FROM models, json_each({valid('names')}) "
+    "WHERE value = :model)",
     "min_score": "chosen >= :min_score",
     "max_score": "chosen <= :max_score",
     "min_margin": "chosen - rejected >= :min_margin",
@@ -59,11 +66,11 @@ _ENTRY = {
 }
 #: The same on the record of a batch that is open.
 _OPEN = {
-    "model": "EXISTS (SELECT 1 FROM json_each(record, '$.candidates') AS one "
-    "WHERE one.value ->> '$.model' = :model)",
-    "since": "micros(record ->> '$.created_at') >= :since",
-    "until": "micros(record ->> '$.created_at') < :until",
-    "correlation_id": "record ->> '$.correlation_id' = :correlation_id",
+    "model": f"EXISTS (SELECT 1 FROM json_each({valid('record')}, '$.candidates') AS one "
+    "WHERE CASE one.type WHEN 'object' THEN one.value ->> '$.model' END = :model)",
+    "since": f"{_CREATED} >= :since",
+    "until": f"{_CREATED} < :until",
+    "correlation_id": f"{valid('record')} ->> '$.correlation_id' = :correlation_id",
     "text": _SAYS,
 }
 
@@ -85,47 +92,70 @@ class Browser(Reader, Footprints):
 
     def models(self) -> list[str]:
         """Those that wrote answers of decided batches, by name."""
-        rows = self._rows("SELECT DISTINCT value FROM models, json_each(names) ORDER BY value")
+        rows = self._rows(
+            f"SELECT DISTINCT value FROM models, json_each({valid('names')}) ORDER BY value"
+        )
         return [name for (name,) in rows]
 
     def lines(self, where: Filter, low: int, high: int, limit: int) -> list[tuple[int, Row]]:
         """The latest that fit, latest first, with their numbers: see ``browsing.line``."""
+        found: list[tuple[int, Row]] = []
         with self.snapshot():
-            numbers = self._numbers(where, low, high, limit, latest_first=True)
-            rows = self._rows(
-                "SELECT batch.seq, batch.record, outcome.record, "
-                "(SELECT verdict FROM review WHERE review.batch = batch.seq "
-                "ORDER BY review.seq DESC LIMIT 1) "
-                "FROM batch LEFT JOIN outcome ON outcome.batch = batch.seq "
-                "WHERE batch.seq IN (SELECT value FROM json_each(?)) ORDER BY batch.seq DESC",
-                (json.dumps(numbers),),
-            )
-        return [
-            (
-                number,
-                browsing.line(
-                    codec.loads(Batch, batch),
+            while len(found) < limit:
+                wanted = limit - len(found)
+                numbers = self._numbers(where, low, high, wanted, latest_first=True)
+                if not numbers:
+                    break
+                found += self._lines(numbers)
+                high = numbers[-1] - 1
+        return found
+
+    def _lines(self, numbers: Sequence[int]) -> list[tuple[int, Row]]:
+        found = []
+        for number, verdict, name, batch, outcome in self._rows(
+            "SELECT batch.seq, (SELECT CAST(verdict AS BLOB) FROM review "
+            "WHERE review.batch = batch.seq ORDER BY review.seq DESC LIMIT 1), "
+            "CAST(batch.batch_id AS BLOB), CAST(batch.record AS BLOB), "
+            "CAST(outcome.record AS BLOB) "
+            "FROM batch LEFT JOIN outcome ON outcome.batch = batch.seq "
+            "WHERE batch.seq IN (SELECT value FROM json_each(?)) ORDER BY batch.seq DESC",
+            (json.dumps(numbers),),
+        ):
+            try:
+                line = browsing.line(
+                    self._batch(name, batch),
                     None if outcome is None else codec.loads(Outcome, outcome),
-                    None if verdict is None else Verdict(verdict),
-                ),
-            )
-            for number, batch, outcome, verdict in rows
-        ]
+                    _verdict(verdict),
+                )
+            except (ValueError, IndexError):
+                with contextlib.suppress(Unreadable):
+                    self._numbered(number)  # which says why
+            else:
+                found.append((number, line))
+        return found
 
     def states(self, where: Filter, low: int, high: int, limit: int) -> list[tuple[int, Reviewed]]:
         """The earliest that fit, earliest first, with all that is known of each."""
+        found: list[tuple[int, Reviewed]] = []
         with self.snapshot():
-            numbers = self._numbers(where, low, high, limit, latest_first=False)
-            return [(number, self.reviewed(number)) for number in numbers]
+            while len(found) < limit:
+                wanted = limit - len(found)
+                numbers = self._numbers(where, low, high, wanted, latest_first=False)
+                if not numbers:
+                    break
+                low = numbers[-1]
+                for number in numbers:
+                    with contextlib.suppress(Unreadable):
+                        found.append((number, self.reviewed(number)))
+        return found
 
     def reviewed(self, number: int) -> Reviewed:
-        """The batch of a number that another look found."""
+        """The batch of a number that another look found; raises Unreadable."""
         row = self._row(
-            "SELECT verdict FROM review WHERE batch = ? ORDER BY seq DESC LIMIT 1", (number,)
+            "SELECT CAST(verdict AS BLOB) FROM review WHERE batch = ? ORDER BY seq DESC LIMIT 1",
+            (number,),
         )
-        return Reviewed(
-            state=self._numbered(number), verdict=None if row is None else Verdict(row[0])
-        )
+        return Reviewed(state=self._numbered(number), verdict=_verdict(row and row[0]))
 
     def count(self, where: Filter, low: int, high: int) -> int:
         """How many fit."""
@@ -170,11 +200,15 @@ class Browser(Reader, Footprints):
         """Pairs that fit, by the latest review; None is for those without one."""
         decided, _, values = _conditions(where, low, high)
         rows = self._rows(
-            f"SELECT verdict, count(*) FROM entry LEFT JOIN ({_LATEST}) AS latest USING (batch) "
+            "SELECT CAST(verdict AS BLOB), count(*) "
+            f"FROM entry LEFT JOIN ({_LATEST}) AS latest USING (batch) "
             f"WHERE {decided} AND outcome = 'pair' GROUP BY verdict",
             values,
         )
-        return {None if name is None else Verdict(name): number for name, number in rows}
+        found: Counter[Verdict | None] = Counter()
+        for name, number in rows:
+            found[_verdict(name)] += number
+        return found
 
     def reviews(self, batch_id: UUID) -> list[tuple[int, Review]] | None:
         """All of a batch with their sequence numbers, in the order in which they came.
@@ -182,19 +216,25 @@ class Browser(Reader, Footprints):
         None where the batch is not recorded.
         """
         rows = self._rows(
-            "SELECT review.seq, review.record FROM batch "
+            "SELECT review.seq, CAST(review.record AS BLOB) FROM batch "
             "LEFT JOIN review ON review.batch = batch.seq WHERE batch_id = ? ORDER BY review.seq",
             (str(batch_id),),
         )
-        found = [(seq, codec.loads(Review, record)) for seq, record in rows if record is not None]
+        found = []
+        for seq, record in rows:
+            with contextlib.suppress(Unreadable):
+                if record is not None:
+                    found.append((seq, self._review(seq, record)))
         return found if rows else None
 
     def judged(self) -> dict[str, Verdict]:
         """The latest review of each batch, by the batch's id; those past retention included."""
         rows = self._rows(
-            f"SELECT batch_id, verdict FROM ({_LATEST}) AS latest JOIN batch ON seq = latest.batch"
+            "SELECT batch_id, CAST(verdict AS BLOB) "
+            f"FROM ({_LATEST}) AS latest JOIN batch ON seq = latest.batch"
         )
-        return {batch_id: Verdict(verdict) for batch_id, verdict in rows}
+        found = {batch_id: _verdict(verdict) for batch_id, verdict in rows}
+        return {batch_id: verdict for batch_id, verdict in found.items() if verdict}
 
     # Below.
 
@@ -212,6 +252,14 @@ class Browser(Reader, Footprints):
                 f"SELECT seq FROM batch WHERE {opened} ORDER BY seq {order} LIMIT :limit", values
             )
         return sorted((number for (number,) in rows), reverse=latest_first)[:limit]
+
+
+def _verdict(name: bytes | None) -> Verdict | None:
+    """What a row says, and None where it says nothing that is known."""
+    try:
+        return Verdict((name or b"").decode())
+    except ValueError:
+        return None
 
 
 def _conditions(where: Filter, low: int, high: int) -> tuple[str, str | None, dict[str, Any]]:

@@ -9,7 +9,7 @@ import apsw
 from rlvr_ray import codec
 from rlvr_ray.core import browsing
 from rlvr_ray.core.browsing import Entry
-from rlvr_ray.core.records import Batch
+from rlvr_ray.core.records import Batch, utc
 
 
 def add(db: apsw.Connection, number: int, entry: Entry, known: dict[str, int]) -> None:
@@ -47,16 +47,22 @@ def of(db: apsw.Connection, number: int) -> Entry | None:
 
 
 def add_functions(db: apsw.Connection) -> None:
-    """SQL functions: ``micros`` of a record's time, ``says`` of a batch's record and a text."""
+    """SQL functions of bytes: ``micros`` of a time, ``says`` of a batch's record and a text."""
     db.create_scalar_function("micros", _micros, 1)
     db.create_scalar_function("says", _says, 2)
 
 
-def _micros(*values: Any) -> int:
+def _micros(*values: Any) -> int | None:
     (at,) = values
-    return browsing.micros(datetime.fromisoformat(at))
+    try:
+        return browsing.micros(utc("time", datetime.fromisoformat(at.decode())))
+    except (ValueError, AttributeError):  # of a record that cannot be read
+        return None
 
 
 def _says(*values: Any) -> bool:
     record, text = values
-    return browsing.says(codec.loads(Batch, record), text)
+    try:
+        return browsing.says(codec.loads(Batch, record), text)
+    except ValueError:
+        return False

@@ -1,15 +1,33 @@
 """How much the ledger holds, in numbers that are cheap however much that is."""
 
+import json
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import Any
 
-from rlvr_ray.core.records import Reason
+from rlvr_ray.core.browsing import micros
+from rlvr_ray.core.records import Reason, utc
 from rlvr_ray.ports import Backlog
+
+#: Of the year 9999, in Unix seconds.
+LAST_SECOND = 253402300799
+
+
+def valid(record: str) -> str:
+    """SQL for a column of JSON, and NULL where what stands there is none: that is no error."""
+    return f"CASE WHEN json_valid({record}) THEN {record} END"
+
+
+def moment(at: int) -> datetime:
+    """A time in Unix seconds; one that no calendar has is the last that it has."""
+    return datetime.fromtimestamp(min(max(at, 0), LAST_SECOND), UTC)
 
 
 class Figures(ABC):
     """A part of ``Reader``."""
+
+    #: Records that were met and cannot be read, with the reason: ``batch ID``, ``review number N``.
+    set_aside: dict[str, str]
 
     @abstractmethod
     def _row(self, query: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> Any: ...
@@ -40,29 +58,43 @@ class Figures(ABC):
     def last_outcome_before(self, time: datetime) -> int:
         """Sequence number of the last outcome that was decided before a time; 0 where none was.
 
-        Outcomes are on record in the order of their times, but for moments.
+        One past retention was. Outcomes are on record in the order of their times, but for moments.
         """
-        low, high = 0, self.last_outcome()
+        low = int(self._row("SELECT seq FROM mark WHERE name = 'swept'")[0])
+        high = self.last_outcome()
         while low < high:
             middle = (low + high + 1) // 2
             seq, decided_at = self._row(
-                "SELECT seq, record ->> '$.decided_at' FROM outcome WHERE seq <= ? "
-                "ORDER BY seq DESC LIMIT 1",
+                "SELECT outcome.seq, at FROM outcome JOIN entry USING (batch) "
+                "WHERE outcome.seq <= ? ORDER BY outcome.seq DESC LIMIT 1",
                 (middle,),
             ) or (0, None)
-            if decided_at is None or datetime.fromisoformat(decided_at) < time:
+            if decided_at is None or decided_at < micros(time):  # None: past retention
                 low = middle
             else:
                 high = int(seq) - 1
         return low
 
     def waiting(self) -> tuple[int, datetime | None]:
-        """How many batches are open, and when the oldest of them was recorded."""
-        (count,) = self._row("SELECT count(*) FROM batch WHERE open")
+        """How many batches are open, and when the oldest of them was recorded.
+
+        Those that were found to be unreadable wait for nothing.
+        """
+        waits, values = "open", {}
+        if self.set_aside:
+            waits += " AND 'batch ' || batch_id NOT IN (SELECT value FROM json_each(:aside))"
+            values = {"aside": json.dumps(list(self.set_aside))}
+        (count,) = self._row(f"SELECT count(*) FROM batch WHERE {waits}", values)
+        since = f"{valid('record')} ->> '$.created_at'"
         oldest = self._row(
-            "SELECT record ->> '$.created_at' FROM batch WHERE open ORDER BY seq LIMIT 1"
+            f"SELECT CAST({since} AS BLOB) FROM batch "
+            f"WHERE {waits} AND unixepoch({since}) NOTNULL ORDER BY seq LIMIT 1",
+            values,
         )
-        return int(count), datetime.fromisoformat(oldest[0]) if oldest else None
+        try:
+            return int(count), utc("", datetime.fromisoformat(oldest[0].decode()))
+        except (TypeError, ValueError):  # none waits, or when is not known
+            return int(count), None
 
     def backlog(self) -> Backlog:
         """What the broker has not confirmed yet."""
@@ -73,5 +105,5 @@ class Figures(ABC):
         )
         return Backlog(
             pending=max(pending, 0),
-            oldest=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
+            oldest=None if oldest is None else moment(oldest),
         )

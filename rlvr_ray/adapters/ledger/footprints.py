@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from rlvr_ray.adapters.ledger.figures import valid
 from rlvr_ray.core import ids, rows
 from rlvr_ray.core.footprints import FileRows, Footprint
 from rlvr_ray.core.records import Batch
@@ -52,7 +53,10 @@ class Footprints(ABC):
         """See ``Figures``."""
 
     def footprint(self, batch_id: UUID) -> tuple[BatchState, Footprint] | None:
-        """A batch and what it left; raises NotFound where it is past retention."""
+        """A batch and what it left.
+
+        Raises NotFound where it is past retention, Unreadable where it cannot be read.
+        """
         with self.snapshot():
             state = self.find(batch_id)
             if state is None:
@@ -75,7 +79,7 @@ class Footprints(ABC):
             return [number], 0
         correlated = (
             "SELECT batch FROM entry WHERE correlation_id = :name UNION "
-            "SELECT seq FROM batch WHERE open AND record ->> '$.correlation_id' = :name"
+            f"SELECT seq FROM batch WHERE open AND {valid('record')} ->> '$.correlation_id' = :name"
         )
         found = self._rows(
             f"SELECT batch_id FROM batch WHERE seq IN ({correlated}) "

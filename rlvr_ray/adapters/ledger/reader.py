@@ -2,34 +2,42 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import apsw
 
 from rlvr_ray import codec
 from rlvr_ray.adapters.ledger import entries, schema
-from rlvr_ray.adapters.ledger.figures import Figures
+from rlvr_ray.adapters.ledger.figures import Figures, moment, valid
 from rlvr_ray.core import events
 from rlvr_ray.core.browsing import Entry
 from rlvr_ray.core.events import Event
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.records import (
-    DIGITS,
     Batch,
     FailedVerification,
     Outcome,
     Usage,
     Verification,
 )
+from rlvr_ray.core.reviewing import Review
 from rlvr_ray.core.rows import DATASETS
-from rlvr_ray.errors import LedgerError, NotFound, Overloaded
-from rlvr_ray.ports import BatchState, Ending, Ingested, JsonlFile, Part, Posted
+from rlvr_ray.errors import LedgerError, NotFound, Overloaded, Unreadable
+from rlvr_ray.ports import BatchState, Ending, Ingested, JsonlFile, Page, Part, Posted
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 NAME = "ledger.db"
+#: Documents or reviews read at once.
+STEP = 500
+#: Records that cannot be read and whose reasons are kept.
+MOST_ASIDE = 1000
 
 _SPLIT_MONTH = """
 SELECT min(seq) FROM outcome WHERE seq > :pruned AND seq <= :last
@@ -52,13 +60,20 @@ WITH event AS (
 ), result AS (SELECT batch, count(*) AS number FROM verification GROUP BY batch)
 SELECT batch_id FROM batch
 LEFT JOIN event ON event.batch = batch.seq LEFT JOIN result ON result.batch = batch.seq
-WHERE record <> '' AND NOT coalesce(
+WHERE CASE WHEN record <> '' AND json_valid(record) THEN NOT coalesce(
     answers = json_array_length(record, '$.candidates')
     AND results = coalesce(result.number, 0)
     AND outcomes = 1 - open
     AND all_events = answers + results + outcomes
     AND last_answer < coalesce(first_result, last_answer + 1)
-    AND coalesce(last_result, 0) < coalesce(outcome_at, last_result + 1, 1), 0)
+    AND coalesce(last_result, 0) < coalesce(outcome_at, last_result + 1, 1), 0) END
+"""
+
+_LOST_EVENTS = """
+SELECT seq, CAST(kind AS BLOB) FROM outbox WHERE CASE
+    WHEN kind = 'document' THEN batch NOT IN (SELECT seq FROM document)
+    WHEN kind IN ('answer', 'verification', 'outcome') THEN batch NOT IN (SELECT seq FROM batch)
+    ELSE 1 END
 """
 
 #: Only pairs are reviewed.
@@ -67,32 +82,45 @@ SELECT DISTINCT batch_id, reason FROM review JOIN batch ON batch.seq = review.ba
 LEFT JOIN outcome ON outcome.batch = batch.seq WHERE reason NOTNULL OR open
 """
 
+#: ``total`` and not ``sum``, which fails where 64 bits do not hold it.
 _SUMS = ", ".join(
-    f"sum(one.value ->> '$.usage.{name}')"
+    f"total(CASE one.type WHEN 'object' THEN one.value ->> '$.usage.{name}' END)"
     for name in ("prompt_tokens", "completion_tokens", "cached_tokens")
 )
 #: Sums in SQL: of a record, which is mostly passages, a few numbers are wanted.
 _ENDINGS = f"""
-SELECT batch.seq, batch_id, open, reason, outcome.record,
+SELECT batch.seq, batch_id, open, reason, CAST(outcome.record AS BLOB),
     CASE WHEN NOT open THEN (
-        SELECT json_array({_SUMS}) FROM json_each(nullif(batch.record, ''), '$.candidates') AS one
+        SELECT json_array({_SUMS})
+        FROM json_each({valid("batch.record")}, '$.candidates') AS one
     ) END,
     CASE WHEN NOT open THEN (
         SELECT json_array({_SUMS})
-        FROM verification, json_each(nullif(verification.record, ''), '$.assessments') AS one
+        FROM verification, json_each({valid("verification.record")}, '$.assessments') AS one
         WHERE verification.batch = batch.seq AND completed
     ) END
 FROM batch LEFT JOIN outcome ON outcome.batch = batch.seq
+"""
+
+#: A batch as ``_state`` takes it. Bytes: what stands in a damaged row need not be Unicode.
+_BATCH = """
+batch.seq, CAST(batch.batch_id AS BLOB), CAST(batch.record AS BLOB), CAST(outcome.record AS BLOB)
+"""
+#: Whether a batch is past retention: its record is empty, and is meant to be.
+_PAST = """
+(batch.record = '' AND outcome.seq <= (SELECT seq FROM mark WHERE name = 'pruned'))
 """
 
 
 class Reader(Figures):
     """A connection of its own: it sees what is committed and never waits for the writer.
 
-    Plain and blocking, for one thread at a time.
+    Plain and blocking, for one thread at a time. A record that cannot be read is left out of
+    whatever is many; who asks for it by name gets Unreadable. A batch goes as a whole.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.set_aside = {}
         self._path = folder / NAME
         if not self._path.is_file():
             raise LedgerError(f"{folder} holds no ledger; it is made by: rlvr serve")
@@ -122,25 +150,32 @@ class Reader(Figures):
     # Batches.
 
     def find(self, batch_id: UUID) -> BatchState | None:
-        """A batch with its results and outcome; raises NotFound where it is past retention."""
+        """A batch with its results and outcome.
+
+        Raises NotFound where it is past retention, Unreadable where it cannot be read.
+        """
         row = self._row(
-            "SELECT batch.seq, batch.record, outcome.record FROM batch "
+            f"SELECT coalesce({_PAST}, 0), {_BATCH} FROM batch "
             "LEFT JOIN outcome ON outcome.batch = batch.seq WHERE batch_id = ?",
             (str(batch_id),),
         )
         if row is None:
             return None
-        if not row[1]:
+        past, *batch = row
+        if past:
             raise NotFound(f"batch {batch_id} is past retention; its rows are in the files")
-        return self._state(*row)
+        return self._state(*batch)
 
     def outcomes(self, batch_ids: Sequence[UUID]) -> dict[UUID, Ending | None]:
-        """See ``ports.Recorder``. Those past retention are known, too."""
+        """See ``ports.Recorder``. Those past retention are known, too.
+
+        What was found to be unreadable while open never ends: its reason is ``set_aside``.
+        """
         rows = self._rows(
             f"{_ENDINGS} WHERE batch_id IN (SELECT value FROM json_each(?))",
             (json.dumps([str(batch_id) for batch_id in batch_ids]),),
         )
-        return _endings(rows)
+        return self._endings(rows)
 
     def of_run(
         self, run: str, after: int, limit: int
@@ -150,50 +185,62 @@ class Reader(Figures):
             f"{_ENDINGS} WHERE run = ? AND batch.seq > ? ORDER BY batch.seq LIMIT ?",
             (run, after, limit),
         )
-        return _endings(rows), rows[-1][0] if len(rows) == limit else None
+        return self._endings(rows), rows[-1][0] if len(rows) == limit else None
 
-    def open_batches(self, after: int, limit: int) -> list[tuple[int, BatchState]]:
+    def _endings(self, rows: Sequence[Any]) -> dict[UUID, Ending | None]:
+        found: dict[UUID, Ending | None] = {}
+        for _, batch_id, is_open, *rest in rows:
+            if not is_open:
+                found[UUID(batch_id)] = _ending(*rest)
+            else:
+                aside = _of_batch(batch_id) in self.set_aside
+                found[UUID(batch_id)] = Ending(reason="set_aside") if aside else None
+        return found
+
+    def open_batches(self, after: int, limit: int) -> Page[tuple[int, BatchState]]:
         """Undecided batches in the order of recording, with their sequence numbers."""
         rows = self._rows(
-            "SELECT seq, record FROM batch WHERE open AND seq > ? ORDER BY seq LIMIT ?",
+            f"SELECT batch.seq, {_BATCH} FROM batch "
+            "LEFT JOIN outcome ON outcome.batch = batch.seq "
+            "WHERE open AND batch.seq > ? ORDER BY batch.seq LIMIT ?",
             (after, limit),
         )
-        return [(seq, self._state(seq, record, None)) for seq, record in rows]
+        return self._page(rows, after)
 
-    def decided(self, after: int, limit: int) -> list[tuple[int, BatchState]]:
+    def decided(self, after: int, limit: int) -> Page[tuple[int, BatchState]]:
         """Decided batches in the order of decision, with their sequence numbers.
 
         Those past retention are left out.
         """
         rows = self._rows(
-            "SELECT outcome.seq, batch.seq, batch.record, outcome.record FROM outcome "
+            f"SELECT outcome.seq, {_BATCH} FROM outcome "
             "JOIN batch ON batch.seq = outcome.batch "
             "WHERE outcome.seq > max(?, (SELECT seq FROM mark WHERE name = 'pruned')) "
             "ORDER BY outcome.seq LIMIT ?",
             (after, limit),
         )
-        return [(seq, self._state(*rest)) for seq, *rest in rows]
+        return self._page(rows, after)
 
-    def batches(self, after: int, limit: int) -> list[tuple[int, BatchState]]:
+    def batches(self, after: int, limit: int) -> Page[tuple[int, BatchState]]:
         """All batches within retention in the order of recording, with sequence numbers."""
         rows = self._rows(
-            "SELECT batch.seq, batch.record, outcome.record FROM batch "
+            f"SELECT batch.seq, {_BATCH} FROM batch "
             "LEFT JOIN outcome ON outcome.batch = batch.seq "
-            "WHERE batch.seq > ? AND batch.record <> '' ORDER BY batch.seq LIMIT ?",
+            f"WHERE batch.seq > ? AND NOT coalesce({_PAST}, 0) ORDER BY batch.seq LIMIT ?",
             (after, limit),
         )
-        return [(row[0], self._state(*row)) for row in rows]
+        return self._page(rows, after)
 
     def recent(self, limit: int) -> list[BatchState]:
         """The latest decided batches, latest first."""
         rows = self._rows(
-            "SELECT batch.seq, batch.record, outcome.record FROM outcome "
+            f"SELECT outcome.seq, {_BATCH} FROM outcome "
             "JOIN batch ON batch.seq = outcome.batch WHERE batch.record <> '' "
             "AND outcome.seq > (SELECT seq FROM mark WHERE name = 'swept') "
             "ORDER BY outcome.seq DESC LIMIT ?",
             (limit,),
         )
-        return [self._state(*row) for row in rows]
+        return [state for _, state in self._page(rows, 0)]
 
     # Files.
 
@@ -274,32 +321,54 @@ class Reader(Figures):
 
     # Events.
 
-    def events(self, after: int, limit: int) -> list[Posted]:
+    def events(self, after: int, limit: int) -> Page[Posted]:
         """Events in the order of their commits; those of batches past retention are left out."""
         with self.snapshot():
             return self._events(after, limit)
 
-    def _events(self, after: int, limit: int) -> list[Posted]:
+    def _events(self, after: int, limit: int) -> Page[Posted]:
         rows = self._rows(
-            "SELECT outbox.seq, kind, batch, candidate, at FROM outbox "
+            "SELECT outbox.seq, CAST(kind AS BLOB), outbox.batch, candidate, at FROM outbox "
             "LEFT JOIN batch ON batch.seq = outbox.batch AND kind <> 'document' "
-            "WHERE outbox.seq > ? AND batch.record IS NOT '' ORDER BY outbox.seq LIMIT ?",
+            "LEFT JOIN outcome ON outcome.batch = batch.seq "
+            f"WHERE outbox.seq > ? AND NOT coalesce({_PAST}, 0) ORDER BY outbox.seq LIMIT ?",
             (after, limit),
         )
-        states: dict[int, BatchState] = {}
-        posted = []
+        states: dict[int, BatchState | None] = {}  # None for one that cannot be read
+        page: Page[Posted] = Page(last=rows[-1][0] if rows else after, more=bool(rows))
         for seq, kind, number, candidate, at in rows:
-            if kind == "document":
-                times, record = self._row(
-                    "SELECT number, record FROM document WHERE seq = ?", (number,)
-                )
-                event = _document_event(codec.loads(Ingested, record), times, at)
-            else:
-                if number not in states:
-                    states[number] = self._numbered(number)
-                event = _event(states[number], kind, candidate)
-            posted.append(Posted(seq=seq, event=event))
-        return posted
+            with contextlib.suppress(Unreadable):
+                if kind == b"document":
+                    event = self._document_event(seq, number, at)
+                else:
+                    if number not in states:
+                        states[number] = None
+                        states[number] = self._numbered(number)
+                    if (state := states[number]) is None:
+                        continue
+                    try:
+                        event = _event(state, kind.decode(), candidate)
+                    except (ValueError, LookupError, TypeError) as error:
+                        raise self._unreadable(f"event number {seq}", error) from None
+                page.append(Posted(seq=seq, event=event))
+        return page
+
+    def _document_event(self, seq: int, number: int, at: int) -> Event:
+        row = self._row(
+            "SELECT number, seq, CAST(record AS BLOB) FROM document WHERE seq = ?", (number,)
+        )
+        if row is None:
+            error = ValueError(f"there is no document number {number}")
+            raise self._unreadable(f"event number {seq}", error)
+        times, *record = row
+        ingested = self._document(*record)
+        return events.document_ingested(
+            document_id=ingested.document_id,
+            number=times,
+            filename=ingested.source,
+            num_chunks=ingested.num_chunks,
+            at=moment(at),
+        )
 
     def first_event(self, since: datetime) -> int:
         """Sequence number of the first event committed at that time or later; beyond all if none.
@@ -332,6 +401,8 @@ class Reader(Figures):
             yield f"batch {batch_id}: open and decided at once, or neither"
         for (batch_id,) in self._rows(_MISPLACED_EVENTS):
             yield f"batch {batch_id}: its events are not one for each fact, in order"
+        for seq, kind in self._rows(_LOST_EVENTS):
+            yield f"event number {seq} ({kind!r}) tells of nothing that is there"
         for batch_id, reason in self._rows(_MISPLACED_REVIEWS):
             yield f"batch {batch_id}: reviewed, and made no pair ({reason or 'open'})"
         for name, last in (("mirrored", "outbox"), ("projected", "outcome"), ("pruned", "outcome")):
@@ -341,29 +412,98 @@ class Reader(Figures):
 
     def entry(self, number: int) -> Entry | None:
         """What is searched of the batch of that number; None where there is nothing of it."""
-        with self._translated():
+        with self._translated(), contextlib.suppress(ValueError):
             return entries.of(self._db, number)
+        return None
+
+    def look_through_others(self) -> None:
+        """Read documents and reviews, so that ``set_aside`` has those that cannot be read."""
+        kinds: dict[str, Callable[[int, bytes], object]]
+        kinds = {"document": self._document, "review": self._review}
+        for table, read in kinds.items():
+            seq = 0
+            while rows := self._rows(
+                f"SELECT seq, CAST(record AS BLOB) FROM {table} WHERE seq > ? ORDER BY seq LIMIT ?",
+                (seq, STEP),
+            ):
+                for seq, record in rows:
+                    with contextlib.suppress(Unreadable):
+                        read(seq, record)
 
     # Below.
 
+    def _page(self, rows: Sequence[Any], after: int) -> Page[tuple[int, BatchState]]:
+        page: Page[tuple[int, BatchState]]
+        page = Page(last=rows[-1][0] if rows else after, more=bool(rows))
+        for place, *batch in rows:
+            with contextlib.suppress(Unreadable):
+                page.append((place, self._state(*batch)))
+        return page
+
     def _numbered(self, number: int) -> BatchState:
         row = self._row(
-            "SELECT batch.seq, batch.record, outcome.record FROM batch "
+            f"SELECT {_BATCH} FROM batch "
             "LEFT JOIN outcome ON outcome.batch = batch.seq WHERE batch.seq = ?",
             (number,),
         )
+        if row is None:
+            raise self._unreadable(f"batch number {number}", ValueError("it is not there"))
         return self._state(*row)
 
-    def _state(self, number: int, batch_json: str, outcome_json: str | None) -> BatchState:
-        batch = codec.loads(Batch, batch_json)
+    def _state(self, number: int, name: bytes, batch: bytes, outcome: bytes | None) -> BatchState:
+        try:
+            found = self._batch(name, batch)
+            return BatchState(
+                batch=found,
+                results=self._results(number, found),
+                outcome=None if outcome is None else _read(Outcome, outcome, "its outcome"),
+            )
+        except ValueError as error:
+            raise self._unreadable(_of_batch(name), error) from None
+
+    def _batch(self, name: bytes, record: bytes) -> Batch:
+        """Raises ValueError where it cannot be read."""
+        batch = _read(Batch, record, "its record")
+        if str(batch.batch_id).encode() != name:
+            raise ValueError(f"its record is of batch {batch.batch_id}")
+        return batch
+
+    def _results(self, number: int, batch: Batch) -> dict[UUID, Result]:
+        """Those on record; raises ValueError where one cannot be read."""
         results: dict[UUID, Result] = {}
         for candidate, completed, record in self._rows(
-            "SELECT candidate, completed, record FROM verification WHERE batch = ?", (number,)
+            "SELECT candidate, completed, CAST(record AS BLOB) FROM verification WHERE batch = ?",
+            (number,),
         ):
+            if not 0 <= candidate < len(batch.candidates):
+                raise ValueError(f"a result is of candidate {candidate}, which it has not")
             kind: type[Result] = Verification if completed else FailedVerification
-            results[batch.candidates[candidate].event_id] = codec.loads(kind, record)
-        outcome = None if outcome_json is None else codec.loads(Outcome, outcome_json)
-        return BatchState(batch=batch, results=results, outcome=outcome)
+            result = _read(kind, record, f"the result of candidate {candidate}")
+            results[batch.candidates[candidate].event_id] = result
+        return results
+
+    def _document(self, number: int, record: bytes) -> Ingested:
+        try:
+            return codec.loads(Ingested, record)
+        except ValueError as error:
+            raise self._unreadable(f"document number {number}", error) from None
+
+    def _review(self, number: int, record: bytes) -> Review:
+        try:
+            return codec.loads(Review, record)
+        except ValueError as error:
+            raise self._unreadable(f"review number {number}", error) from None
+
+    def _unreadable(self, what: str, error: Exception) -> Unreadable:
+        """Set a record aside: from now on ``set_aside`` has it."""
+        why = codec.why(error)
+        if what not in self.set_aside and len(self.set_aside) < MOST_ASIDE:
+            self.set_aside[what] = why
+            log.error("%s cannot be read and is set aside: %s", what, why)
+        return Unreadable(
+            f"{what} cannot be read and is set aside: {why}. Everything else goes on; a backup of "
+            "the data folder may have it (rlvr verify-store names all such records)"
+        )
 
     def _rows(self, query: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> list[Any]:
         with self._translated():
@@ -377,49 +517,52 @@ class Reader(Figures):
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except UnicodeError as error:
+            raise LedgerError(f"{self._path}: a text is not Unicode ({error})") from None
         except apsw.FullError:
             raise Overloaded(f"no room left for {self._path}; free some and ask again") from None
         except apsw.Error as error:
             raise LedgerError(f"{self._path}: {error}") from error
 
 
-def _endings(rows: Sequence[Any]) -> dict[UUID, Ending | None]:
-    return {
-        UUID(batch_id): None if is_open else _ending(*rest) for _, batch_id, is_open, *rest in rows
-    }
+def _of_batch(name: bytes | str) -> str:
+    """What a batch is called in ``set_aside``."""
+    return f"batch {name if isinstance(name, str) else name.decode(errors='replace')}"
 
 
-def _ending(reason: str | None, outcome: str | None, answers: str, judging: str) -> Ending:
-    decided: dict[str, Any] = json.loads(outcome or "{}")
-    best, worst = decided.get("chosen_score"), decided.get("rejected_score")
+def _read(kind: type[T], record: bytes, what: str) -> T:
+    try:
+        return codec.loads(kind, record)
+    except ValueError as error:
+        raise ValueError(f"{what}: {codec.why(error)}") from None
+
+
+def _ending(reason: str | None, outcome: bytes | None, answers: str, judging: str) -> Ending:
+    try:
+        margin = codec.loads(Outcome, outcome or b"").score_diff
+    except ValueError:  # what can be counted of it all the same is counted
+        margin = None
     return Ending(
         reason=reason,
-        margins=() if best is None or worst is None else (round(best - worst, DIGITS),),
+        margins=() if margin is None else (margin,),
         answers=_usage(answers),
         judging=_usage(judging),
     )
 
 
 def _usage(sums: str) -> Usage:
-    prompt, completion, cached = (number or 0 for number in json.loads(sums))
+    prompt, completion, cached = (int(min(number, 2**63)) for number in json.loads(sums))
     return Usage(prompt_tokens=prompt, completion_tokens=completion, cached_tokens=cached)
 
 
 def _event(state: BatchState, kind: str, index: int | None) -> Event:
-    if index is None:
-        assert kind == "outcome" and state.outcome is not None
+    if kind == "outcome" and state.outcome is not None:
         return events.outcome_decided(state.batch, state.outcome, state.results)
+    if index is None or not 0 <= index < len(state.batch.candidates):
+        raise ValueError(f"it tells of candidate {index}, which batch {state.batch.batch_id} lacks")
     candidate = state.batch.candidates[index]
     if kind == "answer":
         return events.answer_generated(state.batch, candidate)
-    return events.verification_ended(state.batch, candidate, state.results[candidate.event_id])
-
-
-def _document_event(ingested: Ingested, number: int, at: int) -> Event:
-    return events.document_ingested(
-        document_id=ingested.document_id,
-        number=number,
-        filename=ingested.source,
-        num_chunks=ingested.num_chunks,
-        at=datetime.fromtimestamp(at, UTC),
-    )
+    if kind == "verification" and candidate.event_id in state.results:
+        return events.verification_ended(state.batch, candidate, state.results[candidate.event_id])
+    raise ValueError(f"batch {state.batch.batch_id} has nothing of the kind {kind!r}")

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import apsw
 
 from rlvr_ray import codec
 from rlvr_ray.adapters.ledger import entries
+from rlvr_ray.adapters.ledger.figures import valid
 from rlvr_ray.core.browsing import entry_of
 from rlvr_ray.core.records import Batch, Outcome
 from rlvr_ray.errors import LedgerError
@@ -117,6 +117,7 @@ SCHEMA = _TABLES_2 + _BROWSING + _RUNS
 
 #: From version 1 to 2, whose tables are today's. Events of what happened before are told to the
 #: mirror as well.
+_EVENT_ID = "CASE json_each.type WHEN 'object' THEN json_each.value ->> '$.event_id' END"
 _FROM_1 = f"""
 ALTER TABLE batch RENAME TO batch_1;
 ALTER TABLE verification RENAME TO verification_1;
@@ -129,22 +130,25 @@ DROP INDEX outcome_reason;
 INSERT INTO batch SELECT seq, batch_id, open, record FROM batch_1;
 INSERT INTO verification
     SELECT batch.seq, json_each.key, completed, verification_1.record
-    FROM verification_1 JOIN batch USING (batch_id), json_each(batch.record, '$.candidates')
-    WHERE json_extract(json_each.value, '$.event_id') = answer_event_id;
+    FROM verification_1 JOIN batch USING (batch_id),
+         json_each({valid("batch.record")}, '$.candidates')
+    WHERE {_EVENT_ID} = answer_event_id AND typeof(json_each.key) = 'integer';
 INSERT INTO outcome
     SELECT outcome_1.seq, batch.seq, reason, month, answers, outcome_1.record
     FROM outcome_1 JOIN batch USING (batch_id);
 INSERT INTO outbox (kind, batch, candidate, at)
     SELECT 'answer', batch.seq, json_each.key,
-           unixepoch(json_extract(batch.record, '$.created_at'))
-    FROM batch, json_each(batch.record, '$.candidates') ORDER BY batch.seq, json_each.key;
+           coalesce(unixepoch({valid("batch.record")} ->> '$.created_at'), 0)
+    FROM batch, json_each({valid("batch.record")}, '$.candidates')
+    WHERE typeof(json_each.key) = 'integer' ORDER BY batch.seq, json_each.key;
 INSERT INTO outbox (kind, batch, candidate, at)
     SELECT kind, batch, candidate, at FROM (
         SELECT 'verification' AS kind, outcome.seq, verification.batch, candidate,
-               unixepoch(json_extract(outcome.record, '$.decided_at')) AS at
+               coalesce(unixepoch({valid("outcome.record")} ->> '$.decided_at'), 0) AS at
         FROM outcome JOIN verification USING (batch)
         UNION ALL
-        SELECT 'outcome', seq, batch, NULL, unixepoch(json_extract(record, '$.decided_at'))
+        SELECT 'outcome', seq, batch, NULL,
+               coalesce(unixepoch({valid("record")} ->> '$.decided_at'), 0)
         FROM outcome
     ) ORDER BY seq, kind DESC, candidate;
 INSERT INTO file (path, bytes) SELECT path, bytes FROM file_1;
@@ -170,22 +174,23 @@ UPDATE mark SET seq = (SELECT seq FROM mark WHERE name = 'pruned') WHERE name = 
 
 
 def _from_2(db: apsw.Connection) -> None:
-    """A verification was one judge's; now it holds what each of several verifiers says."""
-    db.create_scalar_function("with_assessment", partial(_with_assessment, db.filename), 3)
+    """A verification was one judge's; now it holds what each of several verifiers says.
+
+    One that cannot be read stays as it is: its batch is set aside, and nothing else is held up.
+    """
+    db.create_scalar_function("with_assessment", _with_assessment, 1)
     db.execute(
-        "UPDATE verification SET record = with_assessment(batch, candidate, record) WHERE completed"
+        "UPDATE verification "
+        "SET record = coalesce(with_assessment(CAST(record AS BLOB)), record) WHERE completed"
     )
     db.create_scalar_function("with_assessment", None)
     db.execute(_WRITE_FILES_AGAIN)
 
 
-def _with_assessment(path: str, batch: int, candidate: int, text: str) -> str:
-    """A version 2 record of a verification in the form of version 3.
-
-    Raises LedgerError where it is none: its files must not be written again without it.
-    """
+def _with_assessment(*values: Any) -> str | None:
+    """A version 2 record of a verification in the form of version 3; None where it is none."""
     try:
-        old: dict[str, Any] = json.loads(text)
+        old: dict[str, Any] = json.loads(values[0])
         method = old["judge"]["faithfulness"]
         assessment = {
             # As it was computed then: outcomes on record were decided with this very number.
@@ -208,11 +213,8 @@ def _with_assessment(path: str, batch: int, candidate: int, text: str) -> str:
             "completed_at": old["completed_at"],
         }
         return json.dumps(new, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (ValueError, TypeError, KeyError) as error:
-        raise LedgerError(
-            f"{path} (schema 2) is damaged: the verification of candidate {candidate} of batch "
-            f"number {batch} cannot be read ({type(error).__name__}: {error}); it stays as it was"
-        ) from None
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _from_4(db: apsw.Connection) -> None:
@@ -223,7 +225,7 @@ def _from_4(db: apsw.Connection) -> None:
     db.execute(_BROWSING)
     known: dict[str, int] = {}
     for number, batch, outcome in db.execute(
-        "SELECT batch.seq, batch.record, outcome.record FROM outcome "
+        "SELECT batch.seq, CAST(batch.record AS BLOB), CAST(outcome.record AS BLOB) FROM outcome "
         "JOIN batch ON batch.seq = outcome.batch WHERE batch.record <> '' ORDER BY batch.seq"
     ):
         try:

@@ -1,12 +1,13 @@
 """The one connection that writes."""
 
+import contextlib
 import fcntl
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import apsw
@@ -15,14 +16,16 @@ from rlvr_ray import codec
 from rlvr_ray.adapters.ledger import entries, schema
 from rlvr_ray.adapters.ledger.browsing import Browser
 from rlvr_ray.adapters.ledger.reader import NAME, Reader
+from rlvr_ray.core import pairing
 from rlvr_ray.core.browsing import entry_of
 from rlvr_ray.core.pairing import Result
-from rlvr_ray.core.records import Batch, Outcome, Verification
+from rlvr_ray.core.records import Batch, FailedVerification, Outcome, Verification
 from rlvr_ray.core.reviewing import Review
-from rlvr_ray.errors import LedgerError
+from rlvr_ray.errors import InputError, LedgerError, Unreadable
 from rlvr_ray.ports import Ingested, Part
 
 Operation = Callable[["Ledger"], Any]
+R = TypeVar("R", bound=Reader)
 
 #: Pages that the write-ahead log gathers before they are written back: the more there are, the more
 #: often a page of the index of random ids is written once for several batches.
@@ -42,6 +45,7 @@ class Ledger(Reader):
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.set_aside = {}
         self._folder = folder
         self._path = folder / NAME
         self._lock = _lock(folder / "ledger.lock")
@@ -60,11 +64,16 @@ class Ledger(Reader):
 
     def reader(self) -> Reader:
         """Another connection, for another thread."""
-        return Reader(self._folder)
+        return self._sharing(Reader(self._folder))
 
     def browser(self) -> Browser:
         """Likewise, for looking through what there is."""
-        return Browser(self._folder)
+        return self._sharing(Browser(self._folder))
+
+    def _sharing(self, reader: R) -> R:
+        """What one of them finds unreadable, all of them tell."""
+        reader.set_aside = self.set_aside
+        return reader
 
     def free_bytes(self) -> int:
         """Room that is left on the ledger's disk."""
@@ -89,7 +98,8 @@ class Ledger(Reader):
     def record(self, batches: Sequence[Batch]) -> list[Batch]:
         """Keep batches; return those that the ledger holds under their ids.
 
-        Those that are new come back as the same objects.
+        Those that are new come back as the same objects. Raises InputError, with the field, where
+        one of them could not be read back: none of them is kept. So do all methods that keep.
         """
         return [self._record(batch) for batch in batches]
 
@@ -97,7 +107,7 @@ class Ledger(Reader):
         self._db.execute(
             "INSERT INTO batch (batch_id, open, record, run) VALUES (?, 1, ?, ?) "
             "ON CONFLICT (batch_id) DO NOTHING",
-            (str(batch.batch_id), codec.dumps(batch), _run(batch)),
+            (str(batch.batch_id), _of_batch(batch, batch), _run(batch)),
         )
         if self._db.changes():
             number = self._db.last_insert_rowid()
@@ -114,6 +124,7 @@ class Ledger(Reader):
         too late.
         """
         number = self._open_number(batch)
+        _fit(batch, results, None)
         return [] if number is None else self._keep(number, batch, results)
 
     def decide(
@@ -126,6 +137,8 @@ class Ledger(Reader):
         number = self._open_number(batch)
         if number is None:
             return None
+        _fit(batch, {**results, **self._results(number, batch)}, outcome)
+        record = _of_batch(batch, outcome)
         new = self._keep(number, batch, results)
         self._db.execute(
             "INSERT INTO outcome (batch, reason, month, answers, record) VALUES (?, ?, ?, ?, ?)",
@@ -134,7 +147,7 @@ class Ledger(Reader):
                 outcome.reason,
                 outcome.month,
                 len(batch.candidates),
-                codec.dumps(outcome),
+                record,
             ),
         )
         self._db.execute("UPDATE batch SET open = 0 WHERE seq = ?", (number,))
@@ -146,15 +159,20 @@ class Ledger(Reader):
         """Note documents that were stored; one whose content is the last known is no news."""
         for document in documents:
             last = self._row(
-                "SELECT number, record FROM document WHERE document_id = ? "
+                "SELECT number, seq, CAST(record AS BLOB) FROM document WHERE document_id = ? "
                 "ORDER BY number DESC LIMIT 1",
                 (str(document.document_id),),
             )
-            if last and codec.loads(Ingested, last[1]).content_id == document.content_id:
-                continue
+            with contextlib.suppress(Unreadable):  # then it is news
+                if last and self._document(*last[1:]).content_id == document.content_id:
+                    continue
             self._db.execute(
                 "INSERT INTO document (document_id, number, record) VALUES (?, ?, ?)",
-                (str(document.document_id), last[0] + 1 if last else 0, codec.dumps(document)),
+                (
+                    str(document.document_id),
+                    last[0] + 1 if last else 0,
+                    codec.dumps(document, Ingested),
+                ),
             )
             self._tell("document", self._db.last_insert_rowid(), [None])
 
@@ -167,12 +185,12 @@ class Ledger(Reader):
         self._db.execute(
             "INSERT INTO review (review_id, batch, verdict, record) "
             "SELECT ?, seq, ?, ? FROM batch WHERE batch_id = ? ON CONFLICT (review_id) DO NOTHING",
-            (name, review.verdict, codec.dumps(review), str(review.batch_id)),
+            (name, review.verdict, codec.dumps(review, Review), str(review.batch_id)),
         )
-        row = self._row("SELECT seq, record FROM review WHERE review_id = ?", (name,))
+        row = self._row("SELECT seq, CAST(record AS BLOB) FROM review WHERE review_id = ?", (name,))
         if row is None:
             raise LedgerError(f"batch {review.batch_id} is not recorded")
-        return int(row[0]), codec.loads(Review, row[1])
+        return int(row[0]), self._review(*row)
 
     def mirrored(self, seq: int) -> None:
         """Note that the broker has confirmed every event up to ``seq``."""
@@ -253,7 +271,12 @@ class Ledger(Reader):
                 continue
             self._db.execute(
                 "INSERT INTO verification VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (number, candidate.index, isinstance(result, Verification), codec.dumps(result)),
+                (
+                    number,
+                    candidate.index,
+                    isinstance(result, Verification),
+                    _of_batch(batch, result),
+                ),
             )
             if self._db.changes():
                 self._tell("verification", number, [candidate.index])
@@ -289,6 +312,25 @@ class Ledger(Reader):
 def _run(batch: Batch) -> str | None:
     """The bulk run that a batch is of: its correlation id. Ids of live asks are drawn at random."""
     return batch.correlation_id if batch.batch_id.version == 5 else None
+
+
+def _fit(batch: Batch, results: Mapping[UUID, Result], outcome: Outcome | None) -> None:
+    """Raise InputError where these do not belong together, and so could not be read back."""
+    try:
+        own = {c.event_id: results[c.event_id] for c in batch.candidates if c.event_id in results}
+        pairing.check(batch, own, outcome)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"batch {batch.batch_id} cannot be kept: {codec.why(error)}") from None
+
+
+def _of_batch(batch: Batch, record: Batch | Result | Outcome) -> str:
+    """The JSON of a record; raises InputError where it could not be read back."""
+    kinds = (Batch, Verification, FailedVerification, Outcome)  # not a subclass with more fields
+    kind = next((kind for kind in kinds if isinstance(record, kind)), FailedVerification)
+    try:
+        return codec.dumps(record, kind)
+    except InputError as error:
+        raise InputError(f"batch {batch.batch_id}: {error}") from None
 
 
 def _lock(path: Path) -> int:
