@@ -74,7 +74,7 @@ def _problems(state: BatchState) -> Iterator[str]:
         (outcome.rejected, outcome.rejected_score),
     ):
         if index is not None and value != _score(state, index):
-            yield f"its outcome gives answer {index} a score that its results do not"
+            yield f"its outcome gives answer {index + 1} a score that its results do not"
 
 
 def _score(state: BatchState, index: int) -> float | None:

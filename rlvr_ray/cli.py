@@ -27,14 +27,14 @@ from rlvr_ray.errors import ConfigError, InputError, RlvrError, Unavailable
 from rlvr_ray.servers import Server
 from rlvr_ray.settings import Settings
 from rlvr_ray.settings import config as settings_from
-from rlvr_ray.terminal import DataDir, Json, Port, Set, err, out, settings_of
+from rlvr_ray.terminal import App, DataDir, Json, Port, Set, err, out, settings_of
 
-app = typer.Typer(
+app = App(
     help="Questions over your documents become verified DPO preference pairs, on Ray.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-events = typer.Typer(help="The events on the broker.", no_args_is_help=True)
+events = App(help="The events on the broker.", no_args_is_help=True)
 app.add_typer(events, name="events")
 
 Config = Annotated[

@@ -20,7 +20,7 @@ from rlvr_ray.client import views
 from rlvr_ray.client.results import IngestedDocument, StoredDocument
 from rlvr_ray.errors import InputError, NotFound
 from rlvr_ray.settings import Settings
-from rlvr_ray.terminal import DataDir, Json, Port, Set, Url, err, out, progress, settings_of
+from rlvr_ray.terminal import App, DataDir, Json, Port, Set, Url, err, out, progress, settings_of
 
 #: Files that are named of those that were skipped for one reason.
 NAMED = 8
@@ -88,7 +88,7 @@ def _skipped(found: Mapping[str, Sequence[Path]]) -> Iterator[str]:
         yield f"Skipped {len(paths):,} ({why}): {names}{more}"
 
 
-documents = typer.Typer(invoke_without_command=True, help="List the documents, or delete some.")
+documents = App(invoke_without_command=True, help="List the documents, or delete some.")
 
 
 def list_(

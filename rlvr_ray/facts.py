@@ -52,5 +52,5 @@ def _told(batch: Batch, result: Result) -> str:
     """A result for the log, without what a reason has from the texts."""
     (candidate,) = [c for c in batch.candidates if c.event_id == result.answer_event_id]
     if isinstance(result, Verification):
-        return f"answer {candidate.index} has score {score(result)}"
-    return f"answer {candidate.index} has no score: {failure(batch, candidate, result)}"
+        return f"answer {candidate.index + 1} has score {score(result)}"
+    return f"answer {candidate.index + 1} has no score: {failure(batch, candidate, result)}"

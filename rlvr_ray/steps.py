@@ -65,7 +65,7 @@ class _Teller:
     def answered(self, candidate: Candidate) -> Step:
         usage = candidate.usage
         detail = (
-            f"answer {candidate.index} at {candidate.temperature:g}: {usage.completion_tokens} "
+            f"answer {candidate.index + 1} at {candidate.temperature:g}: {usage.completion_tokens} "
             f"tokens of {candidate.model}, {candidate.finish_reason}"
         )
         return self._step(
@@ -86,7 +86,7 @@ class _Teller:
             return self._step(
                 result.completed_at,
                 "not verified",
-                f"answer {candidate.index}: {result.reason}",
+                f"answer {candidate.index + 1}: {result.reason}",
                 candidate=candidate.index,
                 reason=result.reason,
                 attempts=result.attempts,
@@ -100,7 +100,7 @@ class _Teller:
         return self._step(
             result.completed_at,
             "verified",
-            f"answer {candidate.index}: score {value:.3g}{f' ({figures})' if figures else ''}, "
+            f"answer {candidate.index + 1}: score {value:.3g}{f' ({figures})' if figures else ''}, "
             f"{wrong}{', '.join(verifiers)}, {result.duration_ms:,} ms",
             candidate=candidate.index,
             score=value,

@@ -6,18 +6,50 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
+import typer.core
 from rich.console import Console
 
-from rlvr_ray.settings import Settings, load, parsed
+from rlvr_ray.settings import MAX_CANDIDATES, Settings, load, parsed
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 #: Seconds between two lines of progress, where there is no terminal.
 LINE_S = 10.0
+
+
+def _plain(params: list[Any]) -> list[Any]:
+    """In the help, options that take no value show none: typer writes ``<bool>``."""
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
+
+
+class _Command(typer.core.TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _plain(super().get_params(ctx))
+
+
+class _Group(typer.core.TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _plain(super().get_params(ctx))
+
+
+class App(typer.Typer):
+    """A group of commands."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(cls=_Group, **options)
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[F], F]:
+        """See typer."""
+        return super().command(name, cls=_Command, **options)
 
 
 def _prefix() -> str:
@@ -38,6 +70,16 @@ DataDir = Annotated[Path | None, typer.Option(help="Ledger, datasets, vector sto
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. generator.max_tokens=64."),
+]
+Candidates = Annotated[
+    int | None,
+    typer.Option(
+        "--candidates", "-n", min=2, max=MAX_CANDIDATES, help="Answers to a question; default: 3."
+    ),
+]
+#: The field's name in requests.
+NumCandidates = Annotated[
+    int | None, typer.Option("--num-candidates", hidden=True, min=2, max=MAX_CANDIDATES)
 ]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 

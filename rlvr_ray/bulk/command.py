@@ -14,8 +14,8 @@ from rich.console import Console
 from rlvr_ray import servers
 from rlvr_ray.bulk.request import AT_ONCE, Request
 from rlvr_ray.errors import ConfigError, InputError
-from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings, load, parsed
-from rlvr_ray.terminal import DataDir, Port
+from rlvr_ray.settings import MAX_TOP_K, Settings, load, parsed
+from rlvr_ray.terminal import Candidates, DataDir, NumCandidates, Port
 
 _RUN = "A name of letters, digits and ._- ; part of every batch id."
 _RUN_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -51,7 +51,8 @@ def generate(
     reference_column: Annotated[
         str | None, typer.Option(help="Default: reference, if there is one.")
     ] = None,
-    candidates: Annotated[int, typer.Option(min=2, max=MAX_CANDIDATES)] = 3,
+    candidates: Candidates = None,
+    num_candidates: NumCandidates = None,
     top_k: Annotated[
         int | None, typer.Option(min=1, max=MAX_TOP_K, help="Passages; default: the application's.")
     ] = None,
@@ -103,7 +104,7 @@ def generate(
         question_column=question_column,
         id_column=id_column,
         reference_column=reference_column,
-        candidates=candidates,
+        candidates=candidates or num_candidates or 3,
         top_k=top_k,
         max_tokens=max_tokens,
         at_once=at_once,

@@ -18,8 +18,18 @@ from rlvr_ray.client.calls import Options
 from rlvr_ray.client.results import BatchLine
 from rlvr_ray.client.system import Recent
 from rlvr_ray.errors import NotFound, Unavailable
-from rlvr_ray.settings import MAX_CANDIDATES, MAX_TOP_K, Settings
-from rlvr_ray.terminal import DataDir, Json, Port, Url, err, out, settings_of
+from rlvr_ray.settings import MAX_TOP_K, Settings
+from rlvr_ray.terminal import (
+    Candidates,
+    DataDir,
+    Json,
+    NumCandidates,
+    Port,
+    Url,
+    err,
+    out,
+    settings_of,
+)
 
 #: Seconds between two looks of ``status --watch``.
 WATCH_S = 1.0
@@ -63,9 +73,8 @@ def tell(settings: Settings) -> None:
 
 def ask(
     question: str,
-    num_candidates: Annotated[
-        int, typer.Option("--num-candidates", "-n", min=2, max=MAX_CANDIDATES)
-    ] = 3,
+    candidates: Candidates = None,
+    num_candidates: NumCandidates = None,
     top_k: Annotated[int | None, typer.Option(min=1, max=MAX_TOP_K)] = None,
     seed: Annotated[int | None, typer.Option(help="For repeatable answers.")] = None,
     reference: Annotated[
@@ -83,13 +92,12 @@ def ask(
 
     With --follow --json: one JSON object a line, an event each.
     """
-    options = Options(
-        num_candidates=num_candidates, top_k=top_k, seed=seed, reference=reference or None
-    )
+    answers = candidates or num_candidates or 3
+    options = Options(num_candidates=answers, top_k=top_k, seed=seed, reference=reference or None)
     settings = settings_of(data_dir, port)
     if follow:
         with connect(url, settings) as client:
-            _follow(client.ask_live(question, **options), question, num_candidates, as_json=as_json)
+            _follow(client.ask_live(question, **options), question, answers, as_json=as_json)
         return
     with connect(url, settings) as client, err.status("Generating …") as status:
         batch = client.ask(question, **options)

@@ -120,15 +120,15 @@ def test_an_outcome_of_another_version_of_the_rule_is_not_decided_again(store: S
     [
         (
             "UPDATE outcome SET record = json_set(record, '$.chosen_score', 0.95) WHERE seq = 1",
-            "gives answer 0 a score that its results do not",
-        ),
-        (
-            "UPDATE outcome SET record = json_set(record, '$.rejected', 1) WHERE seq = 1",
             "gives answer 1 a score that its results do not",
         ),
         (
+            "UPDATE outcome SET record = json_set(record, '$.rejected', 1) WHERE seq = 1",
+            "gives answer 2 a score that its results do not",
+        ),
+        (
             "UPDATE outcome SET record = json_set(record, '$.rejected', 7) WHERE seq = 1",
-            "gives answer 7 a score that its results do not",
+            "gives answer 8 a score that its results do not",
         ),
         (
             "UPDATE outcome SET record = json_set(record, '$.rejected', 0) WHERE seq = 1",

@@ -57,3 +57,31 @@ def test_what_reads_none_takes_no_file(command: tuple[str, ...]) -> None:
     result = CliRunner().invoke(app, [*command, "--config", "x.yaml"])
     assert result.exit_code == 2
     assert "No such option" in result.stderr
+
+
+@pytest.mark.parametrize("command", [(), ("events",), *commands()], ids=" ".join)
+def test_the_help_shows_no_value_of_options_that_take_none(command: tuple[str, ...]) -> None:
+    result = CliRunner(env={"COLUMNS": "160"}).invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "bool" not in result.stdout
+    assert "--num-candidates" not in result.stdout
+
+
+@pytest.mark.parametrize("name", ["--candidates", "-n", "--num-candidates"])
+def test_the_number_of_answers_has_one_name_and_its_older_one(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def here(request: Any) -> int:
+        asked.append(request)
+        return 0
+
+    monkeypatch.setattr("rlvr_ray.bulk.command._here", here)
+    monkeypatch.setattr("rlvr_ray.client.Client.ask", lambda *_, **given: asked.append(given))
+    run = ["generate", "q.txt", "--run", "r", "--here"]
+    for value, code in (("5", 0), ("9", 2), ("1", 2)):
+        assert CliRunner().invoke(app, [*run, name, value]).exit_code == code
+        CliRunner().invoke(app, ["ask", "Why?", "--url", "http://localhost:9", name, value])
+    generate, ask = asked
+    assert (generate.candidates, ask["num_candidates"]) == (5, 5)

@@ -250,8 +250,8 @@ async def test_every_step_of_a_batch_is_one_line_about_it(
             "written",
         ]
         messages = [line["message"] for line in own]
-        assert "answer 0 has score 0.9" in messages[2]
-        assert "answer 1 has no score: not JSON" in messages[3]
+        assert "answer 1 has score 0.9" in messages[2]
+        assert "answer 2 has no score: not JSON" in messages[3]
         assert "no pair, unscored" in messages[4]
     everything = json.dumps(lines)
     for text in (QUESTION, PASSAGE, *ANSWERS):

@@ -418,7 +418,7 @@ def test_the_command_reads_the_ledger_where_no_server_runs(
         "Question 0?",
         batch_id.hex,
         "asked",
-        "answer 0 at 0.3: 10 tokens of test-model, stop",
+        "answer 1 at 0.3: 10 tokens of test-model, stop",
         "score 0.9 (faithfulness 0.9, relevancy 0.9), grounded, 1,234 ms",
         "pair: ",
         str(ids.outcome_event(batch_id)),
