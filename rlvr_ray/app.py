@@ -1,11 +1,9 @@
 """How the parts become one Serve application, and how that is started and stopped."""
 
-import asyncio
 import logging
 import os
 import re
 import shutil
-import socket
 import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -16,8 +14,8 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from rlvr_ray import __version__, actors, engines, judging, logs, remote, servers
-from rlvr_ray.errors import ConfigError, Unavailable
+from rlvr_ray import __version__, actors, doctor, engines, judging, logs, remote, servers
+from rlvr_ray.errors import ConfigError
 from rlvr_ray.metrics import Metrics
 from rlvr_ray.ray_metrics import RayMeter
 from rlvr_ray.servers import Server
@@ -34,8 +32,6 @@ SHARE = 0.1
 #: A file in the session's folder of a cluster that was started here, locked while it runs.
 SESSION_MARK = "rlvr_ray.lock"
 _held: list[IO[str]] = []
-#: Longest wait for the broker at a start, in seconds.
-BROKER_CHECK_S = 5.0
 #: Bytes of a local cluster's object store; what travels between the parts is small.
 OBJECT_STORE = 256 * 2**20
 
@@ -45,7 +41,7 @@ def app(args: dict[str, Any]) -> Application:
     settings = load(**args)
     judging.check_verifiers(settings)
     check_tracing(settings)
-    check_broker(settings)
+    doctor.check_broker(settings)
     return build(engines.choose(settings, _gpus(), ask=True))
 
 
@@ -185,13 +181,14 @@ def attach(settings: Settings, *, deploy: bool = True) -> "tuple[Settings, Parts
 def start(settings: Settings) -> Server:
     """Start or join a cluster, deploy the app, wait until it is ready; say where it is.
 
-    Raises ConfigError or LedgerError, with nothing left running, where something prevents that.
+    Raises ConfigError, LedgerError or Unavailable, with nothing left running, where something
+    prevents that.
     """
     logs.configure(settings.log)
     judging.check_verifiers(settings)
     check_tracing(settings)
     if settings.ray_address is None:
-        _check_this_machine(settings)
+        doctor.before_start(settings)
     # Nine processes share this machine: glibc must not keep an arena for each of their threads.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     # Jobs are commands, and this environment is what they are meant for, whatever shell began it.
@@ -275,27 +272,6 @@ def check_tracing(settings: Settings) -> None:
     actors.open_tracer(settings).close()
 
 
-def check_broker(settings: Settings) -> None:
-    """Raise ConfigError where the broker refuses us; one that is away is waited for later.
-
-    At a start only: a replica that comes back must not fail for what a broker's admin changed.
-    """
-    if settings.mirror.url is None:
-        return
-    from rlvr_ray.adapters.rabbitmq import RabbitMQ
-
-    async def check() -> None:
-        broker = RabbitMQ(settings.mirror.model_copy(update={"timeout_s": BROKER_CHECK_S}))
-        try:
-            await broker.open()
-        except Unavailable as error:
-            log.warning("%s; events wait in the ledger", error)
-        finally:
-            await broker.close()
-
-    asyncio.run(check())
-
-
 def _reason() -> str | None:
     """What a replica of ours said when it could not start; Serve has it inside a traceback."""
     application = serve.status().applications.get(remote.APP)
@@ -303,28 +279,6 @@ def _reason() -> str | None:
     messages = "\n".join(deployment.message for deployment in deployments)
     said = re.findall(r"rlvr_ray\.errors\.\w+: (.+)", messages)
     return said[-1] if said else None
-
-
-def _check_this_machine(settings: Settings) -> None:
-    """Find out in a second what would otherwise fail after half a minute, in another process."""
-    from rlvr_ray.adapters.dataset import Dataset
-    from rlvr_ray.adapters.ledger import Ledger
-
-    check_broker(settings)
-    try:
-        Dataset(settings.data_dir, settings.dataset.parquet_uri).open()
-    except Unavailable as error:
-        log.warning("%s; Parquet parts wait", error)
-    Ledger(settings.data_dir).close()
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.api.host, settings.api.port))
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {settings.api.host}:{settings.api.port}: {error.strerror}; "
-                "choose another port (--port)"
-            ) from None
 
 
 def stop(settings: Settings) -> None:

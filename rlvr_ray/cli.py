@@ -198,11 +198,12 @@ def rebuild(data_dir: DataDir = None, set_: Set = None, as_json: Json = False) -
 @app.command()
 @_exit_codes
 def doctor(data_dir: DataDir = None, set_: Set = None, as_json: Json = False) -> None:
-    """Check disk, ledger and broker; exit code 1 if something has to be mended."""
-    from rlvr_ray import maintenance
+    """Check everything that is needed; exit code 1 if a check fails."""
+    from rlvr_ray import doctor as checking
 
+    settings = _settings(data_dir, None, set_)
     with err.status("Looking …"):
-        checks = list(maintenance.doctor(_settings(data_dir, None, set_)))
+        checks = list(checking.doctor(settings))
     if as_json:
         sys.stdout.write(json.dumps([asdict(check) for check in checks]) + "\n")
     else:

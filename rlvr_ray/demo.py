@@ -14,6 +14,7 @@ from rlvr_ray import ingestion
 from rlvr_ray.client import Batch, Client, views
 from rlvr_ray.ports import Document, File
 from rlvr_ray.settings import Settings
+from rlvr_ray.terminal import BIN
 
 #: Installed packages whose descriptions are ingested.
 PACKAGES = (
@@ -131,10 +132,10 @@ def show_next(settings: Settings, out: Console) -> None:
             out.print(Text(f"  {key}: {_short(pair[key])}"), soft_wrap=True)
     out.print(
         "\nNext:",
-        "  rlvr serve                                  # the same as a server; keep it running",
-        "  rlvr ingest PATH…                           # your own documents",
-        '  rlvr ask "…"                                # your own questions',
-        "  rlvr demo --docs FOLDER --question '…'      # all of it in one go",
+        f"  {BIN}rlvr serve                                  # a server, with data of its own",
+        f"  {BIN}rlvr ingest PATH…                           # your own documents",
+        f'  {BIN}rlvr ask "…"                                # your own questions',
+        f"  {BIN}rlvr demo --docs FOLDER --question '…'      # all of it in one go",
         sep="\n",
         markup=False,
         soft_wrap=True,

@@ -10,11 +10,12 @@ import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePath
+from typing import cast
 
 from rlvr_ray.adapters import gguf
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.errors import ConfigError, InputError, Overloaded, Unavailable
-from rlvr_ray.models import LLAMA_3B
+from rlvr_ray.models import LLAMA_3B, SMOLLM2_135M
 from rlvr_ray.ports import Engine, Prompt, Sample
 from rlvr_ray.settings import EngineSettings, Settings, VerifierSettings
 
@@ -161,6 +162,41 @@ def judging(settings: Settings) -> EngineSettings:
 def is_remote(settings: EngineSettings) -> bool:
     """Whether the engine is a server's: its client runs in the process that uses it."""
     return settings.engine == "openai"
+
+
+def check_files(settings: EngineSettings) -> None:
+    """Raise ConfigError where an engine of this machine lacks what it is made of.
+
+    The engine must be chosen. Nothing is loaded; a SHA-256 is verified when the file is.
+    """
+    if settings.engine == "llamacpp" and settings.model_path is None:
+        SMOLLM2_135M.locate()
+    elif settings.engine == "llamacpp":
+        _check_gguf(settings.section, cast(Path, settings.model_path))
+    elif settings.engine == "vllm":
+        if find_spec("vllm") is None:
+            raise ConfigError(VLLM_MISSING)
+        model = settings.model or LLAMA_3B
+        if model.startswith(("/", ".", "~")) and not Path(model, "config.json").is_file():
+            raise ConfigError(
+                f"{settings.section}.model: there is no model in {model}, which has no config.json"
+            )
+
+
+def _check_gguf(section: str, path: Path) -> None:
+    if not path.is_file():
+        raise ConfigError(f"{section}.model_path: there is no file {path}")
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise ConfigError(
+            f"{section}.model_path: {path} cannot be read: {error.strerror}"
+        ) from None
+    if magic != b"GGUF":
+        raise ConfigError(
+            f"{section}.model_path: {path} is no GGUF file; download the model again, or convert it"
+        )
 
 
 def open_engine(settings: EngineSettings) -> Engine:

@@ -45,6 +45,8 @@ def problem(error: ErrorDetails, settings: type[BaseModel]) -> str:
         said = _SAYS[kind].format_map(error.get("ctx", {}))
     else:
         said = error["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch" and error["ctx"]["pattern"].startswith("^https?://"):
+        said = "must begin with http:// or https://"
     if kind == "literal_error":
         said += suggestion(str(error["input"]), said.split("'")[1::2])
     return f"{key}: {said}"

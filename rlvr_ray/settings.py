@@ -42,6 +42,8 @@ MAX_CANDIDATES = 8
 MAX_TOP_K = 20
 MAX_QUESTION_CHARS = questions.MAX_QUESTION_CHARS
 
+#: Seen from where settings are read: Ray's workers stand in other folders.
+Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -69,7 +71,7 @@ class EngineSettings(Section):
     """Samples in flight; further ones wait, for half of timeout_s at most."""
     timeout_s: float = Field(default=300, gt=0)
     """Of one call with all its samples, waiting included."""
-    model_path: Path | None = None
+    model_path: Place | None = None
     """llamacpp: a GGUF file."""
     model_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """llamacpp: verified before the file at model_path is used."""
@@ -130,7 +132,7 @@ class GeneratorSettings(EngineSettings):
     model: str | None = None
     """vllm: a folder, or a name on the model hub, none means Llama-3.2-3B-Instruct; openai: the
     model's name on the server."""
-    model_path: Path | None = None
+    model_path: Place | None = None
     """llamacpp: a GGUF file; none means the SmolLM2-135M-Instruct that the installation brings."""
     max_tokens: int = Field(default=128, ge=1)
     """Limit of one answer."""
@@ -145,8 +147,11 @@ class GeneratorSettings(EngineSettings):
 
 
 class RetrievalSettings(Section):
-    url: str | None = None
-    """A Qdrant server; none means a local store under data_dir."""
+    url: str | None = Field(default=None, pattern="^https?://[^/]+")
+    """A Qdrant server, such as `http://localhost:6333`; none means a local store under data_dir."""
+    grpc_port: int | None = Field(default=None, ge=0, le=65535)
+    """Of the Qdrant server; none means 6334, if the URL's port is 6333 and 6334 answers, and else
+    that all goes over the URL, as 0 does."""
     api_key: SecretStr | None = None
     """Of the Qdrant server."""
     collection: str = Field(default="documents", pattern="^[A-Za-z0-9_-]{1,64}$")
@@ -391,9 +396,7 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    data_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(
-        default=Path("data"), validate_default=True
-    )
+    data_dir: Place = Field(default=Path("data"), validate_default=True)
     """Ledger, datasets and the local vector store; one running system a folder."""
     ray_address: str | None = None
     """A Ray cluster to join (`auto`, or `ray://…`); none starts one here."""

@@ -14,7 +14,7 @@ from rlvr_ray.servers import Server
 from rlvr_ray.terminal import BIN
 
 if TYPE_CHECKING:
-    from rlvr_ray.maintenance import Check
+    from rlvr_ray.doctor import Check
 
 
 def serving(server: Server) -> str:

@@ -10,19 +10,22 @@ import asyncio
 import contextlib
 import json
 import math
+import socket
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from rlvr_ray.core import ids
 from rlvr_ray.core.documents import chunk_id, document_id
 from rlvr_ray.core.records import MAX_INTEGER, METADATA, Context, clean_text
 from rlvr_ray.core.text import storable
-from rlvr_ray.errors import ConfigError, InputError, Unavailable
+from rlvr_ray.errors import ConfigError, InputError, RlvrError, Unavailable
 from rlvr_ray.ports import (
     Chunk,
     Document,
@@ -37,6 +40,8 @@ from rlvr_ray.settings import RetrievalSettings
 
 T = TypeVar("T")
 
+#: Longest wait for the gRPC port where none is set, in seconds.
+GRPC_S = 2.0
 #: Points written in one call.
 UPSERT = 256
 #: Points read in one call when documents are listed.
@@ -56,6 +61,7 @@ class QdrantRetriever:
             chunk_overlap=settings.chunk_overlap,
             add_start_index=True,
         )
+        self._where = "Qdrant" if settings.url is None else f"Qdrant at {_host(settings.url)}"
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="qdrant")
         self._client = self._thread.submit(self._open, settings, folder).result()
 
@@ -99,7 +105,7 @@ class QdrantRetriever:
 
     async def _run(self, work: Callable[[], T]) -> T:
         def translated() -> T:
-            with _translated():
+            with _translated(self._where):
                 return work()
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, translated)
@@ -107,10 +113,9 @@ class QdrantRetriever:
     def _open(self, settings: RetrievalSettings, folder: Path) -> Any:
         from qdrant_client import QdrantClient, models
 
-        with _translated():
+        with _translated(self._where):
             if settings.url:
-                key = settings.api_key.get_secret_value() if settings.api_key else None
-                client = QdrantClient(url=settings.url, api_key=key, prefer_grpc=True)
+                client = _connect(settings)
             else:
                 folder.mkdir(parents=True, exist_ok=True)
                 client = QdrantClient(path=str(folder))
@@ -339,15 +344,93 @@ def _of(document: UUID) -> Any:
     )
 
 
+def check(settings: RetrievalSettings, timeout_s: float) -> str:
+    """What a server says of the collection, and how it is spoken to.
+
+    Raises Unavailable where it does not answer, ConfigError where it refuses the key or the gRPC
+    port that is set does not answer.
+    """
+    assert settings.url is not None
+    where = f"Qdrant at {_host(settings.url)}"
+    with (
+        _translated(where, ConfigError),
+        contextlib.closing(_connect(settings, rest=timeout_s)) as client,
+    ):
+        name = settings.collection
+        known = client.collection_exists(name)
+        found = f"{client.count(name).count:,} passages" if known else "none yet"
+    port = _grpc_port(settings)
+    if settings.grpc_port and not _answers(settings.url, settings.grpc_port, timeout_s):
+        raise ConfigError(
+            f"{where}: nothing answers at gRPC port {settings.grpc_port}; correct "
+            "retrieval.grpc_port, or set it to 0 to have all go over retrieval.url"
+        )
+    how = "without gRPC" if port is None else f"gRPC port {port}"
+    return f"{where}, {how}, collection {name}: {found}"
+
+
+def _connect(settings: RetrievalSettings, rest: float | None = None) -> Any:
+    """A client of the server; ``rest``: without gRPC, and with so many seconds for each call."""
+    from qdrant_client import QdrantClient
+
+    port = None if rest else _grpc_port(settings)
+    grpc: dict[str, Any] = {} if port is None else {"grpc_port": port, "prefer_grpc": True}
+    with warnings.catch_warnings():
+        # A key over plain HTTP: in a cluster's own network that is as it should be.
+        warnings.simplefilter("ignore", UserWarning)
+        return QdrantClient(
+            url=settings.url,
+            api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+            check_compatibility=False,  # it only warns, and waits for a server that is away
+            timeout=None if rest is None else math.ceil(rest),
+            **grpc,
+        )
+
+
+def _grpc_port(settings: RetrievalSettings) -> int | None:
+    """The one to use; None for none."""
+    if settings.grpc_port is not None:
+        return settings.grpc_port or None
+    assert settings.url is not None
+    usual = urlsplit(settings.url).port in (None, 6333)
+    return 6334 if usual and _answers(settings.url, 6334, GRPC_S) else None
+
+
+def _answers(url: str, port: int, timeout_s: float) -> bool:
+    try:
+        with socket.create_connection((urlsplit(url).hostname or "", port), timeout_s):
+            return True
+    except OSError:
+        return False
+
+
+def _host(url: str) -> str:
+    """For messages: without a password."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] + parts.path.rstrip("/")
+
+
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Qdrant's exceptions, as ours."""
-    from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
+def _translated(where: str, refusal: type[RlvrError] = Unavailable) -> Iterator[None]:
+    """Qdrant's exceptions, as ours; ``refusal``: of one that refuses the key."""
+    import grpc
+    from qdrant_client.http.exceptions import (
+        ApiException,
+        ResponseHandlingException,
+        UnexpectedResponse,
+    )
 
     try:
         yield
+    except UnexpectedResponse as error:
+        if error.status_code in (401, 403):
+            raise refusal(f"{where} refuses the key: set retrieval.api_key") from None
+        raise Unavailable(f"{where} refuses: HTTP {error.status_code}; is it Qdrant?") from None
     except (ApiException, ResponseHandlingException) as error:
-        raise Unavailable(f"Qdrant: {error}") from None
+        raise Unavailable(f"{where} does not answer: {error} (retrieval.url)") from None
+    except grpc.RpcError as error:
+        code = error.code().name if isinstance(error, grpc.Call) else type(error).__name__
+        raise Unavailable(f"{where} does not answer over gRPC: {code}") from None
     except RuntimeError as error:
         if "already accessed" in str(error):
             raise ConfigError(

@@ -42,8 +42,10 @@ class TestDoctor:
         found = checks(result)
         assert result.exit_code == 0, result.output
         assert {name: state for name, (state, _) in found.items() if name != "fsync"} == {
+            "server": "ok",
             "disk": "ok",
             "ledger": "ok",
+            "documents": "ok",
             "generator": "ok",
             "verifiers": "ok",
             "judge": "ok",

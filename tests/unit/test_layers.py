@@ -117,6 +117,7 @@ SHELL = (
     "actors.py",
     "app.py",
     "bulk/driver.py",
+    "doctor.py",
     "downloads.py",
     "export/decontamination.py",
     "engines.py",
