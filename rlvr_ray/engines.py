@@ -21,7 +21,7 @@ from rlvr_ray.settings import EngineSettings, Settings, VerifierSettings
 
 log = logging.getLogger(__name__)
 
-VLLM_MISSING = "vllm is not installed: pip install 'rlvr-ray[vllm]'"
+VLLM_MISSING = "vllm is not installed: in the folder of rlvr_ray, pip install -e '.[vllm]'"
 #: Parameters that a judge needs: those of the smallest models that their makers call 3B. The
 #: embedded one, with a twentieth of them, keeps to the form of a verdict and says little with it.
 LEAST_PARAMETERS = 2.5e9

@@ -85,7 +85,10 @@ def check_installed() -> None:
     """Raise ConfigError unless this installation can train."""
     missing = [name for name in ("torch", "trl", "peft") if find_spec(name) is None]
     if missing:
-        raise ConfigError(f"{', '.join(missing)} not installed: pip install 'rlvr-ray[train]'")
+        raise ConfigError(
+            f"{', '.join(missing)} not installed: in the folder of rlvr_ray, "
+            "pip install -e '.[train]'"
+        )
 
 
 def check_model(name: str) -> None:

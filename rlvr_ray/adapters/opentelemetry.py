@@ -226,7 +226,7 @@ def _processor(settings: TracingSettings) -> SpanProcessor:
     except ImportError:
         raise ConfigError(
             "tracing.endpoint is set, and what sends traces is not installed: "
-            "pip install 'rlvr-ray[tracing]'"
+            "in the folder of rlvr_ray, pip install -e '.[tracing]'"
         ) from None
     assert settings.endpoint is not None, "whoever traces has an endpoint"
     logging.getLogger(trace_exporter.__name__).addFilter(_seldom)

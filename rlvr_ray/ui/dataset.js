@@ -120,7 +120,7 @@ class Dataset {
           "div",
           { class: "check" },
           this.human,
-          h("label", { for: "human" }, "with the human’s word"),
+          h("label", { for: "human" }, "with reviews applied"),
         ),
       ),
       this.older,

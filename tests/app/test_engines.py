@@ -32,7 +32,7 @@ def test_auto_is_settled_and_says_why(generator: Any, engine: str, reason: str) 
     ("installed", "gpus", "engine", "reason"),
     [
         (True, 1, "vllm", "it is installed and there is a GPU in the cluster"),
-        (False, 1, "llamacpp", "vllm is not installed: pip install 'rlvr-ray[vllm]'"),
+        (False, 1, "llamacpp", engines.VLLM_MISSING),
         (True, 0, "llamacpp", "there is no GPU in the cluster"),
     ],
 )
@@ -66,7 +66,9 @@ def test_more_gpus_than_there_are_is_said_at_once(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_without_vllm_its_engine_says_what_to_install() -> None:
-    with pytest.raises(ConfigError, match=r"pip install 'rlvr-ray\[vllm\]'"):
+    with pytest.raises(
+        ConfigError, match=r"in the folder of rlvr_ray, pip install -e '\.\[vllm\]'"
+    ):
         await engines.probe(load(generator={"engine": "vllm"}).generator)
 
 

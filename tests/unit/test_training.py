@@ -129,7 +129,10 @@ class TestExport:
 class TestInstallation:
     def test_what_is_missing_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(training, "find_spec", lambda name: None if name == "trl" else object())
-        with pytest.raises(ConfigError, match=r"^trl not installed: pip install 'rlvr-ray\[train"):
+        with pytest.raises(
+            ConfigError,
+            match=r"^trl not installed: in the folder of rlvr_ray, pip install -e '\.\[train",
+        ):
             training.check_installed()
 
     def test_models(self, tmp_path: Path) -> None:
