@@ -130,10 +130,9 @@ class System:
         assert gone, f"{name} survived kill -9"
 
     def jsonl(self, dataset: str) -> list[dict[str, Any]]:
-        """All rows of a dataset's JSONL files; every line must parse."""
+        """All rows of a dataset's JSONL files; each whole line must parse."""
         files = sorted((self.data_dir / dataset).glob("*.jsonl"))
-        lines = [line for file in files for line in file.read_text("utf-8").split("\n") if line]
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for file in files for line in file.read_bytes().split(b"\n")[:-1]]
 
     def await_rows(self, dataset: str, batch_id: str, count: int) -> list[dict[str, Any]]:
         """The rows of a batch, once there are so many: files follow the ledger."""

@@ -276,6 +276,26 @@ def test_an_idempotency_key_names_one_batch(system: System) -> None:
     assert other.status_code == 422
 
 
+def test_a_key_belongs_to_one_request_while_it_runs(system: System) -> None:
+    body = {"question": QUESTION, "top_k": 1, "num_candidates": 2}
+    headers = {"Idempotency-Key": "another", "Prefer": "respond-async"}
+    begun = system.http.post("/ask/multi-candidate", json=body, headers=headers)
+    assert begun.status_code == 202
+    for changes in ({"question": "Another?"}, {"top_k": 2}, {"temperatures": [0.1]}):
+        for prefer in ("respond-async", "x"):
+            refused = system.http.post(
+                "/ask/multi-candidate", json=body | changes, headers=headers | {"Prefer": prefer}
+            )
+            assert (refused.status_code, refused.json()["error"]) == (422, "KeyReused")
+    assert system.client.wait(begun.json()["batch_id"]).question == QUESTION
+    # What comes after the last event is told from the start where no such event was told.
+    for last_id in (b"x", b"\xb2", "٣".encode(), b"9" * 5000, b""):
+        path = begun.json()["events"]
+        with system.http.stream("GET", path, headers={b"Last-Event-ID": last_id}) as stream:
+            told = [line for line in stream.iter_lines() if line.startswith("event: ")]
+        assert told == ["event: state", "event: end"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
