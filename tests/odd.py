@@ -36,7 +36,7 @@ from rlvr_ray.ports import Claim, Ingested
 from rlvr_ray.projection import Projector
 from rlvr_ray.settings import Settings, VerificationSettings
 from tests import builders
-from tests.fakes import PATIENCE, FakePublisher
+from tests.fakes import FakePublisher
 
 ODD: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 7, 12.0, 3.7, 0.5, -0.0, 1e308, 1e-320, float("nan"),
@@ -47,6 +47,8 @@ ODD: tuple[Any, ...] = (
     datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC), "high", "pair",
     "00000000-0000-0000-0000-000000000000", "{00000000-0000-0000-0000-000000000000}",
 )  # fmt: skip
+#: Seconds without any progress after which a loop has stopped.
+STILL_S = 60.0
 JUDGE = {"faithfulness": "x", "relevancy": "y", "model": "m", "embedder": "e", "version": "1"}
 
 
@@ -358,7 +360,7 @@ class Throwing:
             now, at = behind(), asyncio.get_running_loop().time()
             if now != progress:
                 progress, moved = now, at
-            assert at - moved < PATIENCE, f"stopped: {progress}, {aggregator.last_error}"
+            assert at - moved < STILL_S, f"stopped: {progress}, {aggregator.last_error}"
         for posted in publisher.published:
             if posted.event.body["batch_id"] not in self.made_up:
                 messages.validate(posted.event.body)
