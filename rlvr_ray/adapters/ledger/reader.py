@@ -52,6 +52,8 @@ WITH event AS (
            count(DISTINCT CASE kind WHEN 'verification' THEN candidate END) AS results,
            sum(kind = 'outcome') AS outcomes,
            count(*) AS all_events,
+           min(candidate) AS lowest,
+           max(candidate) AS highest,
            max(CASE kind WHEN 'answer' THEN seq END) AS last_answer,
            min(CASE kind WHEN 'verification' THEN seq END) AS first_result,
            max(CASE kind WHEN 'verification' THEN seq END) AS last_result,
@@ -64,6 +66,7 @@ WHERE CASE WHEN record <> '' AND json_valid(record) THEN NOT coalesce(
     answers = json_array_length(record, '$.candidates')
     AND results = coalesce(result.number, 0)
     AND outcomes = 1 - open
+    AND lowest = 0 AND highest = answers - 1
     AND all_events = answers + results + outcomes
     AND last_answer < coalesce(first_result, last_answer + 1)
     AND coalesce(last_result, 0) < coalesce(outcome_at, last_result + 1, 1), 0) END
@@ -72,6 +75,9 @@ WHERE CASE WHEN record <> '' AND json_valid(record) THEN NOT coalesce(
 _LOST_EVENTS = """
 SELECT seq, CAST(kind AS BLOB) FROM outbox WHERE CASE
     WHEN kind = 'document' THEN batch NOT IN (SELECT seq FROM document)
+    WHEN kind = 'verification' AND batch IN (SELECT seq FROM batch WHERE record <> '') THEN
+        NOT EXISTS (SELECT 1 FROM verification AS one
+            WHERE one.batch = outbox.batch AND one.candidate = outbox.candidate)
     WHEN kind IN ('answer', 'verification', 'outcome') THEN batch NOT IN (SELECT seq FROM batch)
     ELSE 1 END
 """
