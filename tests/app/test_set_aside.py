@@ -13,7 +13,7 @@ import apsw
 import pytest
 from typer.testing import CliRunner
 
-from rlvr_ray import maintenance
+from rlvr_ray import doctor, maintenance
 from rlvr_ray.adapters.dataset import Dataset
 from rlvr_ray.adapters.ledger import Browser, Ledger, Reader
 from rlvr_ray.aggregator import Aggregator
@@ -226,7 +226,7 @@ def test_everything_else_goes_on(folder: Path, kind: str, sql: str) -> None:
         assert problems == [
             f"{name}: a record cannot be read, and is set aside: {aside[name]}"
         ] or any(str(HURT.batch_id) in problem for problem in problems[1:])
-    (records,) = [check for check in maintenance._ledger(settings) if check.name == "records"]
+    (records,) = [check for check in doctor._ledger(settings) if check.name == "records"]
     assert (records.state == "failed") is (kind != "event")
     assert (name in records.detail) is (kind != "event")
 
