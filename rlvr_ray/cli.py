@@ -111,9 +111,12 @@ def _running(settings: Settings) -> Iterator[Server]:
 
 @app.callback(invoke_without_command=True)
 def main(
+    ctx: typer.Context,
+    config: Config = None,
     version: Annotated[bool, typer.Option("--version", help="Say the version and end.")] = False,
 ) -> None:
     """Say what can be done."""
+    ctx.with_resource(settings_from(config))
     if version:
         out.print(__version__)
         raise typer.Exit

@@ -438,8 +438,8 @@ _NAMED: ContextVar[Path | None] = ContextVar("config", default=None)
 
 @contextlib.contextmanager
 def config(file: Path | None) -> Iterator[None]:
-    """Within the block the file is read in place of the one that RLVR_CONFIG names; None: no."""
-    token = _NAMED.set(file)
+    """Within the block the file is read, and not the one that RLVR_CONFIG names; None: no other."""
+    token = _NAMED.set(file or _NAMED.get())
     try:
         yield
     finally:

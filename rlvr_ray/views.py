@@ -1,6 +1,7 @@
 """What the command line shows of this machine; ``client.views`` has what it shows of a server."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,23 +28,26 @@ def serving(server: Server) -> str:
         f"  {BIN}rlvr status --watch          # what becomes of the questions",
     ]
     if server.dashboard is not None:
-        lines += [
-            f"Ray's dashboard: {server.dashboard} asks for a token, which this prints:",
-            f"  {BIN}ray get-auth-token",
-            "Ray's own commands send it in a shell that has:",
-            f"  {ray_environment(server)}",
-            f"  {BIN}ray job list                 # ray job logs -f ID, ray status, serve status",
-        ]
+        lines += _ray(server.dashboard, server.ray_address)
     return "\n".join(lines)
 
 
-def ray_environment(server: Server) -> str:
-    """What a shell needs for ``ray`` and ``serve`` to reach the server's cluster."""
-    line = "export RAY_AUTH_MODE=token"
-    if server.dashboard is not None and not server.dashboard.endswith(":8265"):
+def _ray(dashboard: str, address: str) -> Iterator[str]:
+    """How Ray's own tools reach the cluster, whose mode Ray has told this process."""
+    words = ["export"]
+    if os.environ.get("RAY_AUTH_MODE", "").lower() == "token":
+        yield f"Ray's dashboard: {dashboard} asks for a token, which this prints:"
+        yield f"  {BIN}ray get-auth-token"
+        words.append("RAY_AUTH_MODE=token")
+    else:
+        yield f"Ray's dashboard: {dashboard}"
+    if not dashboard.endswith(":8265"):
         # Not the first cluster on this machine, which is what they look for.
-        line += f" RAY_ADDRESS={server.ray_address} RAY_DASHBOARD_ADDRESS={server.dashboard}"
-    return line
+        words += [f"RAY_ADDRESS={address}", f"RAY_DASHBOARD_ADDRESS={dashboard}"]
+    if len(words) > 1:
+        yield "Ray's own commands need, in their shell:"
+        yield f"  {' '.join(words)}"
+    yield f"  {BIN}ray job list                 # ray job logs -f ID, ray status, serve status"
 
 
 def problems(found: Sequence[str], data_dir: Path) -> RenderableType:

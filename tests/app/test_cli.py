@@ -1,5 +1,7 @@
 """What all commands have in common: `--config`, exit codes, one line for what went wrong."""
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ def commands() -> Iterator[tuple[str, ...]]:
 
     yield from below(typer.main.get_command(app), ())
 
+
+CLOSED = "http://127.0.0.1:9"
 
 #: What a command must be given to get as far as its settings.
 ARGUMENTS = {
@@ -50,6 +54,16 @@ def test_every_command_takes_its_settings_from_a_file(
     assert result.exit_code == 2, result.output
     assert "dpo.promt: there is no such setting; did you mean dpo.prompt?" in result.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"x.md", "own.yaml"}
+
+
+def test_the_file_may_stand_before_the_command(here: Path) -> None:
+    for name, setting in (("a.yaml", "dpo: {promt: rag}"), ("b.yaml", "api: {prot: 1}")):
+        Path(name).write_text(setting)
+    said = CliRunner().invoke(app, ["--config", "a.yaml", "status"]).stderr
+    assert "dpo.promt" in said
+    said = CliRunner().invoke(app, ["--config", "a.yaml", "status", "--config", "b.yaml"]).stderr
+    assert "api.prot" in said, "the nearer one"
+    assert "does not answer" in CliRunner().invoke(app, ["status"]).stderr, "it is forgotten"
 
 
 @pytest.mark.parametrize("command", WITHOUT, ids=" ".join)
@@ -85,3 +99,81 @@ def test_the_number_of_answers_has_one_name_and_its_older_one(
         CliRunner().invoke(app, ["ask", "Why?", "--url", "http://localhost:9", name, value])
     generate, ask = asked
     assert (generate.candidates, ask["num_candidates"]) == (5, 5)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder without data, and no server anywhere."""
+    for name in os.environ:
+        if name.startswith("RLVR_") or name == "RAY_ADDRESS":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("RLVR_API__PORT", "9")
+    monkeypatch.chdir(tmp_path)
+    Path("owls.md").write_text("Owls hunt at night.")
+    Path("other.bin").write_bytes(b"x")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("", 2),
+        ("--version", 0),
+        ("nonsense", 2),
+        ("ask Why?", 3),
+        (f"ask Why? --url {CLOSED}", 3),
+        ("ask Why? --url nonsense", 2),
+        ("ask Why? -n 1", 2),
+        ("config", 2),
+        ("demo --docs nowhere", 2),
+        ("doctor", 0),
+        ("doctor --set ledger.min_free_mb=1000000000", 1),
+        ("doctor --set x=1", 2),
+        ("documents", 1),
+        (f"documents --url {CLOSED}", 3),
+        ("documents delete owls.md", 1),
+        ("documents delete", 2),
+        ("events replay --since 2026-01-01", 2),
+        ("events tail", 2),
+        ("events tail --set mirror.url=amqp://127.0.0.1:9/", 3),
+        ("export --format trl --out out", 2),
+        ("generate nowhere.txt --run .x", 2),
+        ("generate nowhere.txt", 2),
+        ("ingest owls.md", 0),
+        ("ingest nowhere.md", 2),
+        ("ingest other.bin", 2),
+        (f"ingest owls.md --url {CLOSED}", 3),
+        ("judge-report nowhere.jsonl", 2),
+        ("plan --gpus 0 --questions 1", 2),
+        ("push nowhere name", 2),
+        ("rebuild", 1),
+        ("serve --set api.host=0.0.0.0", 2),
+        (f"serve --set retrieval.url={CLOSED}", 3),
+        ("status", 3),
+        ("status --config nowhere.yaml", 2),
+        ("trace x", 1),
+        (f"trace x --url {CLOSED}", 3),
+        ("verify-store", 1),
+    ],
+)
+def test_exit_codes(command: str, code: int, here: Path) -> None:
+    """Those of docs/commands.md."""
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
+    assert "Traceback" not in result.output
+    if code:
+        assert result.stderr or result.stdout, "it says why"
+
+
+def test_ctrl_c_is_told_from_failure(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rlvr_ray.maintenance.verify_store", interrupted)
+    assert CliRunner().invoke(app, ["verify-store"]).exit_code == 130
+
+
+def test_every_documented_code_is_tried() -> None:
+    table = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
+    documented = re.findall(r"^\| (\d+) \|", table.partition("## Exit codes")[2], re.MULTILINE)
+    assert documented == ["0", "1", "2", "3", "130"]

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
+from rlvr_ray import views as local_views
 from rlvr_ray.api import states
 from rlvr_ray.client import Batch, views
 from rlvr_ray.ports import BatchState
+from rlvr_ray.servers import Server
 from tests.builders import assessment, plain_assessment
 from tests.folders import decided
 
@@ -99,3 +101,41 @@ def test_names_of_verifiers_are_shown_as_they_are() -> None:
     """They come from the ledger, and an older or newer program wrote it."""
     found = lines((plain_assessment(1.0, MARKUP),), (plain_assessment(0.0, MARKUP),))
     assert f"temp | score | faithful | relevant | {MARKUP} | answer" in found
+
+
+class TestServing:
+    """What `rlvr serve` prints; the cluster tests paste it."""
+
+    def shown(self, mode: str, monkeypatch: pytest.MonkeyPatch, dashboard: str | None) -> list[str]:
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+        monkeypatch.setattr(local_views, "BIN", "/x/bin/")
+        server = Server(
+            pid=1, url="http://h:1", data_dir="/d", ray_address="h:2", dashboard=dashboard
+        )
+        return [line.strip() for line in local_views.serving(server).splitlines()]
+
+    @pytest.mark.parametrize(
+        ("mode", "port", "export"),
+        [
+            ("token", 8265, ["export RAY_AUTH_MODE=token"]),
+            (
+                "token",
+                8266,
+                ["export RAY_AUTH_MODE=token RAY_ADDRESS=h:2 RAY_DASHBOARD_ADDRESS=http://h:8266"],
+            ),
+            ("disabled", 8265, []),
+            ("disabled", 8266, ["export RAY_ADDRESS=h:2 RAY_DASHBOARD_ADDRESS=http://h:8266"]),
+        ],
+    )
+    def test_what_ray_needs(
+        self, mode: str, port: int, export: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lines = self.shown(mode, monkeypatch, f"http://h:{port}")
+        assert [line for line in lines if line.startswith("export")] == export
+        assert ("/x/bin/ray get-auth-token" in lines) == (mode == "token")
+        assert any(line.startswith("/x/bin/ray job list") for line in lines)
+
+    def test_no_dashboard(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        lines = self.shown("token", monkeypatch, None)
+        assert lines[0] == "Serving at http://h:1 (API docs: http://h:1/docs), data in /d"
+        assert not [line for line in lines if "ray job" in line or "export" in line]

@@ -3,6 +3,8 @@ test wants an empty store, the last one stops the server."""
 
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 import time
@@ -18,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Page, expect
 
-from rlvr_ray import demo
+from rlvr_ray import demo, servers
 from rlvr_ray.client import Batch
 from rlvr_ray.client.results import Candidate, Verification
 from rlvr_ray.consumer import validate
@@ -429,6 +431,67 @@ def test_the_command_line_asks_and_tells(system: System) -> None:
     system.rlvr("ingest", "/nowhere", "--url", system.url, code=2)
 
 
+def test_commands_find_the_server_from_anywhere(system: System, tmp_path: Path) -> None:
+    """Without a word about port, folder or cluster, in another folder."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RLVR_")}
+
+    def rlvr(*arguments: str) -> str:
+        done = subprocess.run(
+            [*RLVR, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            cwd=tmp_path,
+            env=env,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        said = f"Server: {system.url}, data in {system.data_dir}\n" in done.stderr
+        assert said == ("--data-dir" not in arguments), "what was named need not be said"
+        return done.stdout
+
+    (tmp_path / "owls.md").write_text("Owls hunt at night, by ear.")
+    rlvr("ingest", "owls.md")
+    rlvr("ingest", "owls.md", "--port", system.url.rpartition(":")[2])
+    rlvr("ingest", "owls.md", "--data-dir", str(system.data_dir))
+    assert "owls.md" in [each["source"] for each in json.loads(rlvr("documents", "--json"))]
+    assert rlvr("documents", "delete", "owls.md") == "deleted owls.md, 1 passages\n"
+    assert json.loads(rlvr("status", "--json"))["data_dir"] == str(system.data_dir)
+    assert "sound" in rlvr("verify-store")
+    assert [path.name for path in tmp_path.iterdir()] == ["owls.md"], "no second store"
+
+
+def test_what_serve_prints_can_be_pasted(system: System, tmp_path: Path) -> None:
+    """In a shell that knows nothing but where our commands are."""
+    lines = [line.strip() for line in system.log.read_text().splitlines()]
+    (mode,) = [line for line in lines if line.startswith("export RAY_AUTH_MODE=token")]
+    (token,) = [line for line in lines if line.endswith("ray get-auth-token")]
+    (dashboard,) = re.findall(r"Ray's dashboard: (\S+)", system.log.read_text())
+    env = {"HOME": os.environ["HOME"], "PATH": f"{Path(RLVR[0]).parent}:/usr/bin:/bin"}
+
+    def shell(script: str) -> str:
+        done = subprocess.run(
+            ["bash", "-ec", script],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=tmp_path,
+            env=env,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    secret = shell(f"{token} 2>/dev/null")
+    for key, status in ((secret, 200), ("wrong", 403)):
+        headers = {"Authorization": f"Bearer {key}"}
+        assert httpx.get(f"{dashboard}/api/version", headers=headers).status_code == status
+    (jobs,) = [line for line in lines if "ray job list" in line]
+    assert "RUNNING" in shell(f"{mode}; {jobs}")
+    assert "Resources" in shell(f"{mode}; ray status")
+    assert "status: RUNNING" in shell(f"{mode}; serve status")
+
+
 def test_a_click_becomes_an_outcome(system: System, page: Page) -> None:
     system.client.ingest([text for text in demo.descriptions() if text.source == "fastapi.md"])
     page.goto(f"{system.url}/#/ask")
@@ -477,12 +540,16 @@ def test_memory_stays_under_three_gib(system: System, capsys: pytest.CaptureFixt
 
 def test_stopping_seals_the_files_and_leaves_nothing(system: System) -> None:
     family = system.family()
+    session = system.ray_session
+    assert servers.is_held(session / "rlvr_ray.lock"), "nobody else takes its folder away"
     training = system.jsonl("training_data")
     pairs = system.jsonl("dpo_data")
     system.stop()
     assert system.process.returncode == 0, system.log.read_text()
     _, alive = psutil.wait_procs(family, timeout=20)
     assert not alive, [" ".join(p.cmdline()) for p in alive]
+    assert not servers.is_held(session / "rlvr_ray.lock"), "the next one does"
+    assert system.url not in [server.url for server in servers.running()]
     for dataset, rows in (("training_data", training), ("dpo_data", pairs)):
         parts = sorted((system.data_dir / dataset / "parquet").glob("*.parquet"))
         sealed = [row for part in parts for row in pq.read_table(part).to_pylist()]
