@@ -110,7 +110,7 @@ NO_TOKENS = Usage(prompt_tokens=0, completion_tokens=0)
 def tokens(usage: Usage) -> None:
     """Raise ValueError where a record cannot keep these; sums of many records may be larger."""
     for name in ("prompt_tokens", "completion_tokens", "cached_tokens"):
-        whole(name, getattr(usage, name))
+        whole(name, getattr(usage, name, None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ import pytest
 from rlvr_ray.adapters.ledger import Ledger, Operation, Reader
 from rlvr_ray.commits import Commits
 from rlvr_ray.core.records import Batch
-from rlvr_ray.errors import LedgerError, Overloaded
-from tests.builders import batch
+from rlvr_ray.errors import InputError, LedgerError, Overloaded
+from tests.builders import batch, context
 from tests.fakes import PATIENCE
 
 
@@ -147,6 +147,20 @@ async def test_what_a_failing_one_wrote_is_undone(system: System) -> None:
     await good
     assert system.questions() == ["0", "1"]
     assert len(system.reader.events(0, 100)) == 6
+
+
+async def test_a_record_that_could_not_be_read_back_is_refused_alone(system: System) -> None:
+    def bad(ledger: Ledger) -> list[Batch]:
+        return ledger.record([batch(contexts=(context(page=None),))])
+
+    first = await system.held(recording(0))
+    refused, good = await system.waiting(bad, recording(1))
+    system.ledger.gate.set()
+    await first
+    with pytest.raises(InputError, match=r"batch .*: Batch cannot be kept: contexts\.0\.metadata"):
+        await refused
+    await good
+    assert system.questions() == ["0", "1"]
 
 
 async def test_each_hears_its_own_failure(system: System) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from operator import methodcaller
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import Any
 import aio_pika
 import pytest
 
+from rlvr_ray import messages
 from rlvr_ray.adapters.dataset import Dataset
 from rlvr_ray.adapters.ledger import Ledger, Reader
 from rlvr_ray.adapters.rabbitmq import RabbitMQ, Verifications
 from rlvr_ray.aggregator import Aggregator
 from rlvr_ray.audit import audit
 from rlvr_ray.consumer import Consumer, Received, verification_completed, verification_failed
+from rlvr_ray.core import ids
 from rlvr_ray.core.records import Assessment, Batch, Defect, Judge, Verification
+from rlvr_ray.errors import InputError
 from rlvr_ray.external import External
 from rlvr_ray.ports import BatchState
 from rlvr_ray.settings import Settings, load
@@ -312,4 +316,98 @@ async def test_own_events_of_a_panel_change_nothing(tmp_path: Path) -> None:
     external = External(read, refuse, refuse, timeout_s=1e9)
     for body in verified:
         await external.accept(body)
+    ledger.close()
+
+
+def told_elsewhere(asked: Batch, **changes: Any) -> dict[str, Any]:
+    """A sound event of the first answer, with changes."""
+    answer = asked.candidates[0]
+    return {
+        "event_id": str(ids.verification_event(asked.batch_id, 0)),
+        "event_type": "verification.completed",
+        "schema_version": 1,
+        "timestamp": "2026-03-14T09:26:58+00:00",
+        "batch_id": str(asked.batch_id),
+        "correlation_id": asked.correlation_id,
+        "question": asked.question,
+        "answer_event_id": str(answer.event_id),
+        "answer": answer.answer,
+        "faithfulness": 0.5,
+        "relevancy": 0.5,
+        "score": 0.5,
+        "confidence": "low",
+        "verifier": JUDGE,
+        "duration_ms": 12,
+    } | changes
+
+
+FAILED = {"event_type": "verification.failed", "reason": "too hard"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"duration_ms": 12.0}, None),
+        ({"duration_ms": 1e15}, None),
+        (FAILED | {"attempts": 2.0}, None),
+        ({"duration_ms": 12.5}, "duration_ms: 12.5 is not of type 'integer'"),
+        ({"duration_ms": 1e308}, "duration_ms: 1e+308 is greater than"),
+        ({"duration_ms": 10**30}, "duration_ms: "),
+        ({"duration_ms": None}, "duration_ms: None is not of type 'integer'"),
+        (FAILED | {"attempts": 1.5}, "attempts: 1.5 is not of type 'integer'"),
+        (FAILED | {"attempts": 1e300}, "attempts must be a whole number"),
+        (FAILED | {"attempts": 0}, "attempts: 0 is less than"),
+        ({"verifier": JUDGE | {"model": 12.0}}, "verifier.model: 12.0 is not of type 'string'"),
+        ({"verifier": JUDGE | {"more": 12.0}}, "the verification cannot be kept: "),
+        ({"timestamp": "0001-01-01T00:00:00+00:00"}, "completed_at must not be before 1900"),
+    ],
+    ids=str,
+)
+async def test_what_is_taken_can_be_read(
+    tmp_path: Path, changes: dict[str, Any], refused: str | None
+) -> None:
+    ledger = Ledger(tmp_path)
+    asked = batch(("c", "a", "b"))
+    ledger.commit([methodcaller("record", [asked])])
+
+    async def read(query: Callable[[Any], Any]) -> Any:
+        return query(ledger)
+
+    async def keep(of: Batch, results: Any) -> None:
+        ledger.commit([methodcaller("keep", of, results)])
+
+    async def take() -> None:
+        body = json.loads(json.dumps(told_elsewhere(asked, **changes)))
+        messages.validate(body)
+        await External(read, keep, keep, timeout_s=1e9).accept(body)
+
+    if refused:
+        with pytest.raises(InputError) as error:
+            await take()
+        assert refused in str(error.value)
+    else:
+        await take()
+    state = ledger.find(asked.batch_id)
+    assert state is not None
+    assert len(state.results) == (0 if refused else 1)
+    for result in state.results.values():
+        count = result.duration_ms if isinstance(result, Verification) else result.attempts
+        assert type(count) is int
+    ledger.close()
+
+
+async def test_what_is_told_of_a_batch_that_cannot_be_read_is_put_aside(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    asked = batch(("c", "a", "b"))
+    ledger.commit([methodcaller("record", [asked])])
+    ledger._db.execute("UPDATE batch SET record = '{'")
+
+    async def read(query: Callable[[Any], Any]) -> Any:
+        return query(ledger)
+
+    async def refuse(*_: object) -> None:
+        raise AssertionError("nothing is kept")
+
+    with pytest.raises(InputError, match="cannot be read and is set aside"):
+        await External(read, refuse, refuse, timeout_s=1e9).accept(told_elsewhere(asked))
     ledger.close()

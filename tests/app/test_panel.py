@@ -549,3 +549,45 @@ async def test_a_stream_ends_with_what_a_verifier_raises() -> None:
     broken.failures.append(Unavailable("the judge is down"))
     with pytest.raises(Unavailable, match="the judge is down"):
         _ = [found async for found in panel(broken).stream([claim()])]
+
+
+@pytest.mark.parametrize(
+    ("opinion", "reason"),
+    [
+        (plain_assessment(0.9, duration_ms=3.7), "one: Assessment cannot be kept: duration_ms: "),
+        (plain_assessment(0.9, duration_ms=None), "one: Assessment cannot be kept: duration_ms: "),
+        (plain_assessment(0.9, reverse_questions=["Why?"]), "one: Assessment cannot be kept: "),
+        (plain_assessment(0.9, usage={"prompt_tokens": 1}), "one: Assessment cannot be kept: "),
+        (0.9, "one: its result is a float, not an Assessment"),
+        ({"score": 0.9}, "one: its result is a dict, not an Assessment"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_a_foreign_verifier_may_not_return_costs_that_answer_alone(
+    opinion: Any, reason: str, stream: bool
+) -> None:
+    good = assessment(0.9, 0.8)
+    subject = panel(says({SOUND: good, "Ray is a fish.": opinion}))
+    claims = [claim(), claim("Ray is a fish.")]
+    if stream:
+        found = dict([each async for each in subject.stream(claims)])
+        results = [found[each.answer_event_id] for each in claims]
+    else:
+        results = list(await subject.verify(claims))
+    assert verified(results[0]).faithfulness == 0.9
+    assert isinstance(results[1], JudgeError)
+    assert str(results[1]).startswith(reason)
+    assert "\n" not in str(results[1])
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [(None, "a NoneType"), (3, "a int"), ([], "0 results"), ([None, None, None], "3 results")],
+)
+async def test_a_foreign_verifier_that_returns_no_result_for_each(said: Any, what: str) -> None:
+    class Odd(FakeVerifier):
+        async def verify(self, claims: Sequence[Claim]) -> Any:
+            return said
+
+    results = await panel(Odd(lambda _: None)).verify([claim(), claim("Ray is a fish.")])
+    assert [str(result) for result in results] == [f"one: it returns {what} for 2 answers"] * 2

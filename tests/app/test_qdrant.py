@@ -1,16 +1,19 @@
 """Qdrant in a local folder and the real embedder; other dimensions come from a fake one."""
 
+import math
 import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from qdrant_client import models
 
+from rlvr_ray import codec
 from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.adapters.qdrant import QdrantRetriever
 from rlvr_ray.core.records import Context
@@ -400,3 +403,101 @@ class TestPages:
     async def test_an_empty_store_has_no_pages(self, store: QdrantRetriever) -> None:
         assert await store.chunks(None, 10) == ([], None)
         assert await store.fetch([]) == []
+
+
+FOREIGN: dict[str, Any] = {
+    "document_id": 7,
+    "source": True,
+    "chunk_index": 3.0,
+    "start": "12",
+    "page": None,
+    "score": 0.5,
+    "rank": 2.0,
+    "draft": False,
+    "tags": ["a"],
+    "more": {"a": 1},
+    "huge": 10**30,
+    "nan": math.nan,
+    "name\0": "a\0b\ud800",
+}
+
+
+class TestForeign:
+    """A collection that another program filled."""
+
+    async def fill(self, store: QdrantRetriever, payloads: Sequence[Any]) -> None:
+        vector = store._embedder.embed([CATS])[0]
+        points = [
+            models.PointStruct(id=number, vector=vector.tolist(), payload=payload)
+            for number, payload in enumerate(payloads)
+        ]
+        await store._run(lambda: store._client.upsert("documents", points))
+
+    async def test_its_metadata_is_made_fit_to_keep(self, store: QdrantRetriever) -> None:
+        await self.fill(store, [{"content": CATS, "metadata": FOREIGN}])
+        (found,) = await search(store, "cats")
+        assert found.content == CATS
+        assert found.metadata == {
+            "document_id": "7",
+            "source": "true",
+            "chunk_index": 3,
+            "score": "0.5",
+            "rank": 2,
+            "draft": "false",
+            "huge": str(10**30),
+            "nan": "NaN",
+            "name\ufffd": "a\ufffdb?",
+        }
+        assert codec.loads(Context, codec.dumps(found)) == found
+        assert {name: type(found.metadata[name]) for name in ("chunk_index", "rank")} == {
+            "chunk_index": int,
+            "rank": int,
+        }
+
+    async def test_what_has_no_text_is_not_found(self, store: QdrantRetriever) -> None:
+        odd: list[Any] = [
+            None,
+            {},
+            {"content": None, "metadata": {}},
+            {"content": ["x"]},
+            {"page_content": "x"},
+        ]
+        sound = [
+            {"content": CATS},
+            {"content": CATS, "metadata": None},
+            {"content": CATS, "metadata": [1]},
+        ]
+        await self.fill(store, [*odd, *sound])
+        found = await search(store, "cats")
+        assert [(one.content, dict(one.metadata)) for one in found] == [(CATS, {})] * 3
+
+    async def test_what_names_no_document_is_not_listed(self, store: QdrantRetriever) -> None:
+        (own,) = await store.ingest([Document(source="cats.md", text=CATS)])
+        named = {"document_id": str(own.document_id), "source": "x.md"}
+        whole = named | {"chunk_index": 9.0, "start": 0}
+        payloads = [None, {"content": CATS}, {"content": CATS, "metadata": FOREIGN}]
+        payloads += [{"content": CATS, "metadata": named}, {"content": TRAINS, "metadata": whole}]
+        await self.fill(store, payloads)
+        assert [(one.source, one.num_chunks) for one in await store.documents()] == [
+            ("cats.md", 1),
+            ("x.md", 2),
+        ]
+        found: list[Chunk] = []
+        first: UUID | None = None
+        while True:
+            page, first = await store.chunks(first, 2)
+            found += page
+            if first is None:
+                break
+        assert UUID(int=4) in [chunk.chunk_id for chunk in found]
+        assert len(found) == 2
+        texts = {one.content for one in await store.fetch([chunk.chunk_id for chunk in found])}
+        assert texts == {CATS, TRAINS}
+
+    async def test_one_that_is_not_measured_by_cosine_is_refused(self, open_store: Open) -> None:
+        store = open_store()
+        params = models.VectorParams(size=store._embedder.dimensions, distance=models.Distance.DOT)
+        await store._run(lambda: store._client.create_collection("dot", params))
+        store.close()
+        with pytest.raises(ConfigError, match=r"'dot' measures by Dot, not by cosine"):
+            open_store(collection="dot")

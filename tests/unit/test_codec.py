@@ -2,16 +2,21 @@
 
 import json
 import math
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlvr_ray import codec
+from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import PairingRule, decide
-from rlvr_ray.core.records import Batch, FailedVerification, Outcome, Verification
-from tests.builders import DECIDED, batch, context, failed, verification
+from rlvr_ray.core.records import Batch, FailedVerification, Outcome, Usage, Verification
+from rlvr_ray.errors import InputError
+from tests.builders import DECIDED, batch, candidate, context, failed, verification
 from tests.unit.strategies import records
 
 BATCH = batch()
@@ -23,6 +28,7 @@ PAIR = decide(
     DECIDED,
 )
 RECORDS = (BATCH, verification(FIRST), failed(FIRST), PAIR, context())
+NUL: Any = {"a\0": 1}
 ONE = ("assessments", 0)  #: the place of an assessment in a verification
 each_record = pytest.mark.parametrize("record", RECORDS, ids=lambda r: type(r).__name__)
 
@@ -253,3 +259,56 @@ def test_damage_is_refused_or_harmless(record: Any, data: st.DataObject) -> None
     except ValueError:
         return
     assert isinstance(read, type(record))
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (verification(FIRST, duration_ms=12.0), "Verification cannot be kept: duration_ms: "),
+        (verification(FIRST, duration_ms=None), "duration_ms: "),
+        (verification(FIRST, usage=None), "assessments.0.usage: "),
+        (batch(contexts=(context(page=None),)), "contexts.0.metadata.page"),
+        (batch(contexts=(context(page=1.5),)), "contexts.0.metadata.page"),
+        (batch(contexts=(context(page=[1]),)), "contexts.0.metadata.page"),
+        (batch(contexts=[context()]), "Batch cannot be kept: a value in it comes back as another"),
+        (replace(BATCH, kind=cast(Any, "x")), "kind: "),
+        (
+            replace(PAIR, reason=cast(Any, math.nan)),
+            "Outcome cannot be kept: a value in it comes back as",
+        ),
+        (replace(PAIR, rule={"a": math.nan}), "rule.a"),
+        (replace(PAIR, rule={"a": "\ud800"}), "Outcome cannot be kept: "),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_could_not_be_read_back_is_not_written(record: Any, reason: str) -> None:
+    with pytest.raises(InputError) as refused:
+        codec.dumps(record)
+    assert reason in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: context(start="1"),
+        lambda: context(source=1),
+        lambda: context(page=2**63),
+        lambda: context(**NUL),
+        lambda: candidate(ids.derive("x"), seed=2**31),
+        lambda: candidate(ids.derive("x"), seed=-1),
+        lambda: candidate(ids.derive("x"), temperature=-0.1),
+        lambda: candidate(ids.derive("x"), usage=Usage(prompt_tokens=-1, completion_tokens=0)),
+        lambda: candidate(ids.derive("x"), usage=Usage(prompt_tokens=2**53, completion_tokens=0)),
+        lambda: verification(FIRST, duration_ms=-1),
+        lambda: verification(FIRST, duration_ms=10**30),
+        lambda: verification(FIRST, weight=1e308),
+        lambda: FailedVerification(
+            answer_event_id=FIRST.event_id, reason="", attempts=0, completed_at=DECIDED
+        ),
+        lambda: replace(PAIR, decided_at=datetime(1, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_what_no_event_or_file_could_hold_is_no_record(make: Callable[[], Any]) -> None:
+    with pytest.raises(ValueError, match=r"must|NUL"):
+        make()
