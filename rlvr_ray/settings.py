@@ -397,7 +397,7 @@ class Settings(BaseSettings):
     )
 
     data_dir: Place = Field(default=Path("data"), validate_default=True)
-    """Ledger, datasets and the local vector store; one running system a folder."""
+    """Ledger, datasets and the local vector store; only one server per folder."""
     ray_address: str | None = None
     """A Ray cluster to join (`auto`, or `ray://…`); none starts one here."""
     generator: GeneratorSettings = GeneratorSettings()
