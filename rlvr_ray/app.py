@@ -164,9 +164,10 @@ def attach(settings: Settings, *, deploy: bool = True) -> "tuple[Settings, Parts
         if remote.APP not in serve.status().applications:
             if not deploy or not named:
                 address = ray.get_runtime_context().gcs_address
+                advice = f", or name the cluster to have it used: RLVR_RAY_ADDRESS={address}"
                 raise ConfigError(
-                    f"the Ray cluster at {address} does not run rlvr_ray: start one that does with "
-                    f"rlvr serve, or name it to have it used: RLVR_RAY_ADDRESS={address}"
+                    f"the application does not run on the Ray cluster at {address}: start it with "
+                    f"rlvr serve{'' if named else advice}"
                 )
             _deploy(settings)
         version, running = actors.serving()

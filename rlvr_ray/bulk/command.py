@@ -5,6 +5,7 @@ this process.
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -112,7 +113,20 @@ def generate(
         set=given,
         json=as_json,
     )
-    raise typer.Exit(_here(request) if here else _submit(request, detach=detach))
+    if here:
+        print(_cluster(load(**parsed(request.set))), file=sys.stderr)
+        raise typer.Exit(_here(request))
+    raise typer.Exit(_submit(request, detach=detach))
+
+
+def _cluster(given: Settings) -> str:
+    """Which cluster is used, for people."""
+    address = servers.joining(given).ray_address or os.environ.get("RAY_ADDRESS")
+    if address is None:
+        return "Ray cluster: the one that Ray finds here"
+    found = servers.find(given) if given.ray_address is None else None
+    whose = f" of {found}" if found is not None and found.ray_address == address else ""
+    return f"Ray cluster at {address}{whose}"
 
 
 # As a job.
@@ -136,9 +150,7 @@ def _submit(request: Request, *, detach: bool) -> int:
             return _here(request)
         raise
     err = Console(stderr=True, highlight=False)
-    found = settings.ray_address != given.ray_address and servers.find(given)
-    whose = f"of {found}" if found else settings.ray_address or os.environ.get("RAY_ADDRESS", "")
-    err.print(f"Ray cluster {whose} ({jobs.server})", markup=False, soft_wrap=True)
+    err.print(f"{_cluster(given)}, dashboard {jobs.server}", markup=False, soft_wrap=True)
     # To look does not count as the run's one job.
     name = f"{request.run} (dry run)" if request.dry_run else request.run
     job_id = jobs.submit(request.command(), name)

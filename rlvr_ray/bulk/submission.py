@@ -96,9 +96,8 @@ class Jobs:
             found = reply.json().get("applications", {}) if reply.ok else {}
         if application not in found:
             raise ConfigError(
-                f"the Ray cluster whose dashboard is {self.server} does not run rlvr_ray: start "
-                "one that does with rlvr serve, or name it to have it used: "
-                f"RLVR_RAY_ADDRESS={self.server}"
+                f"the application does not run on the Ray cluster of {self.server}: start it with "
+                f"rlvr serve, or name the cluster to have it used: RLVR_RAY_ADDRESS={self.server}"
             )
 
     def submit(self, command: Sequence[str], run: str) -> str:

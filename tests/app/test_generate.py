@@ -13,6 +13,7 @@ import pytest
 from ray.dashboard.modules.job.common import JobStatus
 from typer.testing import CliRunner
 
+from rlvr_ray import servers
 from rlvr_ray.bulk import command as generate
 from rlvr_ray.bulk import driver as bulk_driver
 from rlvr_ray.bulk import submission
@@ -21,7 +22,7 @@ from rlvr_ray.bulk.request import Request
 from rlvr_ray.bulk.submission import Jobs
 from rlvr_ray.cli import app
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
-from rlvr_ray.settings import Settings
+from rlvr_ray.settings import Settings, load
 
 
 @pytest.fixture
@@ -189,7 +190,9 @@ class TestJobs:
 
     def test_a_cluster_of_others_is_told_from_ours(self, server: Server, jobs: Jobs) -> None:
         server.applications = {"theirs": {}}
-        with pytest.raises(ConfigError, match="head:8266 does not run rlvr_ray"):
+        with pytest.raises(
+            ConfigError, match="does not run on the Ray cluster of http://head:8266"
+        ):
             jobs.check_runs("rlvr")
         server.applications["rlvr"] = {}
         jobs.check_runs("rlvr")
@@ -271,6 +274,36 @@ class TestJobs:
         monkeypatch.setattr(server, "stop_job", stop)
         ended = jobs.follow("job", lambda line: None, is_complete)
         assert ended.code == 130 and "ray job logs -f --address" in ended.message
+
+
+class TestWhichCluster:
+    @pytest.fixture(autouse=True)
+    def alone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    def test_it_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert generate._cluster(load()) == "Ray cluster: the one that Ray finds here"
+        server = servers.Server(
+            pid=1, url="http://h:1", data_dir="/d", ray_address="h:2", dashboard=None
+        )
+        with servers.announced(server):
+            assert generate._cluster(load()) == "Ray cluster at h:2 of http://h:1, data in /d"
+            assert generate._cluster(load(ray_address="x:3")) == "Ray cluster at x:3"
+            monkeypatch.setenv("RAY_ADDRESS", "y:4")
+            assert generate._cluster(load()) == "Ray cluster at y:4"
+
+    def test_one_in_this_process_says_it_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(generate, "_here", lambda request: 0)
+        command = ["generate", "x", "--run", "r", "--here", "--set", "ray_address=x:3"]
+        assert CliRunner().invoke(app, command).stderr == "Ray cluster at x:3\n"
+
+    def test_the_one_of_a_server_that_is_named(
+        self, request_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        given = request_of("x", "--run", "r", "--port", "8124", "--data-dir", "own").set
+        assert given == ["api.port=8124", f"data_dir={tmp_path}/own"]
 
 
 def test_a_token_is_used_where_there_is_one(

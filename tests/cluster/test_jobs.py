@@ -196,7 +196,7 @@ def test_ray_s_own_command_does_the_same_and_asks_nothing_again(
 def test_what_detach_prints_can_be_pasted(cluster: Cluster, questions: Path) -> None:
     command = cluster.generate(str(questions), "--run", "first", "--resume", "--detach")
     said = cluster.run(*command, code=0)
-    assert f"Ray cluster {cluster.address} ({cluster.server})" in said
+    assert f"Ray cluster at {cluster.address}, dashboard {cluster.server}" in said
     (follow,) = [line for line in said.splitlines() if "ray job logs -f" in line]
     assert "51 read, 0 asked" in cluster.run("bash", "-c", f"unset RAY_AUTH_MODE; {follow}")
 
