@@ -47,7 +47,7 @@ def why(error: Exception) -> str:
         place = ".".join(str(part) for part in first["loc"])
         said = f"{place}: {first['msg']}" if place else first["msg"]
         said += f" (and {len(rest)} more)" if rest else ""
-    return " ".join(said.split())[:WHY_CHARS]
+    return " ".join("".join(c if c.isprintable() else " " for c in said).split())[:WHY_CHARS]
 
 
 def plain(record: object) -> Any:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 #: Root of every id that rlvr_ray derives. Changing it would orphan every ledger.
@@ -18,6 +19,7 @@ def batch_for_key(idempotency_key: str) -> UUID:
     return derive("batch", idempotency_key)
 
 
+@lru_cache(maxsize=4096)  # a batch is checked when it is made, kept and read
 def answer_event(batch_id: UUID, index: int) -> UUID:
     """``answer.generated`` of candidate ``index``."""
     return derive(batch_id, "answer", index)

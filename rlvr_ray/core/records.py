@@ -39,6 +39,8 @@ def clean_text(name: str, text: str) -> str:
     """Return the text, or raise ValueError if a file, a database or a peer could not hold it."""
     if "\0" in text:
         raise ValueError(f"{name} contains a NUL character")
+    if text.isascii():  # most are, and every record is looked at more than once
+        return text
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -76,12 +78,15 @@ class Context:
     def __post_init__(self) -> None:
         clean_text("context", self.content)
         for key, value in self.metadata.items():
-            name = f"a context's {clean_text('a key of metadata', key)}"
+            clean_text("a key of metadata", key)
             if isinstance(value, str):
-                clean_text(name, value)
-            whole(name, value, -MAX_INTEGER, MAX_INTEGER)
-            if isinstance(value, str | int) and not isinstance(value, METADATA.get(key, object)):
-                raise ValueError(f"{name} must be of type {METADATA[key].__name__}")
+                clean_text(key, value)
+            elif isinstance(value, int):
+                whole(key, value, -MAX_INTEGER, MAX_INTEGER)
+            else:
+                continue
+            if key in METADATA and not isinstance(value, METADATA[key]):
+                raise ValueError(f"a context's {key} must be of type {METADATA[key].__name__}")
         if not abs(self.score) <= 1 + COSINE_ERROR:
             raise ValueError(f"a context's score must be a cosine, not {self.score}")
         cosine = min(max(float(self.score), -1.0), 1.0)
