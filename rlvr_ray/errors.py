@@ -3,7 +3,8 @@
     RlvrError
     ├── ConfigError         a setting or an installation is wrong: nothing works until it is mended
     ├── InputError          a caller's data is wrong: mend the request (HTTP 422)
-    │   └── ContextOverflow the prompt does not fit the model
+    │   ├── ContextOverflow the prompt does not fit the model
+    │   └── KeyReused       an Idempotency-Key belongs to another request
     ├── NotFound            no such batch, document, ... (HTTP 404)
     ├── NoDocuments         there is nothing to search yet: ingest first (HTTP 409)
     ├── Overloaded          too much in flight, or no room: try again later (HTTP 503)
