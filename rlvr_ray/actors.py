@@ -9,6 +9,7 @@ from uuid import UUID
 
 import ray
 from ray import exceptions as ray_errors
+from ray._private import services as ray_services
 from ray._private import worker as ray_worker
 from ray.serve.handle import DeploymentHandle
 
@@ -222,7 +223,8 @@ class AggregatorActor:
 
 def dashboard() -> str | None:
     """The address of Ray's dashboard, as the nodes of the cluster reach it; None without one."""
-    find: Any = ray_worker.get_dashboard_url
+    # Of a worker, ray_worker.get_dashboard_url would know the default port only.
+    find: Any = ray_services.get_webui_url_from_internal_kv
     address = find()
     return f"http://{address}" if address else None
 

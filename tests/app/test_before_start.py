@@ -239,3 +239,25 @@ class TestDoctor:
         assert failed == {"documents", "generator", "mirror"}
         assert f"Qdrant at {CLOSED}" in found["documents"][1]
         assert found["verifiers"][0] == "ok"
+
+
+def test_folders_of_clusters_that_have_ended_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours alone: not those of others, nor of clusters that run."""
+    from rlvr_ray import actors, servers
+    from rlvr_ray import app as application
+
+    names = ("session_ended", "session_running", "session_others", "session_own")
+    for name in names:
+        (tmp_path / name / "logs").mkdir(parents=True)
+    (tmp_path / "session_latest").symlink_to("session_own")
+    servers.hold(tmp_path / "session_ended" / application.SESSION_MARK).close()
+    running = servers.hold(tmp_path / "session_running" / application.SESSION_MARK)
+    monkeypatch.setattr(actors, "session_folder", lambda: tmp_path / "session_own")
+    application._take_away_old_sessions()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {*names, "session_latest"} - {"session_ended"}
+    assert servers.is_held(tmp_path / "session_own" / application.SESSION_MARK)
+    running.close()
+    application._held.pop().close()

@@ -467,6 +467,7 @@ def test_what_serve_prints_can_be_pasted(system: System, tmp_path: Path) -> None
     (mode,) = [line for line in lines if line.startswith("export RAY_AUTH_MODE=token")]
     (token,) = [line for line in lines if line.endswith("ray get-auth-token")]
     (dashboard,) = re.findall(r"Ray's dashboard: (\S+)", system.log.read_text())
+    assert system.client.stats().dashboard == dashboard
     env = {"HOME": os.environ["HOME"], "PATH": f"{Path(RLVR[0]).parent}:/usr/bin:/bin"}
 
     def shell(script: str) -> str:
