@@ -54,7 +54,15 @@ def problems(found: Sequence[str], data_dir: Path) -> RenderableType:
     """What verify-store says."""
     if not found:
         return Text(f"{data_dir}: ledger and files are sound", style="green")
-    return Group(*(Text(line, style="red") for line in found))
+    lines = [Text(line, style="red") for line in found]
+    if any(" is set aside: " in line for line in found):
+        lines.append(
+            Text(
+                "What is set aside is left out; all else goes on. rlvr rebuild writes the "
+                "files without it; ledger.db of a backup may still have it."
+            )
+        )
+    return Group(*lines)
 
 
 def rebuilt(files: Mapping[str, bool]) -> RenderableType:

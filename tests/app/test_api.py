@@ -14,7 +14,14 @@ import pytest
 from rlvr_ray.api import problems, system
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import PairingRule, Result, decide
-from rlvr_ray.errors import ContextOverflow, LedgerError, NotFound, Overloaded, Unavailable
+from rlvr_ray.errors import (
+    ContextOverflow,
+    LedgerError,
+    NotFound,
+    Overloaded,
+    Unavailable,
+    Unreadable,
+)
 from rlvr_ray.ports import BatchState
 from tests.builders import DECIDED, batch, context, failed, verification
 from tests.fake_parts import FakeParts
@@ -502,6 +509,12 @@ class TestOverload:
         assert int(reply.headers["retry-after"]) > 0
         assert api.recorder.states == {}
         ok(await api.ask())
+
+    async def test_a_batch_that_cannot_be_read_is_no_reason_to_wait(self, api: Api) -> None:
+        api.recorder.failures = [Unreadable("batch x cannot be read")]
+        reply = await api.http.get(f"/batches/{uuid4()}")
+        assert problem(reply, 500)["detail"] == "batch x cannot be read"
+        assert "retry-after" not in reply.headers
 
     @pytest.mark.parametrize("path", [MULTI, "/ask"])
     async def test_a_full_disk_refuses_before_anything_is_generated(

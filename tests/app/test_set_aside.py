@@ -334,6 +334,16 @@ def test_retention_goes_on(tmp_path: Path) -> None:
         assert ledger.set_aside == {}
 
 
+def test_a_document_whose_record_cannot_be_read_is_news(folder: Path) -> None:
+    change(folder, "UPDATE document SET record = 'x' WHERE seq = 2")
+    ledger = Ledger(folder)
+    ledger.commit([methodcaller("ingested", DOCUMENTS)])
+    events = [one.event.event_id for one in ledger.events(0, 1000)]
+    assert ids.document_event(DOCUMENTS[1].document_id, 1) in events
+    assert len(ledger._rows("SELECT 1 FROM document")) == 4
+    ledger.close()
+
+
 async def test_the_interface_says_what_is_wrong(tmp_path: Path) -> None:
     served = Served(tmp_path)
     state = ASKED[0]
@@ -365,6 +375,7 @@ def test_the_command_line_says_what_is_wrong(folder: Path) -> None:
     result = rlvr("verify-store")
     assert result.exit_code == 1
     assert f"batch {HURT.batch_id}: a record cannot be read" in result.output
+    assert "rlvr rebuild writes the files without it" in " ".join(result.output.split())
     result = rlvr("doctor")
     assert result.exit_code == 1
     assert f"batch {HURT.batch_id}: its outcome: reason:" in " ".join(result.output.split())

@@ -125,6 +125,10 @@ class Reader(Figures):
     whatever is many; who asks for it by name gets Unreadable. A batch goes as a whole.
     """
 
+    level = (
+        logging.DEBUG
+    )  #: of the log's line for such a record: whoever only looks says it himself
+
     def __init__(self, folder: Path) -> None:
         self.set_aside = {}
         self._path = folder / NAME
@@ -505,7 +509,7 @@ class Reader(Figures):
         why = codec.why(error)
         if what not in self.set_aside and len(self.set_aside) < MOST_ASIDE:
             self.set_aside[what] = why
-            log.error("%s cannot be read and is set aside: %s", what, why)
+            log.log(self.level, "%s cannot be read and is set aside: %s", what, why)
         return Unreadable(
             f"{what} cannot be read and is set aside: {why}. Everything else goes on; a backup of "
             "the data folder may have it (rlvr verify-store names all such records)"

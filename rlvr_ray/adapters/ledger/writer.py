@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
 import time
@@ -43,6 +44,8 @@ class Ledger(Reader):
     the event that tells of it; reviews have none.
     """
 
+    level = logging.ERROR
+
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.set_aside = {}
@@ -72,7 +75,7 @@ class Ledger(Reader):
 
     def _sharing(self, reader: R) -> R:
         """What one of them finds unreadable, all of them tell."""
-        reader.set_aside = self.set_aside
+        reader.set_aside, reader.level = self.set_aside, self.level
         return reader
 
     def free_bytes(self) -> int:
