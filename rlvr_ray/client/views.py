@@ -258,7 +258,7 @@ def stats(value: Stats, latest: Sequence[Recent | BatchLine]) -> RenderableType:
         text = f"disk: {disk.free_bytes / 2**30:,.1f} GiB free"
         parts.append(Text(f"{text}, too little to ask" if full else text, "red" if full else ""))
     if (aside := value.set_aside) is not None and aside.count:
-        parts.append(Text(f"set aside: {aside.count:,} records cannot be read", "red"))
+        parts.append(Text(f"set aside, since they cannot be read: {aside.count:,}", "red"))
         parts += [Text(f"  {one.record}: {one.reason}", "red") for one in aside.records]
     parts += [
         Text(f"{_time(error.at)} {error.part}: {error.detail}", "red")

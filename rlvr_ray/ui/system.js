@@ -207,7 +207,7 @@ function setAside({ stats }) {
   if (!known?.count) return null;
   return titled(
     "Set aside",
-    h("p", { class: "hint" }, `${count(known.count)} records of the ledger cannot be read. Everything else goes on; rlvr verify-store names them all.`),
+    h("p", { class: "hint" }, `Records of the ledger that cannot be read: ${count(known.count)}. Everything else goes on; rlvr verify-store names them all.`),
     h(
       "ul",
       { class: "lines" },

@@ -399,7 +399,7 @@ def test_the_status_names_it() -> None:
     console = Console(record=True, width=200)
     console.print(views.stats(stats, []))
     said = console.export_text()
-    assert "set aside: 2 records cannot be read" in said
+    assert "set aside, since they cannot be read: 2" in said
     assert "batch 1: no kind" in said
 
 

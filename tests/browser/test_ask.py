@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import apsw
 import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -168,6 +169,19 @@ def test_a_model_that_is_away_is_said(stage: Stage, page: Page) -> None:
     ask(page, stage)
     said = page.get_by_test_id("error").filter(has_text="the generator is away")
     expect(said).to_be_visible()
+
+
+def test_a_record_that_cannot_be_read_is_named(new_page: NewPage) -> None:
+    with open_stage() as stage:
+        page = new_page()
+        ask(page, stage)
+        expect(page.get_by_test_id("outcome")).to_be_visible()
+        with apsw.Connection(str(stage.settings.data_dir / "ledger.db")) as db:
+            db.execute("UPDATE outcome SET record = json_set(record, '$.reason', '<b>mood</b>')")
+        page.goto(f"{stage.url}/#/system")
+        aside = page.get_by_role("region", name="Set aside")
+        expect(aside).to_contain_text("Records of the ledger that cannot be read: 1.")
+        expect(aside.get_by_role("listitem")).to_contain_text("its outcome: reason: Input should")
 
 
 def test_a_question_that_is_refused_stays_in_the_form(stage: Stage, page: Page) -> None:
