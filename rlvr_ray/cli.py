@@ -21,8 +21,9 @@ import typer
 from rlvr_ray import __version__, documents_command, planning, servers, trace_command, views
 from rlvr_ray.bulk import command as generate
 from rlvr_ray.client import command as client_commands
-from rlvr_ray.core.export import Format, Pairs, PromptStyle
+from rlvr_ray.core.export import Pairs, PromptStyle, SplitBy
 from rlvr_ray.core.question_making import MAX_PER_CHUNK
+from rlvr_ray.core.trainer_formats import Format
 from rlvr_ray.errors import ConfigError, InputError, RlvrError, Unavailable
 from rlvr_ray.servers import Server
 from rlvr_ray.settings import Settings
@@ -219,7 +220,9 @@ def doctor(data_dir: DataDir = None, set_: Set = None, as_json: Json = False) ->
 @_exit_codes
 def judge_report(
     data: Annotated[Path, typer.Argument(help="JSONL: pairs, or labelled answers.")],
-    repeats: Annotated[int, typer.Option(min=1, help="Judge all so often; 2 show its noise.")] = 1,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Judge N times; 2 or more show its noise.")
+    ] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
     at_once: Annotated[int, typer.Option(min=1, help="Rows judged at a time.")] = 4,
     output: Annotated[
@@ -252,7 +255,9 @@ def judge_report(
 @app.command()
 @_exit_codes
 def export(
-    format_: Annotated[Format, typer.Option("--format", help="Of which trainer, or what for.")],
+    format_: Annotated[
+        Format, typer.Option("--format", help="A trainer's name, or sft, rewards, no-pair.")
+    ],
     folder: Annotated[Path, typer.Option("--out", help="A new or an empty folder.")],
     prompt: Annotated[
         PromptStyle, typer.Option(help="The question, or the chat with its passages.")
@@ -267,6 +272,9 @@ def export(
         bool, typer.Option("--reviewed-only", help="With --human: only what was reviewed.")
     ] = False,
     eval_: Annotated[float, typer.Option("--eval", help="Share of rows held out; 0: none.")] = 0.1,
+    split_by: Annotated[
+        SplitBy, typer.Option(help="Keep these apart: documents and questions, or questions alone.")
+    ] = "document",
     max_tokens: Annotated[
         int | None, typer.Option(help="Leave out what a trainer with this limit would cut.")
     ] = None,
@@ -307,11 +315,12 @@ def export(
     """Write the pairs or answers as a folder that a trainer reads, with a dataset card."""
     from rlvr_ray.export import folder as exporting
     from rlvr_ray.export import report as export_report
+    from rlvr_ray.export.request import Request
 
     if public and push_ is None:
         raise InputError("--public says who may read what is pushed; add --push REPO")
     settings = _settings(data_dir, None, set_)
-    request = exporting.Request(
+    request = Request(
         format=format_,
         out=folder,
         prompt=prompt,
@@ -319,6 +328,7 @@ def export(
         human=human,
         reviewed_only=reviewed_only,
         eval_share=eval_,
+        split_by=split_by,
         max_tokens=max_tokens,
         tokenizer=tokenizer,
         near_duplicates=near_duplicates,

@@ -158,7 +158,7 @@ def _file(folder: Path, split: str) -> Path:
         raise InputError(f"{folder} has no train.jsonl or train.parquet: rlvr export writes one")
     raise InputError(
         f"{folder} has no eval file, so nothing could be measured: export with --eval 0.1, and if "
-        "that finds nothing to hold out, from more documents"
+        "that finds nothing to hold out, with --split-by question or from more documents"
     )
 
 

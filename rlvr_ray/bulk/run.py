@@ -194,7 +194,7 @@ class Bulk:
             return False
         if plan.max_cost is None or plan.rates is None:
             return True
-        if not self.tally.decided:  # nobody knows yet what one costs
+        if not self.tally.judging_of:  # nobody knows yet what one costs
             return under_way < plan.at_once
         unknown = self._answering + len(self._undecided & self._earlier)
         coming = self.tally.coming(plan.rates, answers=unknown, judgements=under_way)

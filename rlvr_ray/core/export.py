@@ -1,10 +1,11 @@
-"""Rows of the datasets into rows that trainers read.
+"""Rows of the datasets as pairs and answers to train on, and which of them are fit for that.
 
 What comes in are rows of ``core.rows`` that went through a file; ValueError says what is wrong
-with one. What goes out has no nulls and no empty lists, so that a reader needs no schema.
+with one.
 """
 
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,17 +13,23 @@ from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from rlvr_ray.core.pairing import PairingRule, Scored, all_pairs, choose, ranked
+from rlvr_ray.core.pairing import (
+    PairingRule,
+    Scored,
+    all_pairs,
+    choose,
+    chosen_objection,
+    ranked,
+)
 from rlvr_ray.core.prompts import rag_messages
 from rlvr_ray.core.records import DIGITS, Context, Defect, Reason, clean_text
-from rlvr_ray.core.rows import Row
+from rlvr_ray.core.spelling import canonical_question, letters, seen
 
-Format = Literal[
-    "trl", "llamafactory", "axolotl", "openrlhf", "nemo-rl", "ms-swift", "sft", "rewards", "no-pair"
-]
 #: Which pairs a batch gives: the one that was decided, or those of the rule in force now.
 Pairs = Literal["decided", "best_worst", "best_random", "best_low", "all"]
 PromptStyle = Literal["question", "rag-messages"]
+#: What is never in train and eval at once.
+SplitBy = Literal["document", "question"]
 Messages = list[dict[str, str]]
 
 #: What a chat template adds to each message (role, start, end) and to a conversation (start of
@@ -58,16 +65,28 @@ class Source:
             return [{"role": "user", "content": self.question}]
         return [asdict(message) for message in rag_messages(self.question, self.contexts)]
 
-    def links(self) -> Iterator[str]:
-        """Rows with one of these in common stand on the same side of the split."""
-        yield f"question {' '.join(self.question.casefold().split())}"
+    def links(self, by: SplitBy = "document") -> Iterator[str]:
+        """Rows with one of these in common stand on the same side of the split.
+
+        The question, whatever its spelling; by document also the documents of its passages, and
+        the passages themselves, of which a document under another name may have a copy.
+        """
+        yield f"question {unicodedata.normalize('NFKC', canonical_question(self.question))}"
+        if by == "question":
+            return
         for context in self.contexts:
-            known = [
-                f"{name} {context.metadata[name]}"
-                for name in ("document_id", "source")
-                if context.metadata.get(name)
-            ]
-            yield from known or [f"passage {sha256(context.content.encode()).hexdigest()}"]
+            yield f"passage {sha256(letters(context.content).encode()).hexdigest()}"
+            for name in ("document_id", "source"):
+                if context.metadata.get(name):
+                    yield f"{name} {context.metadata[name]}"
+
+    @property
+    def documents(self) -> set[str]:
+        """The documents that its passages are of, by id or name; a passage of none is its own."""
+        return {
+            str(c.metadata.get("document_id") or c.metadata.get("source") or c.content)
+            for c in self.contexts
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +99,18 @@ class Pair(Source):
     margin: float | None  #: None where a person turned it round
     rule: tuple[tuple[str, str], ...]  #: thresholds by name
     defect: Defect | None  #: of the rejected one; None where it is not known
+    cut_off: tuple[bool, bool]  #: whether the token limit cut the chosen, and the rejected one
     indices: tuple[int, int] | None = None  #: of the answers, where it was not decided then
 
     @property
     def answers(self) -> tuple[str, ...]:
         """Both texts."""
         return self.chosen, self.rejected
+
+    @property
+    def score(self) -> float:
+        """Of the chosen one."""
+        return self.chosen_score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +130,11 @@ class Answer(Source):
     outcome: str  #: ``pair``, or why its batch made none
 
     @property
+    def cut_off(self) -> tuple[bool]:
+        """Whether the token limit cut it."""
+        return (self.finish_reason == "length",)
+
+    @property
     def answers(self) -> tuple[str, ...]:
         """The one text."""
         return (self.answer,)
@@ -117,6 +147,7 @@ class NoPair(Source):
     answers: tuple[str, ...]
     scores: tuple[float, ...]
     reason: str
+    cut_off: tuple[bool, ...]  #: which of the answers the token limit cut
 
     @property
     def score(self) -> float:
@@ -133,7 +164,7 @@ def pair(row: Any) -> Pair:
     """Read a row of ``dpo_data``; raises ValueError saying what it lacks."""
     metadata = _part(row, "metadata")
     sides = [_part(metadata, f"{side}_provenance") for side in ("chosen", "rejected")]
-    found = Pair(
+    return Pair(
         **_source(metadata, _part(metadata, "contexts", list), sides),
         question=_text(metadata, "question"),
         chosen=_text(row, "chosen"),
@@ -142,10 +173,8 @@ def pair(row: Any) -> Pair:
         margin=_number(row, "score_diff"),
         rule=tuple(sorted((name, str(v)) for name, v in _part(metadata, "rule").items())),
         defect=_defect(sides[1]),
+        cut_off=(_is_cut(sides[0]), _is_cut(sides[1])),
     )
-    if found.chosen == found.rejected:
-        raise ValueError("chosen and rejected are the same")
-    return found
 
 
 def answer(row: Any) -> Answer:
@@ -226,6 +255,10 @@ def _metric(row: Any, name: str) -> float | None:
     return None if row.get(name) is None else _number(row, name)
 
 
+def _is_cut(row: Any) -> bool:
+    return bool(row.get("finish_reason") == "length")
+
+
 def _defect(row: Any) -> Defect | None:
     """Rows of earlier versions have none."""
     name = row.get("defect")
@@ -235,123 +268,23 @@ def _defect(row: Any) -> Defect | None:
         raise ValueError(f"there is no defect {name!r}") from None
 
 
-def _said(text: str) -> dict[str, str]:
-    return {"role": "assistant", "content": text}
-
-
-def _conversational(prompt: Messages, pair: Pair) -> Row:
-    return {
-        "prompt": prompt,
-        "chosen": [_said(pair.chosen)],
-        "rejected": [_said(pair.rejected)],
-    }
-
-
-def _llamafactory(prompt: Messages, pair: Pair) -> Row:
-    return {
-        "conversations": prompt,
-        "chosen": _said(pair.chosen),
-        "rejected": _said(pair.rejected),
-    }
-
-
-def _axolotl(prompt: Messages, pair: Pair) -> Row:
-    return {"messages": prompt, "chosen": _said(pair.chosen), "rejected": _said(pair.rejected)}
-
-
-def _nemo_rl(prompt: Messages, pair: Pair) -> Row:
-    completions = [
-        {"rank": rank, "completion": [_said(text)]} for rank, text in enumerate(pair.answers)
-    ]
-    return {"context": prompt, "completions": completions}
-
-
-def _ms_swift(prompt: Messages, pair: Pair) -> Row:
-    return {"messages": [*prompt, _said(pair.chosen)], "rejected_response": pair.rejected}
-
-
-def _sft(prompt: Messages, answer: Answer) -> Row:
-    return {"messages": [*prompt, _said(answer.answer)]}
-
-
-def _rewards(prompt: Messages, answer: Answer) -> Row:
-    return {
-        "prompt": prompt,
-        "completion": [_said(answer.answer)],
-        "reward": answer.score,
-        "model": answer.models[0],
-        "temperature": answer.temperature,
-    }
-
-
-def _no_pair(prompt: Messages, batch: NoPair) -> Row:
-    return {
-        "prompt": prompt,
-        "completions": [[_said(text)] for text in batch.answers],
-        "scores": list(batch.scores),
-        "reason": batch.reason,
-    }
-
-
-#: By name: what makes a row of a pair's parts, and of an answer's.
-PAIR_FORMATS: dict[Format, Callable[[Messages, Pair], Row]] = {
-    "trl": _conversational,
-    "llamafactory": _llamafactory,
-    "axolotl": _axolotl,
-    "openrlhf": _conversational,
-    "nemo-rl": _nemo_rl,
-    "ms-swift": _ms_swift,
-}
-ANSWER_FORMATS: dict[Format, Callable[[Messages, Answer], Row]] = {"sft": _sft, "rewards": _rewards}
-
-
-def convert(name: Format, prompt: Messages, value: Pair | Answer | NoPair) -> Row:
-    """A row of that format, with the id of the batch that it comes from."""
-    if isinstance(value, Pair):
-        row = PAIR_FORMATS[name](prompt, value)
-    elif isinstance(value, NoPair):
-        row = _no_pair(prompt, value)
-    else:
-        row = ANSWER_FORMATS[name](prompt, value)
-    return {**row, "batch_id": value.batch_id}
-
-
-def dataset_info(files: Mapping[str, str]) -> Row:
-    """LLaMA-Factory's description of the files, which are given by split."""
-    return {
-        f"rlvr_{split}": {
-            "file_name": file,
-            "ranking": True,
-            "formatting": "sharegpt",
-            "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
-            "tags": {
-                "role_tag": "role",
-                "content_tag": "content",
-                "user_tag": "user",
-                "assistant_tag": "assistant",
-                "system_tag": "system",
-            },
-        }
-        for split, file in files.items()
-    }
-
-
-def best(answers: Sequence[Answer], min_score: float) -> tuple[Answer | None, Counter[str]]:
+def best(answers: Sequence[Answer], rule: PairingRule) -> tuple[Answer | None, Counter[str]]:
     """The answer of a batch to imitate, and why the others are none.
 
-    It is the best one, the first of equals, among those that are whole and reach ``min_score``.
+    It is the best one, the first of equals, among those that are whole and that the rule lets be
+    the chosen one of a pair.
     """
     reasons: Counter[str] = Counter()
     fit: list[tuple[float, int, Answer]] = []
     for value in answers:
-        if not value.answer.strip():
+        if not seen(value.answer):
             reasons["empty_answer"] += 1
         elif value.score is None:
             reasons["unscored"] += 1
         elif value.finish_reason != "stop":
             reasons["cut_off"] += 1
-        elif value.score < min_score:
-            reasons["score_too_low"] += 1
+        elif why := chosen_objection(_as_scored(value, value.score), rule)[0]:
+            reasons[_UNFIT.get(why, why)] += 1
         else:
             fit.append((-value.score, value.index, value))
     if not fit:
@@ -359,6 +292,10 @@ def best(answers: Sequence[Answer], min_score: float) -> tuple[Answer | None, Co
     if len(fit) > 1:
         reasons["not_the_best"] += len(fit) - 1
     return min(fit, key=lambda entry: entry[:2])[2], reasons
+
+
+#: Why an answer is not to be imitated, by why it is not chosen.
+_UNFIT = {Reason.CHOSEN_TOO_LOW: "score_too_low", Reason.CHOSEN_DEFECT: "defect"}
 
 
 def pairs(answers: Sequence[Answer], which: Pairs, rule: PairingRule) -> list[Pair] | Reason:
@@ -387,6 +324,7 @@ def pairs(answers: Sequence[Answer], which: Pairs, rule: PairingRule) -> list[Pa
             margin=round(one.score - other.score, DIGITS),
             rule=tuple(sorted((name, str(value)) for name, value in named.items())),
             defect=other.defect,
+            cut_off=by_index[one.index].cut_off + by_index[other.index].cut_off,
             indices=(one.index, other.index),
         )
         for one, other in both
@@ -402,11 +340,13 @@ def no_pair(answers: Sequence[Answer]) -> NoPair | Reason:
     if isinstance(scored, Reason):
         return scored
     best = ranked(scored)
+    answers_by_index = {value.index: value for value in answers}
     return NoPair(
         **_both(*answers),
         answers=tuple(one.answer for one in best),
         scores=tuple(one.score for one in best),
         reason=answers[0].outcome,
+        cut_off=tuple(answers_by_index[one.index].finish_reason == "length" for one in best),
     )
 
 
@@ -420,18 +360,22 @@ def _scored(answers: Sequence[Answer]) -> list[Scored] | Reason:
     if first.outcome == Reason.SINGLE_ANSWER:
         return Reason.SINGLE_ANSWER
     scored = [
-        Scored(
-            index=value.index,
-            answer=value.answer,
-            score=value.score,
-            faithfulness=value.faithfulness,
-            relevancy=value.relevancy,
-            defect=value.defect,
-        )
+        _as_scored(value, value.score)
         for value in answers
-        if value.score is not None
+        if value.score is not None and seen(value.answer)
     ]
     return scored if len(scored) > 1 else Reason.UNSCORED
+
+
+def _as_scored(value: Answer, score: float) -> Scored:
+    return Scored(
+        index=value.index,
+        answer=value.answer,
+        score=score,
+        faithfulness=value.faithfulness,
+        relevancy=value.relevancy,
+        defect=value.defect,
+    )
 
 
 def _both(*answers: Answer) -> dict[str, Any]:

@@ -277,6 +277,24 @@ def objection(best: Scored, other: Scored, rule: PairingRule) -> tuple[Reason | 
         return Reason.TIE, f"best and worst both score {best.score:g}"
     if diff < rule.min_score_diff:
         return Reason.MARGIN_TOO_SMALL, f"margin {diff:g} < {rule.min_score_diff}"
+    reason, detail = chosen_objection(best, rule)
+    if reason is not None:
+        return reason, detail
+    if rule.rejected_needs_defect and other.defect is None:
+        return Reason.NO_DEFECT, "nothing is known to be wrong with the worst answer"
+    lengths = sorted(len(one.answer.strip()) for one in (best, other))
+    if rule.max_length_ratio and lengths[1] > rule.max_length_ratio * lengths[0]:
+        return (
+            Reason.LENGTH_RATIO,
+            f"{lengths[1]:,} and {lengths[0]:,} characters: the ratio is above "
+            f"{rule.max_length_ratio:g}",
+        )
+    rejected = f", rejected: {other.defect}" if other.defect else ""
+    return None, f"margin {diff:g}, best score {best.score:g}{rejected}"
+
+
+def chosen_objection(best: Scored, rule: PairingRule) -> tuple[Reason | None, str]:
+    """Why an answer cannot be the chosen one of any pair, or None; and the figures that decide."""
     if best.score < rule.min_chosen_score:
         return Reason.CHOSEN_TOO_LOW, f"best score {best.score:g} < {rule.min_chosen_score}"
     for name, value, least in (
@@ -290,14 +308,4 @@ def objection(best: Scored, other: Scored, rule: PairingRule) -> tuple[Reason | 
         return Reason.CHOSEN_DEFECT, f"the best answer has a defect: {best.defect}"
     if rule.quality_filter and len(best.answer.split()) < MIN_CHOSEN_WORDS:
         return Reason.QUALITY_FILTER, f"the best answer has fewer than {MIN_CHOSEN_WORDS} words"
-    if rule.rejected_needs_defect and other.defect is None:
-        return Reason.NO_DEFECT, "nothing is known to be wrong with the worst answer"
-    lengths = sorted(len(one.answer.strip()) for one in (best, other))
-    if rule.max_length_ratio and lengths[1] > rule.max_length_ratio * lengths[0]:
-        return (
-            Reason.LENGTH_RATIO,
-            f"{lengths[1]:,} and {lengths[0]:,} characters: the ratio is above "
-            f"{rule.max_length_ratio:g}",
-        )
-    rejected = f", rejected: {other.defect}" if other.defect else ""
-    return None, f"margin {diff:g}, best score {best.score:g}{rejected}"
+    return None, ""

@@ -8,6 +8,7 @@ one: that costs a pair and teaches nothing wrong.
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _TYPOGRAPHY = str.maketrans(
     {
@@ -37,16 +38,37 @@ class _Seen(dict[int, str | None]):
         return found
 
 
-_SEEN = _Seen()
+class _Plain(dict[int, str]):
+    """By code point: a character without its width and its typography. ``²`` stays a power."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        kind = unicodedata.decomposition(char).partition(" ")[0]
+        wide = kind in ("<wide>", "<narrow>", "<noBreak>")
+        found = unicodedata.normalize("NFKC", char) if wide else char
+        self[code] = found = found.translate(_TYPOGRAPHY)
+        return found
+
+
+_SEEN, _PLAIN = _Seen(), _Plain()
+#: Texts whose forms are kept: those of a row are wanted several times.
+_KEPT = 64
 #: What a mark encloses has none of its kind, so that no text costs its square. A star within a
 #: word or a number is none: ``2*3*4``.
-_MARKS = (
-    re.compile(r"(?<![a-zA-Z0-9*])(\*{1,3})(?=[^\s*])([^*]*)(?<=[^\s*])\1(?![a-zA-Z0-9*])"),
-    re.compile(r"(?<!\w)(_{1,3})(?=[^\s_])([^_]*)(?<=[^\s_])\1(?!\w)"),
-    re.compile(r"(?<!`)(`{1,3})([^`]*)\1(?!`)"),
-)
+_MARKS = {
+    "*": re.compile(r"(?<![a-zA-Z0-9*])(\*{1,3})(?=[^\s*])([^*]*)(?<=[^\s*])\1(?![a-zA-Z0-9*])"),
+    "_": re.compile(r"(?<!\w)(_{1,3})(?=[^\s_])([^_]*)(?<=[^\s_])\1(?!\w)"),
+    "`": re.compile(r"(?<!`)(`{1,3})([^`]*)\1(?!`)"),
+}
 #: Bold within italics within code.
 _DEPTH = 3
+#: White space around punctuation and signs.
+_AROUND = re.compile(r"\s*([^\w\s])\s*")
+#: What a sentence may begin or end with.
+_ENDS = (
+    " .?!,:;'\"\u00a1\u00bf\u0387\u055c\u055e\u0589\u060c\u061b\u061f\u0964\u0965\u06d4"
+    "\u1362\u1367\u203d\u2047\u2048\u2049\u3001\u3002"
+)
 _STOPS = (".", "\u3002", "\u0964", "\u06d4")
 
 
@@ -57,25 +79,33 @@ def seen(text: str) -> str:
     return unicodedata.normalize("NFC", " ".join(text.translate(_SEEN).split()))
 
 
+@lru_cache(maxsize=_KEPT)
 def canonical(text: str) -> str:
     """The one form of all spellings of an answer."""
-    text = " ".join("".join(map(_plain, seen(text))).translate(_TYPOGRAPHY).split())
+    text = " ".join(seen(text).translate(_PLAIN).split())
     for _ in range(_DEPTH):
-        for mark in _MARKS:
-            text = mark.sub(r"\2", text)
+        for sign, mark in _MARKS.items():
+            if sign in text:
+                text = mark.sub(r"\2", text)
     text = unicodedata.normalize("NFC", text.casefold()).strip()
     if text.endswith(_STOPS) and not text.endswith(".."):
         text = text[:-1].rstrip()
     return text
 
 
+def canonical_question(text: str) -> str:
+    """The one form of all spellings of a question, among which punctuation at its ends is none, and
+    neither is white space around punctuation.
+    """
+    text = _AROUND.sub(r"\1", canonical(text))
+    return text.strip(_ENDS) or text
+
+
+def letters(text: str) -> str:
+    """A text without white space and invisible characters, in one form of Unicode (NFKC)."""
+    return "".join(seen(unicodedata.normalize("NFKC", text)).split())
+
+
 def same_answer(one: str, other: str) -> bool:
     """Whether two texts are spellings of one answer."""
     return canonical(one) == canonical(other)
-
-
-def _plain(char: str) -> str:
-    """A character without its width. ``²`` stays a power."""
-    kind = unicodedata.decomposition(char).partition(" ")[0]
-    wide = kind in ("<wide>", "<narrow>", "<noBreak>")
-    return unicodedata.normalize("NFKC", char) if wide else char

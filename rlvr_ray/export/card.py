@@ -3,6 +3,7 @@
 Its front matter is what ``datasets.load_dataset(FOLDER)`` reads.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from rlvr_ray.core.overlap import NGRAM, SHINGLE
+from rlvr_ray.core.trainer_formats import COLUMNS
 from rlvr_ray.export.decontamination import SIMILARITY
 
 #: Why a row is not in the export.
@@ -17,8 +19,9 @@ REASONS = {
     "unreadable": "no row of this system, or damaged",
     "unfinished": "the last line of a file, while it was being written",
     "repeated": "its id was there before",
-    "empty_answer": "an answer without text",
+    "empty_answer": "an answer without a visible character",
     "no_contexts": "no passages to put into the prompt",
+    "contradiction": "another pair of the same question prefers the other answer",
     "too_long": "longer than the token limit",
     "human_tie": "a person found neither answer better",
     "human_discard": "a person found it fit for nothing",
@@ -28,7 +31,8 @@ REASONS = {
     "incomplete": "some answers of its batch are missing",
     "unscored": "its verification failed, or those of all answers but one",
     "cut_off": "the answer ended at the generator's token limit",
-    "score_too_low": "its score is below the threshold",
+    "score_too_low": "its score or one of its metrics is below the threshold",
+    "defect": "something is known to be wrong with the answer",
     "not_the_best": "another answer to the question is better",
     "identical_answers": "a question whose best and worst answer are the same",
     "tie": "a question whose best and worst answer score the same",
@@ -92,7 +96,23 @@ def _body(report: Mapping[str, Any], version: str, license_: str | None) -> Iter
     yield "row comes from.\n"
     if license_ is None:
         yield "**License:** not stated. It depends on the documents and on the models' terms.\n"
-    yield "## Splits\n"
+    yield "## Columns\n"
+    columns = COLUMNS[report["format"]]
+    yield from _table(["column", ""], *([f"`{name}`", told] for name, told in columns.items()))
+    yield '\nA message is `{"role": …, "content": …}`.\n'
+    yield "```python"
+    yield "from datasets import load_dataset"
+    yield ""
+    files = report["files"]
+    kind = "parquet" if files["train"].endswith(".parquet") else "json"
+    yield f"files = {json.dumps(files)}"
+    yield f'dataset = load_dataset("{kind}", data_files=files)  # in this folder'
+    yield 'print(dataset["train"][0])'
+    yield "```"
+    yield '\nFrom the hub: `load_dataset("OWNER/NAME")`.'
+    if "eval" not in files:
+        yield "There is no split `eval`."
+    yield "\n## Splits\n"
     yield from _splits(report)
     yield "\n## Left out\n"
     yield from _left_out(report)
@@ -115,14 +135,23 @@ def _splits(report: Mapping[str, Any]) -> Iterator[str]:
     )
     split = report["split"]
     yield f"\nEval was to have {split['wanted']:.1%} of the rows and has {split['reached']:.1%}."
-    yield "No document and no question is in both: rows that share one, directly or through other"
-    yield f"rows, stay together. There are {split['groups']:,} such groups; the largest has"
-    yield f"{split['largest']:,} rows."
+    if split["by"] == "document":
+        yield "No document, no passage and no question is in both, whatever its name or spelling:"
+        yield "rows that share one, directly or through other rows, stay together. There are"
+    else:
+        yield "No question is in both, whatever its spelling; documents and passages are. There are"
+    yield f"{split['groups']:,} such groups of rows; the largest has {split['largest']:,} rows."
+    yield f"All rows together are about {report['questions']:,} questions and have passages of"
+    yield f"{report['documents']:,} documents."
 
 
 _SPREAD = "least, quartiles, largest"
 _PAIRS = {
     "rows": "pairs",
+    "questions": "questions",
+    "documents": "documents",
+    "cut_off": "share whose chosen was cut off",
+    "rejected_cut_off": "share whose rejected was cut off",
     "chosen_longer": "share whose chosen is longer",
     "margin": f"margin: {_SPREAD}",
     "score": f"score of the chosen: {_SPREAD}",
@@ -132,6 +161,9 @@ _PAIRS = {
 }
 _ANSWERS = {
     "rows": "answers",
+    "questions": "questions",
+    "documents": "documents",
+    "cut_off": "share that was cut off",
     "score": f"score: {_SPREAD}",
     "chars": f"characters: {_SPREAD}",
     "tokens": "tokens of the longest, at most",
@@ -217,7 +249,8 @@ def _origin(report: Mapping[str, Any]) -> Iterator[str]:
             ),
         )
     if report["min_score"] is not None:
-        yield f"\nAnswers have a score of at least {report['min_score']:g}."
+        yield f"\nAnswers have a score of at least {report['min_score']:g} and no known defect, and"
+        yield "were not cut off."
     versions = ", ".join(f"`{name}` ({n:,})" for name, n in report["prompt_versions"].items())
     yield f"\nVersions of the prompt that answers were written under, with rows: {versions}."
     if report["prompt"] == "rag-messages":
@@ -249,6 +282,20 @@ def biases(report: Mapping[str, Any]) -> Iterator[str]:
             f"The chosen answer is the longer one in {longer:.0%} of the training pairs: a model "
             "can learn length from them instead of quality."
         )
+    if contradictions := report["left_out"].get("contradiction"):
+        yield (
+            f"The judges contradict themselves: {contradictions:,} rows are left out since another "
+            "pair of the same question prefers the other answer."
+        )
+    for found in report["control_tokens"]:
+        tokens = ", ".join(f"`{token}`" for token in found["tokens"])
+        yield (
+            f"{found['rows']:,} rows have control tokens of chat templates in {found['place']}, "
+            f"such as {tokens}: a trainer's tokenizer may read them as its own."
+        )
+    cut = sum(round(split["cut_off"] * split["rows"]) for split in report["splits"].values())
+    if cut:
+        yield f"{cut:,} {'chosen ' * _of_pairs(report)}answers were cut off at the token limit."
     yield "Abstentions are recognised in English for the most part."
 
 

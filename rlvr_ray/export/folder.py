@@ -1,32 +1,33 @@
 """``rlvr export``: the datasets of a data folder as a folder that a trainer reads.
 
-One pass converts rows into a file beside, and notes what hangs together; then they are dealt out
-to train and eval. In memory stay ids and figures of the rows, not their texts.
+One pass finds pairs that contradict each other. Another one converts rows into a file beside, and
+notes what hangs together; then they are dealt out to train and eval. In memory stay ids, hashes and
+figures of the rows, not their texts.
 """
 
 import itertools
 import json
 import os
-import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr_ray import __version__
-from rlvr_ray.core import export as formats
-from rlvr_ray.core import strict_json
-from rlvr_ray.core.export import Answer, Format, NoPair, Pair, Pairs, PromptStyle
+from rlvr_ray.core import export, strict_json, trainer_formats
+from rlvr_ray.core.contradictions import Contradictions
+from rlvr_ray.core.export import Answer, Messages, NoPair, Pair
 from rlvr_ray.core.overlap import words
 from rlvr_ray.core.prompts import PROMPT_VERSION
 from rlvr_ray.core.rows import Row
+from rlvr_ray.core.spelling import same_answer, seen
 from rlvr_ray.core.splitting import Groups
 from rlvr_ray.errors import InputError, RlvrError, Unavailable
 from rlvr_ray.export import decontamination
@@ -34,7 +35,9 @@ from rlvr_ray.export.card import REASONS, card
 from rlvr_ray.export.decontamination import HeldOut
 from rlvr_ray.export.human import Human
 from rlvr_ray.export.near_duplicates import NearDuplicates
+from rlvr_ray.export.reading import chosen, contradictions
 from rlvr_ray.export.report import Tally, figures, nothing, ranked
+from rlvr_ray.export.request import Request
 from rlvr_ray.settings import Settings
 
 #: What a folder may hold.
@@ -45,69 +48,6 @@ FILES = (
 )
 #: Rows of one Parquet row group.
 ROW_GROUP = 1000
-#: Below this, rows that say different things are near-duplicates too.
-LEAST_ALIKE = 0.5
-_LANGUAGE = re.compile("[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What is to be exported; raises InputError for what cannot be."""
-
-    format: Format
-    out: Path  #: a new or an empty folder
-    prompt: PromptStyle = "question"
-    pairs: Pairs = "decided"
-    human: bool = False  #: people's reviews are applied
-    reviewed_only: bool = False  #: what nobody has reviewed is left out, too
-    eval_share: float = 0.1
-    max_tokens: int | None = None
-    tokenizer: Path | None = None  #: the trained model's tokenizer.json
-    near_duplicates: float | None = None  #: Jaccard bound; None keeps them
-    decontaminate: tuple[str, ...] = ()  #: paths or URIs of held-out questions
-    decontaminate_column: str | None = None  #: None: ``question``
-    parquet: bool = False
-    license: str | None = None
-    languages: tuple[str, ...] = ()  #: codes, for the card
-
-    def __post_init__(self) -> None:
-        if self.pairs != "decided" and self.format not in formats.PAIR_FORMATS:
-            raise InputError(f"--pairs says which pairs, and {self.format} has none")
-        if self.reviewed_only and not self.human:
-            raise InputError("--reviewed-only goes with --human")
-        if self.human and self.dataset != "dpo_data":
-            raise InputError(
-                "--human is about the pairs that were decided: choose a format of pairs, and "
-                "--pairs decided"
-            )
-        if not 0 <= self.eval_share < 1:
-            raise InputError(f"--eval must be from 0 and below 1, not {self.eval_share}")
-        if (self.max_tokens is None) != (self.tokenizer is None):
-            raise InputError(
-                "--max-tokens and --tokenizer go together: N, and the tokenizer.json of the "
-                "model to be trained"
-            )
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise InputError(f"--max-tokens must be at least 1, not {self.max_tokens}")
-        if self.near_duplicates is not None and not LEAST_ALIKE <= self.near_duplicates <= 1:
-            raise InputError(
-                f"--near-duplicates must be from {LEAST_ALIKE} to 1, not {self.near_duplicates}"
-            )
-        if self.decontaminate_column and not self.decontaminate:
-            raise InputError("--decontaminate-column says of which column; add --decontaminate")
-        for language in self.languages:
-            if not _LANGUAGE.fullmatch(language):
-                raise InputError(f"--language {language}: write a code such as en or pt-BR")
-        if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"{self.out} is a file; name a folder")
-        if self.out.is_dir() and any(self.out.iterdir()):
-            raise InputError(f"{self.out} is not empty; name a new folder, or empty this one")
-
-    @property
-    def dataset(self) -> str:
-        """Whose rows it takes."""
-        decided = self.format in formats.PAIR_FORMATS and self.pairs == "decided"
-        return "dpo_data" if decided else "training_data"
 
 
 def run(settings: Settings, request: Request) -> dict[str, Any]:
@@ -145,19 +85,24 @@ def _write(
         if request.near_duplicates is not None:
             texts = stack.enter_context(TemporaryFile(dir=folder))
             kept = NearDuplicates(request.near_duplicates, texts)
-        for value in _chosen(settings, request, tally, _human(settings, request)):
+        human = _human(settings, request)
+        contradicted = contradictions(settings, request, human)
+        for value in chosen(settings, request, tally, human):
             prompt = value.prompt(request.prompt)
-            tokens = formats.tokens(prompt, value.answers, count) if count else 0
-            if not all(text.strip() for text in value.answers):
-                tally.left_out["empty_answer"] += 1
+            tokens = export.tokens(prompt, value.answers, count) if count else 0
+            if reason := _unfit(value):
+                tally.left_out[reason] += 1
+            elif _is_contradicted(value, contradicted):
+                tally.leave("contradiction", f"batch {value.batch_id}")
             elif request.prompt == "rag-messages" and not value.contexts:
                 tally.left_out["no_contexts"] += 1
             elif request.max_tokens is not None and tokens > request.max_tokens:
                 tally.left_out["too_long"] += 1
             elif not _overlaps(value, prompt, held_out, kept, tally):
-                stream.write(_line(formats.convert(request.format, prompt, value)))
-                groups.add(value.links())
-                tally.took(value, tokens)
+                stream.write(_line(trainer_formats.convert(request.format, prompt, value)))
+                links = list(value.links(request.split_by))
+                groups.add(links)
+                tally.took(value, prompt, links[0], tokens)
     if not tally.facts:
         raise InputError(nothing(settings.data_dir / request.dataset, tally))
     split = groups.split(request.eval_share)
@@ -167,7 +112,7 @@ def _write(
     report = {
         "format": request.format,
         "dataset": request.dataset,
-        "pairs": request.pairs if request.format in formats.PAIR_FORMATS else None,
+        "pairs": request.pairs if request.has_pairs else None,
         "prompt": request.prompt,
         "prompt_version": PROMPT_VERSION,
         "files": files,
@@ -187,12 +132,16 @@ def _write(
             for name, is_eval in (("train", False), ("eval", True))
             if name in files
         },
+        "questions": len(tally.questions),
+        "documents": len(tally.documents),
         "split": {
+            "by": request.split_by,
             "wanted": request.eval_share,
             "reached": reached,
             "groups": split.groups,
             "largest": split.largest,
         },
+        "control_tokens": tally.found_control_tokens(),
         "models": dict(ranked(tally.models)),
         "judges": [{**judge._asdict(), "rows": n} for judge, n in ranked(tally.judges)],
         "rules": [{"rule": dict(rule), "rows": n} for rule, n in ranked(tally.rules)],
@@ -200,7 +149,7 @@ def _write(
         "prompt_versions": dict(ranked(tally.prompt_versions)),
     }
     if request.format == "llamafactory":
-        info = json.dumps(formats.dataset_info(files), indent=2)
+        info = json.dumps(trainer_formats.dataset_info(files), indent=2)
         (folder / "dataset_info.json").write_text(info + "\n", "utf-8")
     (folder / "README.md").write_text(
         card(report, __version__, request.license, request.languages), "utf-8"
@@ -208,9 +157,24 @@ def _write(
     return report
 
 
+def _unfit(value: Pair | Answer | NoPair) -> str | None:
+    """Why a row's answers teach nothing, or wrong things; control tokens are only counted."""
+    if not all(map(seen, value.answers)):
+        return "empty_answer"
+    if isinstance(value, Pair) and same_answer(*value.answers):
+        return "identical_answers"
+    return None
+
+
+def _is_contradicted(value: Pair | Answer | NoPair, found: Contradictions) -> bool:
+    if isinstance(value, Pair):
+        return found.has(value.question, value.chosen, value.rejected)
+    return value.batch_id in found.batches
+
+
 def _overlaps(
     value: Pair | Answer | NoPair,
-    prompt: formats.Messages,
+    prompt: Messages,
     held_out: HeldOut | None,
     kept: NearDuplicates | None,
     tally: Tally,
@@ -248,119 +212,11 @@ def _counter(request: Request) -> Callable[[str], int] | None:
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def _values(data_dir: Path, dataset: str, tally: Tally) -> Iterator[Pair | Answer]:
-    """The rows that can be read, each once, in the order of the files."""
-    seen: set[str] = set()
-    for place, row in _rows(data_dir / dataset, tally):
-        value: Pair | Answer
-        try:
-            value = formats.pair(row) if dataset == "dpo_data" else formats.answer(row)
-        except ValueError as error:
-            tally.bad(place, str(error))
-            continue
-        name = value.batch_id if isinstance(value, Pair) else value.event_id
-        if name in seen:
-            tally.left_out["repeated"] += 1
-            continue
-        seen.add(name)
-        yield value
-
-
-def _rows(folder: Path, tally: Tally) -> Iterator[tuple[str, Any]]:
-    """Rows and where they stand: of JSONL or, where there is none, of Parquet parts."""
-    lines = sorted(folder.glob("*.jsonl"))
-    parts = [] if lines else sorted(folder.glob("parquet/*.parquet"))
-    if not lines and not parts:
-        raise InputError(f"{folder} has no files: ask questions first, or name another --data-dir")
-    for file in lines:
-        try:
-            with file.open("rb") as stream:
-                yield from _of_lines(file, stream, tally)
-        except OSError as error:
-            raise InputError(f"{file} cannot be read: {error.strerror}") from None
-    for file in parts:
-        try:
-            number = 0
-            with pq.ParquetFile(file) as part:
-                for batch in part.iter_batches(ROW_GROUP):
-                    for row in batch.to_pylist():
-                        number += 1
-                        tally.read += 1
-                        yield f"{file}, row {number}", row
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{file} cannot be read: {error}") from None
-
-
-def _of_lines(file: Path, stream: BinaryIO, tally: Tally) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(stream, 1):
-        if not line.strip():
-            continue
-        tally.read += 1
-        try:
-            yield f"{file}:{number}", strict_json.loads(line.decode("utf-8-sig"))
-        except (ValueError, RecursionError) as error:
-            if not line.endswith(b"\n"):
-                tally.left_out["unfinished"] += 1
-            elif isinstance(error, UnicodeDecodeError):
-                tally.bad(f"{file}:{number}", "not UTF-8")
-            else:
-                tally.bad(f"{file}:{number}", f"not JSON: {error}")
-
-
 def _human(settings: Settings, request: Request) -> Human | None:
     """What people say; None where it is not asked for."""
     if not request.human:
         return None
     return Human(settings.data_dir, reviewed_only=request.reviewed_only)
-
-
-def _chosen(
-    settings: Settings, request: Request, tally: Tally, human: Human | None
-) -> Iterator[Pair | Answer | NoPair]:
-    """What is to be rows: pairs as they are or as people want them, or of each batch's answers."""
-    values = _values(settings.data_dir, request.dataset, tally)
-    if request.dataset == "dpo_data":
-        for value in values:
-            if human is None or not isinstance(value, Pair):
-                yield value
-            elif kept := human.pair(value, tally):
-                yield kept
-        return
-    for _, batch in itertools.groupby(values, key=lambda value: value.batch_id):
-        answers = [value for value in batch if isinstance(value, Answer)]
-        try:
-            yield from _of_batch(answers, settings, request, tally)
-        except ValueError as error:
-            tally.leave("incomplete", str(error))
-
-
-def _of_batch(
-    answers: Sequence[Answer], settings: Settings, request: Request, tally: Tally
-) -> Iterator[Pair | Answer | NoPair]:
-    if request.format == "rewards":
-        for value in answers:
-            if value.score is None:
-                tally.left_out["unscored"] += 1
-            else:
-                yield value
-    elif request.format == "sft":
-        one, reasons = formats.best(answers, settings.dpo.min_chosen_score)
-        tally.left_out.update(reasons)
-        if one is not None:
-            yield one
-    elif request.format == "no-pair":
-        if answers[0].outcome != "pair":
-            batch = formats.no_pair(answers)
-            if isinstance(batch, NoPair):
-                yield batch
-            else:
-                tally.left_out[batch] += 1
-    else:
-        pairs = formats.pairs(answers, request.pairs, settings.dpo.rule())
-        if isinstance(pairs, list):
-            yield from pairs
-        else:
-            tally.left_out[pairs] += 1
 
 
 def _deal(spool: Path, in_eval: Iterable[bool], folder: Path, parquet: bool) -> dict[str, str]:

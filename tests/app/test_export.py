@@ -9,15 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from rlvr_ray.core.export import (
-    ANSWER_FORMATS,
-    MESSAGE_TOKENS,
-    PAIR_FORMATS,
-    TEMPLATE_TOKENS,
-    Format,
-)
+from rlvr_ray.core.export import MESSAGE_TOKENS, TEMPLATE_TOKENS
+from rlvr_ray.core.trainer_formats import ANSWER_FORMATS, PAIR_FORMATS, Format
 from rlvr_ray.errors import Unavailable
 from rlvr_ray.export import folder as exporting
+from rlvr_ray.export.request import Request
 from rlvr_ray.settings import load
 from tests.builders import context
 from tests.exports import contents, export, refused, rlvr, rows, split_files
@@ -242,7 +238,7 @@ class TestAnswers:
         for state in ALONE:
             reply = found[str(state.batch.batch_id)]["messages"][-1]
             assert reply["content"] == state.batch.candidates[0].answer
-        assert report["left_out"]["not_the_best"] >= QUESTIONS
+        assert report["left_out"]["score_too_low"] >= QUESTIONS
         assert report["splits"]["train"]["score"][0] >= 0.6
 
     def test_its_threshold_is_the_setting_of_pairs(self, made: Path, tmp_path: Path) -> None:
@@ -250,7 +246,7 @@ class TestAnswers:
         assert report["min_score"] == 0.92
         assert sum(split["rows"] for split in report["splits"].values()) == 2
         text = (tmp_path / "out" / "README.md").read_text("utf-8")
-        assert "Answers have a score of at least 0.92." in text
+        assert "Answers have a score of at least 0.92 and no known defect" in text
 
     def test_rewards_have_every_answer_with_a_score(self, made: Path, tmp_path: Path) -> None:
         report = export(made, tmp_path / "out", "--eval", 0, format_="rewards")
@@ -424,7 +420,7 @@ class TestPlace:
             raise error
 
         monkeypatch.setattr(exporting, "card", stop)
-        request = exporting.Request(format="trl", out=tmp_path / "out")
+        request = Request(format="trl", out=tmp_path / "out")
         with pytest.raises(expected):
             exporting.run(load(data_dir=made), request)
         assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rlvr_ray.core.export import ANSWER_FORMATS, PAIR_FORMATS, Format
+from rlvr_ray.core.trainer_formats import ANSWER_FORMATS, PAIR_FORMATS, Format
 from tests.builders import context
 from tests.exports import export, refused, rlvr, rows, split_files
 from tests.folders import MIXED, Folder, decided

@@ -2,6 +2,7 @@
 
 import json
 import math
+import unicodedata
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -13,18 +14,19 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rlvr_ray.core import export
-from rlvr_ray.core.export import Answer, Format, Pair, PromptStyle
+from rlvr_ray.core import export, trainer_formats
+from rlvr_ray.core.export import Answer, Pair, PromptStyle
 from rlvr_ray.core.pairing import PairingRule
 from rlvr_ray.core.prompts import rag_messages
-from rlvr_ray.core.records import Context, Kind, Reason
+from rlvr_ray.core.records import Context, Defect, Kind, Reason
 from rlvr_ray.core.splitting import Groups, Split
+from rlvr_ray.core.trainer_formats import COLUMNS, Format
 from rlvr_ray.export.card import REASONS, card
 from tests.builders import context
 from tests.folders import MIXED, decided, expected
 from tests.unit.strategies import texts
 
-FORMATS = (*export.PAIR_FORMATS, *export.ANSWER_FORMATS)
+FORMATS = (*trainer_formats.PAIR_FORMATS, *trainer_formats.ANSWER_FORMATS)
 STYLES: tuple[PromptStyle, ...] = get_args(PromptStyle)
 ROWS = expected(MIXED)
 PAIRS = [export.pair(row) for row in ROWS["dpo_data"]]
@@ -141,7 +143,7 @@ class TestPairsFormedAnew:
     def test_a_batch_without_a_pair_is_kept_with_its_reason_and_all_scores(self) -> None:
         value = export.no_pair(batch_of(0.5, 0.52, 0.51))
         assert isinstance(value, export.NoPair)
-        row = export.convert("no-pair", value.prompt("question"), value)
+        row = trainer_formats.convert("no-pair", value.prompt("question"), value)
         said = [answer.answer for answer in batch_of(0.5, 0.52, 0.51)]
         assert row == {
             "prompt": [{"role": "user", "content": value.question}],
@@ -156,6 +158,16 @@ class TestPairsFormedAnew:
 
 
 class TestFormats:
+    @pytest.mark.parametrize("name", get_args(Format))
+    def test_columns_are_described(self, name: Format) -> None:
+        prompt = [{"role": "user", "content": "Why?"}]
+        value: Any = PAIRS[0]
+        if name == "no-pair":
+            value = export.no_pair(batch_of(0.5, 0.4))
+        elif name not in trainer_formats.PAIR_FORMATS:
+            value = SCORED[0]
+        assert list(trainer_formats.convert(name, prompt, value)) == list(COLUMNS[name])
+
     def test_every_format_is_of_pairs_or_of_answers(self) -> None:
         assert [*FORMATS, "no-pair"] == [*get_args(Format)]
 
@@ -163,18 +175,18 @@ class TestFormats:
     @pytest.mark.parametrize("name", FORMATS)
     def test_rows_are_as_the_trainer_documents_them(self, name: Format, style: PromptStyle) -> None:
         check = jsonschema.Draft202012Validator(schema(name, style))
-        values: Sequence[Pair | Answer] = PAIRS if name in export.PAIR_FORMATS else SCORED
+        values: Sequence[Pair | Answer] = PAIRS if name in trainer_formats.PAIR_FORMATS else SCORED
         assert len(values) > 2
         for value in values:
-            row = export.convert(name, value.prompt(style), value)
+            row = trainer_formats.convert(name, value.prompt(style), value)
             check.validate(json.loads(json.dumps(row, allow_nan=False)))
             assert row["batch_id"] == value.batch_id
 
     def test_the_schemas_refuse_each_others_rows(self) -> None:
         refused = 0
-        for name in export.PAIR_FORMATS:
-            row = export.convert(name, PAIRS[0].prompt("question"), PAIRS[0])
-            for other in export.PAIR_FORMATS:
+        for name in trainer_formats.PAIR_FORMATS:
+            row = trainer_formats.convert(name, PAIRS[0].prompt("question"), PAIRS[0])
+            for other in trainer_formats.PAIR_FORMATS:
                 valid = jsonschema.Draft202012Validator(schema(other, "question")).is_valid(row)
                 assert valid == (schema(name, "question") == schema(other, "question"))
                 refused += not valid
@@ -195,7 +207,7 @@ class TestFormats:
         good, bad = ({"role": "assistant", "content": text} for text in (chosen, rejected))
 
         def made(name: Format) -> dict[str, Any]:
-            found = export.convert(name, value.prompt("question"), value)
+            found = trainer_formats.convert(name, value.prompt("question"), value)
             del found["batch_id"]
             return found
 
@@ -210,7 +222,7 @@ class TestFormats:
         assert made("ms-swift") == {"messages": [*prompt, good], "rejected_response": rejected}
 
     def test_a_rewards_row_has_the_score_and_the_sampling(self) -> None:
-        row = export.convert("rewards", [], SCORED[1])
+        row = trainer_formats.convert("rewards", [], SCORED[1])
         assert (row["reward"], row["model"], row["temperature"]) == (0.7, "test-model", 0.7)
 
     def test_rag_messages_are_the_chat_that_the_model_answered(self) -> None:
@@ -241,7 +253,7 @@ class TestFormats:
             columns=_object(messages={"const": "conversations"}, **columns),
             tags=_object(**tags),
         )
-        info = export.dataset_info({"train": "train.jsonl", "eval": "eval.jsonl"})
+        info = trainer_formats.dataset_info({"train": "train.jsonl", "eval": "eval.jsonl"})
         jsonschema.validate(info, _object(rlvr_train=entry, rlvr_eval=entry))
         assert [each["file_name"] for each in info.values()] == ["train.jsonl", "eval.jsonl"]
 
@@ -329,9 +341,14 @@ class TestReading:
             with pytest.raises(ValueError, match=r"^chosen "):
                 export.pair({**ROWS["dpo_data"][0], "chosen": text})
 
-    def test_the_same_answer_twice_is_no_preference(self) -> None:
-        with pytest.raises(ValueError, match="the same"):
-            export.pair({**ROWS["dpo_data"][0], "chosen": "a", "rejected": "a"})
+    @pytest.mark.parametrize("side", ["chosen", "rejected"])
+    def test_whether_an_answer_was_cut_off(self, side: str) -> None:
+        row = deepcopy(ROWS["dpo_data"][0])
+        assert export.pair(row).cut_off == (False, False)
+        row["metadata"][f"{side}_provenance"]["finish_reason"] = "length"
+        assert export.pair(row).cut_off == (side == "chosen", side == "rejected")
+        del row["metadata"][f"{side}_provenance"]["finish_reason"]
+        assert export.pair(row).cut_off == (False, False)
 
     def test_all_judges_of_both_answers_once(self) -> None:
         assert [judge.verifier for judge in PAIRS[0].judges] == ["grounded"]
@@ -344,22 +361,36 @@ class TestBest:
         return [export.answer(row) for row in rows]
 
     def test_the_first_of_the_best(self) -> None:
-        found, reasons = export.best(self.answers(0.7, 0.9, 0.9, 0.5, "failed"), 0.6)
+        found, reasons = export.best(self.answers(0.8, 0.9, 0.9, 0.5, "failed"), PairingRule())
         assert found is not None
         assert found.index == 1
         assert reasons == {"not_the_best": 2, "score_too_low": 1, "unscored": 1}
 
     def test_the_threshold_is_inclusive(self) -> None:
-        assert export.best(self.answers(0.6, 0.2), 0.6)[0] is not None
-        assert export.best(self.answers(0.599, 0.2), 0.6)[0] is None
+        assert export.best(self.answers(0.8, 0.2), PairingRule(min_chosen_score=0.8))[0] is not None
+        assert export.best(self.answers(0.799, 0.2), PairingRule(min_chosen_score=0.8))[0] is None
 
-    def test_neither_an_empty_one_nor_one_that_was_cut(self) -> None:
-        rows = expected([decided(0, (0.9, 0.8, 0.7), answers=(" \n", "cut of", "whole"))])
+    @pytest.mark.parametrize("nothing", ["", " \n", "\ufeff", "\u200b\u00ad", "\u3164 \u2800"])
+    def test_neither_an_empty_one_nor_one_that_was_cut(self, nothing: str) -> None:
+        rows = expected([decided(0, (0.9, 0.8, 0.8), answers=(nothing, "cut of", "whole"))])
         rows["training_data"][1]["metadata"]["finish_reason"] = "length"
-        found, reasons = export.best([export.answer(r) for r in rows["training_data"]], 0.6)
+        answers = [export.answer(row) for row in rows["training_data"]]
+        found, reasons = export.best(answers, PairingRule())
         assert found is not None
         assert found.answer == "whole"
         assert reasons == {"empty_answer": 1, "cut_off": 1}
+
+    @pytest.mark.parametrize("defect", [each for each in Defect if each is not Defect.LOW_SCORE])
+    def test_none_with_a_defect(self, defect: Defect) -> None:
+        best, other = self.answers(0.9, 0.8)
+        found, reasons = export.best([replace(best, defect=defect), other], PairingRule())
+        assert found == other
+        assert reasons == {"defect": 1}
+
+    def test_what_a_chosen_answer_must_reach_holds(self) -> None:
+        best, other = self.answers(0.9, 0.8)
+        for low in (replace(best, faithfulness=0.5), replace(best, relevancy=0.5)):
+            assert export.best([low, other], PairingRule()) == (other, {"score_too_low": 1})
 
 
 def test_tokens_are_those_of_the_longer_answer_and_of_the_template() -> None:
@@ -373,6 +404,9 @@ def test_tokens_are_those_of_the_longer_answer_and_of_the_template() -> None:
     assert export.tokens(prompt, ("g",), count) == 4 + own
 
 
+PASSAGE = "The café's “first” oﬃce\nis 10 km off."
+
+
 class TestLinks:
     def link(self, question: str, *contexts: Context) -> set[str]:
         return set(export.pair(_asked(question, contexts)).links())
@@ -380,20 +414,68 @@ class TestLinks:
     def test_rows_over_one_document_share_a_link_whatever_the_passage(self) -> None:
         first = self.link("a?", context("one", chunk_index=1))
         assert first & self.link("b?", context("two", chunk_index=9))
-        assert not first & self.link("b?", context("one", document_id="other", source="other.md"))
+        assert not first & self.link("b?", context("two", document_id="other", source="other.md"))
 
     def test_the_same_file_in_another_collection_is_the_same_document(self) -> None:
         assert self.link("a?", context("x", document_id="1")) & self.link(
             "b?", context("y", document_id="2")
         )
 
-    def test_a_question_is_the_same_in_other_case_and_spacing(self) -> None:
-        assert self.link("What is  Ray?\n") & self.link("what is ray?")
+    @pytest.mark.parametrize(
+        "other",
+        [
+            "What is  the café of Ray?\n",
+            "what is the CAFÉ of ray",
+            "What is the café of Ray ?",
+            "What is the café of Ray？",
+            "What is the café of Ray?!",
+            "¿What is the café of Ray…",
+            unicodedata.normalize("NFD", "What is the café of Ray?"),
+            "\ufeffWhat is\u00a0the ca\u00adfé of\u200b Ray?\u200e",
+            "What is the **café** of Ray.",
+            "“What is the café of Ray?”",
+        ],
+    )
+    def test_a_question_is_the_same_however_it_is_spelled(self, other: str) -> None:
+        here, there = (
+            context(document_id="1", source="1"),
+            context("b", document_id="2", source="2"),
+        )
+        assert self.link("What is the café of Ray?", here) & self.link(other, there)
+
+    @pytest.mark.parametrize(
+        "other", ["What is Ray 2?", "What is Rat?", "Is what Ray?", "?", "Ray"]
+    )
+    def test_another_question_is_another(self, other: str) -> None:
+        assert not self.link("What is Ray?") & self.link(other)
+
+    @pytest.mark.parametrize(
+        "copy",
+        [
+            PASSAGE,
+            PASSAGE.replace("\n", " "),
+            PASSAGE.replace(" ", "  \u00a0") + "\n\n",
+            PASSAGE.replace(" ", "\u200b "),
+            PASSAGE.replace("first", "fi\u00adrst"),
+            f"\ufeff{PASSAGE}",
+            *(unicodedata.normalize(form, PASSAGE) for form in ("NFC", "NFD", "NFKC", "NFKD")),
+        ],
+    )
+    def test_a_passage_is_the_same_under_any_name(self, copy: str) -> None:
+        here = context(PASSAGE, document_id="1", source="v1.md")
+        there = context(copy, document_id="2", source="v2.md")
+        assert self.link("a?", here) & self.link("b?", there)
 
     def test_a_passage_without_a_name_links_by_its_text(self) -> None:
         one, two = (Context(content=text, score=0.5, metadata={}) for text in ("one", "two"))
         assert self.link("a?", one) & self.link("b?", one)
         assert not self.link("a?", one) & self.link("b?", two)
+
+    def test_by_question_nothing_else_links(self) -> None:
+        rows = [export.pair(_asked(question, [context()])) for question in ("a?", "A", "b?")]
+        one, same, other = (set(row.links("question")) for row in rows)
+        assert one == same and len(one) == 1
+        assert not one & other
 
 
 def _asked(question: str, contexts: Sequence[Context]) -> Any:
@@ -494,10 +576,29 @@ REPORT: dict[str, Any] = {
     "max_tokens": None,
     "min_score": None,
     "splits": {
-        "train": {"rows": 1130, "chosen_longer": 0.55, "margin": [0.05, 0.1, 0.2, 0.3, 0.9]},
-        "eval": {"rows": 100, "chosen_longer": 0.5, "margin": [0.05, 0.1, 0.2, 0.3, 0.4]},
+        "train": {
+            "rows": 1130,
+            "questions": 1100,
+            "documents": 300,
+            "cut_off": 0.0,
+            "rejected_cut_off": 0.25,
+            "chosen_longer": 0.55,
+            "margin": [0.05, 0.1, 0.2, 0.3, 0.9],
+        },
+        "eval": {
+            "rows": 100,
+            "questions": 99,
+            "documents": 30,
+            "cut_off": 0.0,
+            "rejected_cut_off": 0.0,
+            "chosen_longer": 0.5,
+            "margin": [0.05, 0.1, 0.2, 0.3, 0.4],
+        },
     },
-    "split": {"wanted": 0.1, "reached": 0.0813, "groups": 412, "largest": 31},
+    "questions": 1199,
+    "documents": 330,
+    "control_tokens": [],
+    "split": {"by": "document", "wanted": 0.1, "reached": 0.0813, "groups": 412, "largest": 31},
     "models": {"maker": 1230},
     "judges": [
         {
@@ -544,6 +645,13 @@ class TestCard:
         text = self.written()
         for part in (
             "| pairs | 1,130 | 100 |",
+            "| questions | 1,100 | 99 |",
+            "| documents | 300 | 30 |",
+            "| share whose chosen was cut off | 0.000 | 0.000 |",
+            "| share whose rejected was cut off | 0.250 | 0.000 |",
+            "about 1,199 questions and have passages of\n330 documents",
+            "No document, no passage and no question is in both",
+            "| `prompt` | what the model is asked: a list of messages |",
             "| share whose chosen is longer | 0.550 | 0.500 |",
             "| 0.05, 0.1, 0.2, 0.3, 0.9 | 0.05, 0.1, 0.2, 0.3, 0.4 |",
             "was to have 10.0% of the rows and has 8.1%",
@@ -557,6 +665,26 @@ class TestCard:
         ):
             assert part in text
         assert "The token limit is 512," in self.written(max_tokens=512)
+
+    def test_what_a_split_by_question_keeps_apart(self) -> None:
+        text = self.written(split=REPORT["split"] | {"by": "question"})
+        assert "No question is in both, whatever its spelling; documents and passages are." in text
+
+    def test_contradictions_control_tokens_and_what_was_cut_off(self) -> None:
+        plain = self.written()
+        found = [{"place": "chosen", "rows": 1_234, "tokens": ["</s>", "<|im_end|>"]}]
+        changed = deepcopy(REPORT["splits"])
+        changed["train"]["cut_off"] = 0.1
+        text = self.written(control_tokens=found, left_out={"contradiction": 2_468}, splits=changed)
+        for part in (
+            "2,468 rows are left out since another pair of the same question prefers the other",
+            "1,234 rows have control tokens of chat templates in chosen, such as `</s>`, "
+            "`<|im_end|>`",
+            "113 chosen answers were cut off",
+            "| `contradiction` |",
+        ):
+            assert part in text
+            assert part not in plain
 
     @pytest.mark.parametrize(
         ("changes", "said"),

@@ -1,0 +1,103 @@
+"""Pairs that contradict each other: of one question, one prefers A to B and another B to A.
+
+One of them is wrong, and nothing tells which. Spellings of a question are one question, those of an
+answer one answer. Likewise where A is preferred to B, B to C, and C to A.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import NamedTuple
+
+from rlvr_ray.core.spelling import canonical, canonical_question
+
+#: The better and the worse answer.
+Preference = tuple[bytes, bytes]
+
+
+class Contradictions(NamedTuple):
+    """Which pairs others of the same question contradict."""
+
+    preferences: frozenset[tuple[bytes, Preference]]
+    batches: frozenset[str]  #: whose pairs those are
+
+    def has(self, question: str, chosen: str, rejected: str) -> bool:
+        """Whether this pair is contradicted."""
+        return bool(self.preferences) and _keys(question, chosen, rejected) in self.preferences
+
+
+class Preferences:
+    """What pairs say of the answers to each question: some hundred bytes a pair."""
+
+    def __init__(self) -> None:
+        self._batches: defaultdict[bytes, dict[Preference, list[str]]] = defaultdict(dict)
+
+    def add(self, batch_id: str, question: str, chosen: str, rejected: str) -> None:
+        """Add a pair; both answers must differ in more than spelling."""
+        asked, preference = _keys(question, chosen, rejected)
+        self._batches[asked].setdefault(preference, []).append(batch_id)
+
+    def contradictions(self) -> Contradictions:
+        """Of all that was added, in whatever order."""
+        found = {
+            (asked, preference): batches
+            for asked, preferences in self._batches.items()
+            for preference in _in_cycles(preferences)
+            for batches in [preferences[preference]]
+        }
+        return Contradictions(frozenset(found), frozenset().union(*found.values()))
+
+
+def _keys(question: str, chosen: str, rejected: str) -> tuple[bytes, Preference]:
+    return _hash(canonical_question(question)), (
+        _hash(canonical(chosen)),
+        _hash(canonical(rejected)),
+    )
+
+
+def _hash(text: str) -> bytes:
+    return blake2b(text.encode(), digest_size=16).digest()
+
+
+def _in_cycles(preferences: Iterable[Preference]) -> list[Preference]:
+    """The preferences that lie on a cycle: both answers are in one strongly connected component.
+
+    Kosaraju's algorithm: what is reached backwards, in the order in which forward searches ended.
+    """
+    after: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    before: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    preferences = list(preferences)
+    for better, worse in preferences:
+        after[better].append(worse)
+        before[worse].append(better)
+    ended: list[bytes] = []
+    seen: set[bytes] = set()
+    for start in after:
+        _visit(start, after, seen, ended)
+    component: dict[bytes, bytes] = {}
+    seen = set()
+    for start in reversed(ended):
+        reached: list[bytes] = []
+        _visit(start, before, seen, reached)
+        component.update(dict.fromkeys(reached, start))
+    return [(one, other) for one, other in preferences if component[one] == component[other]]
+
+
+def _visit(
+    start: bytes, following: dict[bytes, list[bytes]], seen: set[bytes], ended: list[bytes]
+) -> None:
+    """Add what is reached and not seen to ``ended``, deepest first."""
+    if start in seen:
+        return
+    seen.add(start)
+    path = [(start, iter(following.get(start, ())))]
+    while path:
+        here, nexts = path[-1]
+        for found in nexts:
+            if found not in seen:
+                seen.add(found)
+                path.append((found, iter(following.get(found, ()))))
+                break
+        else:
+            ended.append(here)
+            path.pop()
