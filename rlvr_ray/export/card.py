@@ -139,7 +139,8 @@ def _splits(report: Mapping[str, Any]) -> Iterator[str]:
         yield "No document, no passage and no question is in both, whatever its name or spelling:"
         yield "rows that share one, directly or through other rows, stay together. There are"
     else:
-        yield "No question is in both, whatever its spelling; documents and passages are. There are"
+        yield "No question is in both, whatever its spelling; documents and passages may be."
+        yield "There are"
     yield f"{split['groups']:,} such groups of rows; the largest has {split['largest']:,} rows."
     yield f"All rows together are about {report['questions']:,} questions and have passages of"
     yield f"{report['documents']:,} documents."
@@ -284,18 +285,19 @@ def biases(report: Mapping[str, Any]) -> Iterator[str]:
         )
     if contradictions := report["left_out"].get("contradiction"):
         yield (
-            f"The judges contradict themselves: {contradictions:,} rows are left out since another "
-            "pair of the same question prefers the other answer."
+            "The judges contradict themselves. Rows left out since another pair of the same "
+            f"question prefers the other answer: {contradictions:,}."
         )
     for found in report["control_tokens"]:
         tokens = ", ".join(f"`{token}`" for token in found["tokens"])
         yield (
-            f"{found['rows']:,} rows have control tokens of chat templates in {found['place']}, "
-            f"such as {tokens}: a trainer's tokenizer may read them as its own."
+            f"Rows with control tokens of chat templates in {found['place']}: {found['rows']:,}, "
+            f"such as {tokens}. A trainer's tokenizer may read them as its own."
         )
     cut = sum(round(split["cut_off"] * split["rows"]) for split in report["splits"].values())
     if cut:
-        yield f"{cut:,} {'chosen ' * _of_pairs(report)}answers were cut off at the token limit."
+        which = "Chosen answers" if _of_pairs(report) else "Answers"
+        yield f"{which} that were cut off at the token limit: {cut:,}."
     yield "Abstentions are recognised in English for the most part."
 
 

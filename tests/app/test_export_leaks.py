@@ -172,7 +172,9 @@ class TestLeaks:
             "largest": 1,
         }
         card = (tmp_path / "out" / "README.md").read_text()
-        assert "No question is in both, whatever its spelling; documents and passages are" in card
+        assert (
+            "No question is in both, whatever its spelling; documents and passages may be" in card
+        )
         alone = written(tmp_path / "alone", asked("What is it?", "One text.", "one.md"))
         said = rlvr(alone, tmp_path / "one", "--split-by", "question").stderr
         assert "eval is empty" in said and "ask more questions" in said
@@ -309,7 +311,7 @@ def test_control_tokens_are_counted(tmp_path: Path, token: str) -> None:
     assert report["control_tokens"] == places
     assert sum(split["rows"] for split in report["splits"].values()) == len(made)
     card = (tmp_path / "out" / "README.md").read_text()
-    assert f"1 rows have control tokens of chat templates in chosen, such as `{token}`" in card
+    assert f"Rows with control tokens of chat templates in chosen: 1, such as `{token}`." in card
     assert f"control tokens in prompt: 1 (such as {token};" in rlvr(data, tmp_path / "told").stderr
     with_passages = export(data, tmp_path / "rag", "--prompt", "rag-messages")
     assert with_passages["control_tokens"][1] == {"place": "prompt", "rows": 2, "tokens": [token]}
@@ -340,9 +342,8 @@ def test_what_was_cut_off_is_counted(tmp_path: Path, name: Format) -> None:
     assert train["cut_off"] == (3 / 8 if name == "rewards" else 2 / 4)
     assert train.get("rejected_cut_off") == (1 / 4 if name in PAIR_FORMATS else None)
     cut = 3 if name == "rewards" else 2
-    assert (
-        f"{cut} {'chosen ' * (name in PAIR_FORMATS)}answers were cut off at the token limit" in card
-    )
+    which = "Chosen answers" if name in PAIR_FORMATS else "Answers"
+    assert f"{which} that were cut off at the token limit: {cut}." in card
     assert (
         f"cut off at the generator's token limit: {cut}"
         in rlvr(data, tmp_path / "told", format_=name).stderr

@@ -668,7 +668,9 @@ class TestCard:
 
     def test_what_a_split_by_question_keeps_apart(self) -> None:
         text = self.written(split=REPORT["split"] | {"by": "question"})
-        assert "No question is in both, whatever its spelling; documents and passages are." in text
+        assert (
+            "No question is in both, whatever its spelling; documents and passages may be." in text
+        )
 
     def test_contradictions_control_tokens_and_what_was_cut_off(self) -> None:
         plain = self.written()
@@ -677,10 +679,10 @@ class TestCard:
         changed["train"]["cut_off"] = 0.1
         text = self.written(control_tokens=found, left_out={"contradiction": 2_468}, splits=changed)
         for part in (
-            "2,468 rows are left out since another pair of the same question prefers the other",
-            "1,234 rows have control tokens of chat templates in chosen, such as `</s>`, "
-            "`<|im_end|>`",
-            "113 chosen answers were cut off",
+            "same question prefers the other answer: 2,468.",
+            "Rows with control tokens of chat templates in chosen: 1,234, such as `</s>`, "
+            "`<|im_end|>`.",
+            "Chosen answers that were cut off at the token limit: 113.",
             "| `contradiction` |",
         ):
             assert part in text
