@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Iterator
 
 import aio_pika
@@ -12,6 +13,9 @@ from yarl import URL
 
 from rlvr_ray.errors import ConfigError, Unavailable
 from rlvr_ray.tasks import cancelled_by_caller
+
+# What it logs of connections that fail, whoever calls is told.
+logging.getLogger("aiormq").addHandler(logging.NullHandler())
 
 #: Seconds of silence, twice over, after which a peer counts as gone.
 HEARTBEAT_S = 10

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
+from typing import cast
 
 from rlvr_ray import engines
 from rlvr_ray.errors import ConfigError, InputError
@@ -28,8 +29,10 @@ from rlvr_ray.vectors import KeptVectors
 
 #: The group of entry points that verifiers are found in, our own as well as others'.
 GROUP = "rlvr_ray.verifiers"
+#: Those that need nothing but their options.
+RULES = ("exact", "numeric", "regex", "json_schema")
 #: Those that need no language model. Others', by entry point, may.
-ALONE = ("grounded", "exact", "numeric", "regex", "json_schema")
+ALONE = ("grounded", *RULES)
 
 
 def needs_judge(settings: Settings) -> bool:
@@ -47,11 +50,16 @@ class NoJudge:
 
 
 def check_verifiers(settings: Settings) -> None:
-    """Raise ConfigError for a verifier that is not installed, before anything is started."""
+    """Raise ConfigError for a verifier that is not installed, or a rule whose options are wrong.
+
+    Before anything is started.
+    """
     if settings.verification.verifiers == "auto":
         return
     for verifier in settings.verification.verifiers:
         _entry_point(verifier.name)
+        if verifier.name in RULES:
+            _verifier(verifier, cast(Equipment, None))
 
 
 def build_panel(settings: Settings, judge: Generator | None, embedder: Embedder) -> WeightedPanel:

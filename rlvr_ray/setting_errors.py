@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator
-from typing import get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -38,18 +38,42 @@ _SAYS = {
 def problem(error: ErrorDetails, settings: type[BaseModel]) -> str:
     """One of pydantic's errors over the tree, without the value, which may be a secret."""
     key = ".".join(map(str, error["loc"])) or "settings"
+    if error["type"] == "extra_forbidden":
+        known = [*_beside(error["loc"], settings), *keys(settings)]
+        return f"{key}: there is no such setting{suggestion(key, known)}"
+    return f"{key}: {reason(error)}"
+
+
+def reason(error: ErrorDetails) -> str:
+    """What is wrong with a value, without the value."""
     kind = error["type"]
-    if kind == "extra_forbidden":
-        return f"{key}: there is no such setting{suggestion(key, keys(settings))}"
+    if kind == "string_pattern_mismatch" and error["ctx"]["pattern"].startswith("^https?://"):
+        return "must begin with http:// or https://"
     if kind in _SAYS:
         said = _SAYS[kind].format_map(error.get("ctx", {}))
     else:
         said = error["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
-    if kind == "string_pattern_mismatch" and error["ctx"]["pattern"].startswith("^https?://"):
-        said = "must begin with http:// or https://"
     if kind == "literal_error":
         said += suggestion(str(error["input"]), said.split("'")[1::2])
-    return f"{key}: {said}"
+    return said
+
+
+def _beside(place: tuple[int | str, ...], model: type[BaseModel]) -> Iterator[str]:
+    """The keys that could stand in the place of the last one, in lists too."""
+    for part in place[:-1]:
+        field = model.model_fields.get(str(part))
+        if field is not None:
+            model = next(_models(field.annotation), model)
+    for name in model.model_fields:
+        yield ".".join(map(str, (*place[:-1], name)))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Those that a type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
 
 
 def suggestion(given: str, known: Iterable[str]) -> str:
@@ -71,6 +95,5 @@ def keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
     """Every setting below a model, with dots: ``dpo.prompt``; sections too, ``dpo``."""
     for name, field in model.model_fields.items():
         yield above + name
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from keys(kind, f"{above}{name}.")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys(field.annotation, f"{above}{name}.")

@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rlvr_ray import setting_errors
 from rlvr_ray.core import language, matching
 from rlvr_ray.core.matching import Match, quote
 from rlvr_ray.core.numbers import dates, linking, numerals, quantities, quantity, units
@@ -186,7 +187,7 @@ def _read(model: type[_Chosen], name: str, options: Mapping[str, Any]) -> _Chose
             elif problem["type"] == "missing":
                 problems.append(f"option {option} is missing")
             else:
-                problems.append(f"option {option}: {problem['msg']}")
+                problems.append(f"option {option}: {setting_errors.reason(problem)}")
         raise ConfigError(f"verifier {name}: {'; '.join(problems)}") from None
 
 

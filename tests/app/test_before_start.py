@@ -193,6 +193,12 @@ def test_a_port_that_is_taken() -> None:
     ("setting", "code", "said"),
     [
         (f"retrieval.url=http://{CLOSED}", 3, f"rlvr: Qdrant at {CLOSED} does not answer"),
+        (
+            "verification.verifiers=[{name: numeric, options: {tolerance: 2}}]",
+            2,
+            "must be 0.5 or less",
+        ),
+        ("verification.verifiers=[nobody]", 2, "there is no nobody"),
         ("generator.model_path=no.gguf", 2, "rlvr: generator.model_path: there is no file"),
         ("dpo.promt=rag", 2, "did you mean dpo.prompt?"),
     ],
@@ -224,6 +230,23 @@ class TestDoctor:
         assert found["disk"][1].startswith(f"{here}/data: ")
         assert found["documents"] == ["ok", "none yet; rlvr ingest stores some"]
         assert found["server"] == ["ok", "none runs: rlvr serve"]
+
+    def test_libraries_say_nothing_beside_it(self) -> None:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "rlvr_ray.cli",
+                "doctor",
+                "--set",
+                f"mirror.url=amqp://{CLOSED}",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (1, "")
 
     def test_a_folder_that_cannot_be_made(self, here: Path) -> None:
         (here / "file").touch()

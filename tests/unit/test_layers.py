@@ -204,7 +204,8 @@ WALLS = [
             found.top == PACKAGE
             and not found.reaches(*_own("adapters"))
             and not found.reaches(
-                *_own("core", "ports", "errors", "settings", "codec", "models", "tasks"),
+                *_own("core", "ports", "errors", "settings", "setting_errors", "codec", "models"),
+                *_own("tasks"),
                 *_own("amqp", "consumer"),
             )
         ),

@@ -245,6 +245,11 @@ def test_a_key_that_was_meant_is_named(given: str, meant: str, yaml: Any) -> Non
         assert message.endswith(f"did you mean {meant}?"), message
 
 
+def test_a_key_inside_a_list_that_was_meant_is_named() -> None:
+    message = refusal(verification={"verifiers": ["exact", {"name": "numeric", "wieght": 1}]})
+    assert message.endswith("; did you mean verification.verifiers.1.weight?")
+
+
 def _of_file(yaml: Any, key: str) -> str:
     section, _, name = key.rpartition(".")
     yaml(f"{section}:\n  {name}: 1\n" if section else f"{name}: 1\n")

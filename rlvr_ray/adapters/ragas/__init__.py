@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from rlvr_ray import setting_errors
 from rlvr_ray.adapters.ragas.contexts import AskedContexts
 from rlvr_ray.adapters.ragas.grounded import GroundedVerifier
 from rlvr_ray.adapters.ragas.logprob import LogprobOptions, LogprobVerifier
@@ -44,6 +45,6 @@ def _options(kind: type[Options], name: str, options: Mapping[str, Any]) -> Opti
     try:
         return kind.model_validate(dict(options))
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(setting_errors.problem(each, kind) for each in error.errors())
         known = ", ".join(kind.model_fields) or "none"
         raise ConfigError(f"options of {name}: {problems} (it has: {known})") from None
