@@ -20,13 +20,14 @@ from rlvr_ray import __version__, codec, logs
 from rlvr_ray.archive import LedgerArchive
 from rlvr_ray.commits import Commits, Then
 from rlvr_ray.core import ids
-from rlvr_ray.core.pairing import Result, decide
+from rlvr_ray.core.pairing import Result, decide, unscorable
 from rlvr_ray.core.records import Batch, FailedVerification
 from rlvr_ray.errors import (
     InputError,
     JudgeError,
     KeyReused,
     Overloaded,
+    ReplyError,
     RlvrError,
     TimedOut,
     Unavailable,
@@ -315,13 +316,14 @@ class Aggregator:
 
     async def _verify(self, state: BatchState) -> None:
         """Have every candidate scored, then decide. Ends only with an outcome on disk."""
+        state = replace(state, results=_unscorable(state.batch) | dict(state.results))
         claims = [
             claim for claim in claims_of(state.batch) if claim.answer_event_id not in state.results
         ]
         started = datetime.now(UTC)
         with logs.about(state.batch.batch_id, state.batch.correlation_id):
             with self._tracer.span("verify", state.batch.batch_id):
-                scored = await self._scored(state, claims)
+                scored = await self._scored(state, claims) if claims else {}
                 tell_results(self._tracer, state.batch, scored, started)
             results = {**scored, **state.results}
             try:
@@ -360,7 +362,7 @@ class Aggregator:
                     else result
                     for claim, result in zip(claims, results, strict=True)
                 }
-            except (TimeoutError, TimedOut) as error:
+            except (TimeoutError, TimedOut, ReplyError) as error:
                 failures += 1
                 reason = str(error) or f"the judge did not finish within {settings.timeout_s:g} s"
                 self._note("verify", reason)
@@ -493,6 +495,15 @@ def _kept(claim: Claim, scored: Mapping[UUID, Result]) -> Result:
     except (InputError, AttributeError) as error:
         return _failed(claim, f"its verification cannot be kept: {error}", 1)
     return result
+
+
+def _unscorable(batch: Batch) -> dict[UUID, Result]:
+    """A result for each answer that no verifier is to be asked about."""
+    return {
+        claim.answer_event_id: _failed(claim, problem, 1)
+        for claim, candidate in zip(claims_of(batch), batch.candidates, strict=True)
+        if (problem := unscorable(candidate))
+    }
 
 
 def _failed(claim: Claim, reason: str, attempts: int) -> FailedVerification:

@@ -10,6 +10,7 @@
     ├── Overloaded          too much in flight, or no room: try again later (HTTP 503)
     ├── Unavailable         a part is down: try again later (HTTP 503)
     │   └── TimedOut        it did not answer in time
+    ├── ReplyError          a server answers, and not so that it can be used (HTTP 502)
     ├── JudgeError          a judge answered, and its answer cannot be used
     └── LedgerError         the ledger is damaged, locked or from a newer version
         └── Unreadable      one record of it cannot be read; everything else goes on (HTTP 500)
@@ -62,6 +63,10 @@ class Unavailable(RlvrError):
 
 class TimedOut(Unavailable):
     """A part did not answer in time: what it was given may be the reason."""
+
+
+class ReplyError(RlvrError):
+    """A model's server answers with an error or in another form: asked again, it would again."""
 
 
 class JudgeError(RlvrError):

@@ -62,7 +62,7 @@ METRICS: Mapping[str, Metric] = {
     "rlvr_candidates_total": Metric(
         "counter",
         "Answers recorded, by what ended their writing: length means that the limit cut it.",
-        {"finish_reason": ("stop", "length")},
+        {"finish_reason": ("stop", "length", "unknown")},
     ),
     "rlvr_verifications_total": Metric(
         "counter",

@@ -4,7 +4,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from rlvr_ray.errors import Overloaded, TimedOut, Unavailable
+from rlvr_ray.errors import Overloaded, ReplyError, TimedOut, Unavailable
 
 T = TypeVar("T")
 
@@ -20,13 +20,14 @@ async def persist(
     """Try until it works; raises what will not change by waiting.
 
     What is down or has too much to do is waited for as long as it takes: ``wait`` is given the
-    pause and the reason. What runs into the time limit ``attempts`` times is raised.
+    pause and the reason. What runs into the time limit, or gets a reply that cannot be used,
+    ``attempts`` times is raised.
     """
     pause, late = first_s, 0
     while True:
         try:
             return await attempt()
-        except TimedOut as error:
+        except (TimedOut, ReplyError) as error:
             late += 1
             if late == attempts:
                 raise

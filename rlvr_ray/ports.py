@@ -8,7 +8,7 @@ fail by itself, its place in the answer holds the error; what the call raises co
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -182,14 +182,19 @@ class Prompt:
     logprobs: int = 0  #: likeliest tokens wanted at each place, with log-probabilities; at most 20
 
 
+#: ``length``: the token limit cut it. ``unknown``: it may be cut, or not.
+FinishReason = Literal["stop", "length", "unknown"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """One sample's text."""
+    """One sample's answer: see ``core.answer_text``."""
 
     text: str
-    finish_reason: str  #: ``stop`` or ``length``
+    finish_reason: FinishReason
     model: str
     usage: Usage
+    reasoning_chars: int = 0  #: characters of reasoning, none of which is in the text
     #: Where ``Prompt.logprobs`` asked for them: for each token the likeliest ones at its place and
     #: their natural logarithms of probability.
     logprobs: tuple[Mapping[str, float], ...] = ()
@@ -197,11 +202,14 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """What a sample grew by: whole characters. Its last piece, which may be empty, has it all."""
+    """What an answer grew by: whole characters. Its last piece, which may be empty, has it all.
+
+    Where the end shows that a part was no answer (``AnswerStream.end``), the completion holds.
+    """
 
     sample: int  #: index in ``Prompt.samples``
     text: str
-    completion: Completion | None = None  #: with the last piece; its text is stripped
+    completion: Completion | None = None  #: with the last piece
 
 
 class Generator(Protocol):
@@ -212,7 +220,7 @@ class Generator(Protocol):
 
         Prompts of one call that ask for a single token and begin alike share their prefill.
         Text in a message is text: what reads like one of the model's control tokens is none.
-        Raises TimedOut, Unavailable, Overloaded.
+        Raises TimedOut, Unavailable, Overloaded, ReplyError.
         """
         ...
 

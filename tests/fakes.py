@@ -121,7 +121,7 @@ Script = Callable[[Prompt], Sequence[Reply] | InputError]
 
 def completion(
     text: str,
-    finish_reason: str = "stop",
+    finish_reason: FinishReason = "stop",
     logprobs: Sequence[Mapping[str, float]] = (),
     **usage: int,
 ) -> Completion:

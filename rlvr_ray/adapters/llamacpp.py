@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rlvr_ray.core.answer_text import AnswerStream, opens_reasoning
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import Usage
 from rlvr_ray.core.text import storable
@@ -36,10 +37,12 @@ from rlvr_ray.errors import (
     Unavailable,
 )
 from rlvr_ray.models import SMOLLM2_135M, verify
-from rlvr_ray.ports import Completion, Piece, Prompt
+from rlvr_ray.ports import Completion, FinishReason, Piece, Prompt
 from rlvr_ray.settings import EngineSettings
 from rlvr_ray.tasks import gather, told_by
 
+#: Why llama.cpp stops; anything else is not known.
+ENDS: Mapping[str, FinishReason] = {"eos": "stop", "word": "stop", "limit": "length"}
 #: Hears of each piece of a sample.
 Told = Callable[[Piece], None]
 
@@ -115,6 +118,7 @@ class LlamaCpp:
         # RuntimeError is what a client says that was closed.
         self._errors = (httpx.HTTPError, RuntimeError)
         self._idle = [_Slot(number) for number in range(settings.slots)]
+        self._begun = ""  # of an answer, by the model's template
         self._turn = asyncio.Lock()
         self._returned = asyncio.Event()
 
@@ -203,6 +207,7 @@ class LlamaCpp:
         mark = secrets.token_hex(8)
         chat = [{"role": m.role, "content": f"{mark}.{i}."} for i, m in enumerate(messages)]
         template = (await self._post("/apply-template", {"messages": chat}))["prompt"]
+        self._begun = opens_reasoning(template)
         pieces = re.split(rf"{mark}\.(\d+)\.", template)  # text, index, text, index, …, text
         bodies = [
             {"content": messages[int(piece)].content, "add_special": False, "parse_special": False}
@@ -257,10 +262,11 @@ class LlamaCpp:
     ) -> Completion:
         """One sample, for which ``prefilled`` tokens were evaluated before: no cache's gain."""
         sample = prompt.samples[index]
+        stream = AnswerStream(self._begun)
 
         def grew(text: str) -> None:
-            if told is not None:
-                told(Piece(sample=index, text=text))
+            if told is not None and (new := stream.add(text)):
+                told(Piece(sample=index, text=new))
 
         body: dict[str, Any] = {
             "prompt": tokens,
@@ -277,9 +283,13 @@ class LlamaCpp:
         reply = await self._stream("/completion", body, grew)
         slot.tokens = tokens
         timings = reply["timings"]
+        if told is None:
+            stream.add(reply["content"])
+        rest, answer = stream.end()
         completion = Completion(
-            text=reply["content"].strip(),
-            finish_reason="length" if reply["stop_type"] == "limit" else "stop",
+            text=answer.text,
+            reasoning_chars=answer.reasoning_chars,
+            finish_reason="stop" if answer.ended else ENDS.get(reply["stop_type"], "unknown"),
             model=self.model,
             usage=Usage(
                 prompt_tokens=timings["cache_n"] + timings["prompt_n"],
@@ -289,7 +299,7 @@ class LlamaCpp:
             logprobs=tuple(_likeliest(token) for token in reply["completion_probabilities"]),
         )
         if told is not None:
-            told(Piece(sample=index, text="", completion=completion))
+            told(Piece(sample=index, text=rest, completion=completion))
         return completion
 
     @contextlib.asynccontextmanager

@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from rlvr_ray.core.answer_text import Answer, AnswerStream, opens_reasoning
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import Usage
 from rlvr_ray.core.text import storable
 from rlvr_ray.errors import ConfigError, InputError, Overloaded, TimedOut, Unavailable
 from rlvr_ray.models import LLAMA_3B
-from rlvr_ray.ports import Completion, Piece, Prompt
+from rlvr_ray.ports import Completion, FinishReason, Piece, Prompt
 from rlvr_ray.settings import EngineSettings
 from rlvr_ray.tasks import gather, told_by
 
@@ -37,6 +38,8 @@ GPU_MEMORY = 0.9
 CPU_CACHE = 2 * 2**30
 #: Llama's template tells the date, which would make every day's prompts other ones.
 TEMPLATE = {"date_string": "26 Jul 2024"}
+#: Why vLLM stops; anything else is not known, but for what breaks the answer off.
+ENDS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
 #: A line of a traceback that names an exception.
 EXCEPTION = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Exit)\b.*)$", re.MULTILINE)
 #: What says only that another process failed.
@@ -68,6 +71,7 @@ class VLLM:
         self._full = QueueOverflowError
         self._refused = (VLLMClientError, ValueError)
         self._tokenizer: Any = self._engine.get_tokenizer()
+        self._begun = ""  # of an answer, by the model's template
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
         """See ``ports.Generator``. Unavailable where vLLM is gone, TimedOut past the limit."""
@@ -130,28 +134,32 @@ class VLLM:
 
     async def _sample(self, tokens: list[int], prompt: Prompt, index: int) -> Completion:
         kind = self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY
-        return [reply async for reply in self._replies(tokens, prompt, index, kind)][-1][1]
+        replies = [reply async for reply in self._replies(tokens, prompt, index, kind)]
+        stream = AnswerStream(self._begun)
+        stream.add(storable(replies[-1].outputs[0].text))
+        return self._completion(replies[-1], prompt, stream.end()[1])
 
     async def _write(
         self, tokens: list[int], prompt: Prompt, index: int, tell: Callable[[Piece], None]
     ) -> None:
         """Tell a sample's pieces as it grows."""
         kind = self._vllm.sampling_params.RequestOutputKind.CUMULATIVE
+        stream = AnswerStream(self._begun)
         written = ""
-        async for text, completion, ended in self._replies(tokens, prompt, index, kind):
-            piece = Piece(
-                sample=index,
-                text=text.removeprefix(written),
-                completion=completion if ended else None,
-            )
+        async for reply in self._replies(tokens, prompt, index, kind):
+            text = storable(reply.outputs[0].text)
+            if new := stream.add(text.removeprefix(written)):
+                tell(Piece(sample=index, text=new))
             written = text
-            if piece.text or ended:
-                tell(piece)
+            if reply.finished:
+                rest, answer = stream.end()
+                completion = self._completion(reply, prompt, answer)
+                tell(Piece(sample=index, text=rest, completion=completion))
 
     async def _replies(
         self, tokens: list[int], prompt: Prompt, index: int, kind: Any
-    ) -> AsyncGenerator[tuple[str, Completion, bool]]:
-        """What there is of a sample, and whether that is all, each time that vLLM tells it."""
+    ) -> AsyncGenerator[Any]:
+        """vLLM's outputs of a sample."""
         # vLLM adds to the ids and to the parameters that it is given.
         given = {"prompt_token_ids": list(tokens)}
         replies = self._engine.generate(given, self._params(prompt, index, kind), uuid4().hex)
@@ -160,8 +168,7 @@ class VLLM:
                 async for reply in replies:
                     if reply.outputs[0].finish_reason in ("abort", "error"):
                         raise Unavailable("vLLM broke off the answer")
-                    completion = self._completion(reply, prompt)
-                    yield storable(reply.outputs[0].text), completion, reply.finished
+                    yield reply
         except self._refused as error:
             if isinstance(error, (*self._broken, self._full)):
                 raise
@@ -195,6 +202,7 @@ class VLLM:
         template = self._tokenizer.apply_chat_template(
             chat, tokenize=False, add_generation_prompt=True, **TEMPLATE
         )
+        self._begun = opens_reasoning(template)
         pieces = re.split(rf"{mark}\.(\d+)\.", template)  # text, index, text, index, …, text
         tokens: list[int] = []
         for place, piece in enumerate(pieces):
@@ -205,11 +213,12 @@ class VLLM:
         self._settings.check_fits(len(tokens), prompt.max_tokens)
         return tokens
 
-    def _completion(self, reply: Any, prompt: Prompt) -> Completion:
+    def _completion(self, reply: Any, prompt: Prompt, answer: Answer) -> Completion:
         (output,) = reply.outputs
         return Completion(
-            text=storable(output.text).strip(),
-            finish_reason="length" if output.finish_reason == "length" else "stop",
+            text=answer.text,
+            reasoning_chars=answer.reasoning_chars,
+            finish_reason="stop" if answer.ended else ENDS.get(output.finish_reason, "unknown"),
             model=self.model,
             usage=Usage(
                 prompt_tokens=len(reply.prompt_token_ids),

@@ -19,6 +19,7 @@ from rlvr_ray.errors import (
     NoDocuments,
     NotFound,
     Overloaded,
+    ReplyError,
     RlvrError,
     Unavailable,
     Unreadable,
@@ -36,6 +37,7 @@ STATUS: dict[type[RlvrError], int] = {
     NoDocuments: 409,
     Overloaded: 503,
     Unavailable: 503,
+    ReplyError: 502,
     LedgerError: 503,
     Unreadable: 500,  # nothing that waiting mends
 }

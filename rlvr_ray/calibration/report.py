@@ -21,7 +21,7 @@ from rlvr_ray.calibration import decisions
 from rlvr_ray.calibration.evaluation import Judged, Result, evaluate
 from rlvr_ray.calibration.labelled import Answer, Labelled, Row
 from rlvr_ray.core.records import Verification
-from rlvr_ray.errors import InputError, JudgeError, Overloaded, TimedOut, Unavailable
+from rlvr_ray.errors import (InputError, JudgeError, Overloaded, ReplyError, TimedOut, Unavailable)
 from rlvr_ray.ports import Claim, Panel
 from rlvr_ray.settings import Settings, VerificationSettings
 from rlvr_ray.tasks import gather
@@ -178,7 +178,7 @@ class _Asking:
                     results = await self._panel.verify(claims)
                 self._answered = True
                 return results
-            except (TimeoutError, TimedOut) as error:
+            except (TimeoutError, TimedOut, ReplyError) as error:
                 failures += 1
                 if failures >= self._settings.max_attempts:
                     limit = f"the judge did not finish within {self._settings.timeout_s:g} s"

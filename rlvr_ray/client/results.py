@@ -94,8 +94,9 @@ class Candidate(Reply):
     temperature: float
     seed: int
     model: str
-    finish_reason: str  #: ``stop``, or ``length`` where the token limit cut it
+    finish_reason: str  #: ``stop``, ``length`` where the token limit cut it, or ``unknown``
     usage: Usage = NO_TOKENS
+    reasoning_chars: int = 0  #: characters of reasoning that the model wrote besides
     verification: Verification | None = None
 
     @property

@@ -52,6 +52,7 @@ def answer_generated(batch: Batch, candidate: Candidate) -> Event:
             "model": candidate.model,
             "seed": candidate.seed,
             "finish_reason": candidate.finish_reason,
+            "reasoning_chars": candidate.reasoning_chars,
             "usage": asdict(candidate.usage),
         },
     )

@@ -17,7 +17,8 @@ from statistics import fmean, pstdev
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from rlvr_ray.core import ids
+from rlvr_ray.core import guard, ids
+from rlvr_ray.core.answer_text import answer_in, control_tokens
 from rlvr_ray.core.records import (
     DIGITS,
     Batch,
@@ -39,7 +40,7 @@ Strategy = Literal["best_worst", "best_random", "best_low"]
 
 #: Of the rule. One more whenever the same results could be decided otherwise than before: by a gate
 #: here, by what counts as a defect, or by what counts as a spelling.
-VERSION = 2
+VERSION = 3
 #: A chosen answer of fewer words teaches a model little; only the quality filter asks.
 MIN_CHOSEN_WORDS = 3
 
@@ -135,7 +136,9 @@ def decide(
     failed: list[str] = []
     for candidate in batch.candidates:
         result = results[candidate.event_id]
-        if isinstance(result, Verification):
+        if problem := unscorable(candidate):
+            failed.append(f"candidate {candidate.index}: {problem}")
+        elif isinstance(result, Verification):
             answers.append(scored(candidate, result))
         else:
             failed.append(f"candidate {candidate.index}: {result.reason}")
@@ -163,6 +166,25 @@ def decide(
         "rejected_score": found.other.score,
     }
     return Outcome(**verdict, reason=found.reason, detail=found.detail)
+
+
+def unscorable(candidate: Candidate) -> str | None:
+    """Why nobody can say how good an answer is; None where a verifier may."""
+    said = guard.visible(candidate.answer).strip()
+    if not said and candidate.reasoning_chars:
+        return (
+            f"the model wrote {candidate.reasoning_chars:,} characters of reasoning and no answer: "
+            "give it more tokens (generator.max_tokens), or switch its reasoning off"
+        )
+    if not said:
+        return "the answer is empty"
+    if candidate.finish_reason not in ("stop", "length"):
+        return "it is not known whether the answer is whole: the server gave no known finish reason"
+    if answer_in(candidate.answer).text != candidate.answer.strip():
+        return "the answer holds reasoning, control tokens or an invented turn"
+    if found := control_tokens(candidate.answer):
+        return f"a trainer's tokenizer would read {found[0]} as a control token"
+    return None
 
 
 def scored(candidate: Candidate, verification: Verification) -> Scored:

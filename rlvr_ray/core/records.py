@@ -128,8 +128,10 @@ class Candidate:
     temperature: float
     seed: int
     model: str
-    finish_reason: str  #: ``stop``, or ``length`` where the token limit cut it
+    #: ``stop``, ``length`` where the token limit cut it, ``unknown`` where the server did not say.
+    finish_reason: str
     usage: Usage
+    reasoning_chars: int = 0  #: characters of reasoning that the model wrote besides
 
     def __post_init__(self) -> None:
         for name in ("answer", "model", "finish_reason"):

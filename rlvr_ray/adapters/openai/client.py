@@ -27,6 +27,7 @@ from rlvr_ray.errors import (
     ContextOverflow,
     InputError,
     Overloaded,
+    ReplyError,
     RlvrError,
     TimedOut,
     Unavailable,
@@ -47,6 +48,8 @@ QUOTED = 200
 SHARED = 24
 #: HTTP statuses of a server that has no list of models.
 UNKNOWN = (400, 404, 405, 422, 501)
+#: Codes of an error within a reply that may pass: a gateway's, of the server behind it.
+BUSY = ("500", "502", "503", "504", "529")
 #: What an HTTP header can carry after ``Bearer``.
 KEY = re.compile(r"[!-~]*")
 #: What a request that is streamed has besides.
@@ -247,6 +250,8 @@ class OpenAIChat:
         except self._openai.APIStatusError as error:
             raise self._meaning(error, prompt) from None
         except self._openai.OpenAIError as error:
+            if isinstance(error, self._openai.APIError) and error.body is not None:  # in a stream
+                raise self._told(error.body, prompt) from None
             raise self._gone(error.__cause__ or error, prompt) from None
 
     @contextlib.contextmanager
@@ -254,14 +259,35 @@ class OpenAIChat:
         try:
             yield
         except MISSHAPEN:
-            raise Unavailable(
+            raise ReplyError(
                 f"{self._server} answered with something that is no chat completion; "
                 f"is {self._section}.base_url right?"
             ) from None
 
     def _completion(self, reply: Any, prompt: Prompt) -> Completion:
-        wants = prompt.logprobs > 0
-        return completion(reply, server=self._server, model=self.model, wants_logprobs=wants)
+        if error := reply.get("error"):
+            raise self._told(error, prompt)
+        return completion(
+            reply,
+            server=self._server,
+            model=self.model,
+            wants_logprobs=prompt.logprobs > 0,
+            prompt=prompt,
+        )
+
+    def _told(self, error: Any, prompt: Prompt | None) -> RlvrError:
+        """What an error in place of an answer means, though the HTTP status is one of success."""
+        said = self._quoted(refusals.said(error), prompt)
+        code = error.get("code") if isinstance(error, Mapping) else None
+        if TOO_LONG.search(f"{code} {refusals.said(error)}"):
+            return ContextOverflow(f"the prompt is too long for {self._server}{said}")
+        if str(code) in FILTERED:
+            return InputError(f"{self._server} withholds its answer: its content filter")
+        if str(code) == "429":
+            return Overloaded(f"{self._server} has too much to do{said}")
+        if str(code) in BUSY:
+            return Unavailable(f"{self._server} failed{said}")
+        return ReplyError(f"{self._server} answers with an error{said or ', and does not say why'}")
 
     def _gone(self, error: BaseException, prompt: Prompt | None) -> RlvrError:
         why = self._quoted(str(error) or type(error).__name__, prompt)

@@ -79,6 +79,11 @@ class Asked(Generic[Model]):
     def _read(self, completion: Completion, limit: int) -> Model:
         if completion.finish_reason == "length":
             raise JudgeError(f"the judge's answer was cut at {limit:,} tokens")
+        if not completion.text and completion.reasoning_chars:
+            raise JudgeError(
+                "the judge wrote reasoning only: give it more tokens (judge.max_tokens), or switch "
+                "its reasoning off"
+            )
         answer = parse(completion.text, self.response_model, self.mark)
         if self.check is not None:
             self.check(answer)
