@@ -34,6 +34,7 @@ from rlvr_ray.ports import (
     Completion,
     Document,
     Ending,
+    FinishReason,
     Ingested,
     Passage,
     Piece,

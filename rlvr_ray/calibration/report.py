@@ -21,7 +21,7 @@ from rlvr_ray.calibration import decisions
 from rlvr_ray.calibration.evaluation import Judged, Result, evaluate
 from rlvr_ray.calibration.labelled import Answer, Labelled, Row
 from rlvr_ray.core.records import Verification
-from rlvr_ray.errors import (InputError, JudgeError, Overloaded, ReplyError, TimedOut, Unavailable)
+from rlvr_ray.errors import InputError, JudgeError, Overloaded, ReplyError, TimedOut, Unavailable
 from rlvr_ray.ports import Claim, Panel
 from rlvr_ray.settings import Settings, VerificationSettings
 from rlvr_ray.tasks import gather

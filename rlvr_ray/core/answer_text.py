@@ -10,6 +10,7 @@ What stands in quotes or in code is spoken of ("the `<think>` tag") and stays.
 
 import json
 import re
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -53,7 +54,9 @@ CONTROL = re.compile(
 #: It stands for a character that is lost: what follows still belongs to the answer.
 _LOST = "<unk>"
 # What a cut by the token limit leaves of one, and of a tag.
-_HALF = re.compile(r"(?:<[|\uff5c][^|\uff5c<>\s]{0,40}|</?(?:think|reason|thought)\w{0,8})\Z")
+_HALF = re.compile(
+    r"(?:(?:<[|\uff5c][^|\uff5c<>\s]{0,40}+|</?(?:think|reason|thought)\w{0,8}+)\s*+)++\Z"
+)
 
 _USER = (
     r"user|human|benutzer|nutzer|usuario|utilisateur|\u7528\u6237|\u7528\u6236"
@@ -79,9 +82,12 @@ _OTHER_TURN = re.compile(
 )
 # A question and its answer, of which base models write one after another.
 _NEXT_QUESTION = re.compile(
-    rf"^{_MARKUP}(?:question|q|frage|pregunta|\u95ee\u9898|\u95ee){_COLON}.{{0,2000}}?"
+    rf"^{_MARKUP}(?:question|q|frage|pregunta|\u95ee\u9898|\u95ee){_COLON}",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ITS_ANSWER = re.compile(
     rf"^{_MARKUP}(?:answer|a|antwort|respuesta|r[e\u00e9]ponse|\u7b54\u6848|\u7b54){_COLON}",
-    re.IGNORECASE | re.MULTILINE | re.DOTALL,
+    re.IGNORECASE | re.MULTILINE,
 )
 # Roles, left where somebody took only the control tokens around them out; lines of nothing but
 # roles are a list of them.
@@ -115,8 +121,19 @@ _FENCE = re.compile(r"^[^\S\n]*```", re.MULTILINE)
 # "the <think> tag": what follows says that it is spoken of.
 _NAMED = re.compile(r"[^\S\n](?:tags?|tokens?|blocks?|markers?|elements?)\b")
 
-# A tail that may become something else by what comes next: a tag, a label, a role.
-_OPEN_TAIL = re.compile(r"(?:[<\[\u25c1][^>\]\u25b7\s]{0,60}|(?:^|\n)[\W_]{0,6}[^\W\d_]{0,16})\Z")
+# A tail that may become something else by what comes next: a tag, a channel, a label, a role.
+_OPEN_TAIL = re.compile(
+    r"(?:<(?![\s=])[^>\n]{0,80}|[\[\u25c1][^\]\u25b7\s]{0,20}"
+    rf"|<\|channel\|>(?:(?!<\|message\|>).){{0,200}}|(?!<\|message)(?:{CONTROL.pattern})\s*\w{{0,16}}"
+    r"|(?:^|\n)[\W_]{0,6}[^\W\d_]{0,16})\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+# How deep markers may stand in each other; nobody nests them by accident.
+_NESTED = 8
+#: A stream is looked at again once it grew by one part of so many.
+_OFTEN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +152,19 @@ def answer_in(written: str) -> Answer:
     end of the text; where it has an end only, it began with the text. JSON stays as it is: a
     judge's strings may hold anything.
     """
-    if json_text := _json(written.strip()):
-        return Answer(json_text, ended=json_text != written.strip())
+    found = _answer_in(written)
+    for _ in range(_NESTED):  # one marker can hide another
+        if (again := _answer_in(found.text)).text == found.text:
+            break
+        reasoning = found.reasoning_chars + again.reasoning_chars
+        found = Answer(again.text, reasoning, found.ended or again.ended)
+    return found
+
+
+def _answer_in(written: str) -> Answer:
     text, reasoning = _without_reasoning(written)
+    if json_text := _json(text.strip()):
+        return Answer(json_text, reasoning, ended=json_text != text.strip())
     while (before := _BEFORE.match(text)) and before.end():
         text = text[before.end() :]
     if wrapped := _WRAPPED.match(text):
@@ -169,11 +196,15 @@ class AnswerStream:
 
     def __init__(self, begun: str = "") -> None:
         self._written = begun
+        self._looked = 0
         self._shown = ""
 
     def add(self, text: str) -> str:
         """Take what came; return what the answer grew by, as far as that is certain."""
         self._written += text
+        if _OFTEN * (len(self._written) - self._looked) < len(self._written):
+            return ""  # it is read from its start each time
+        self._looked = len(self._written)
         certain = answer_in(_OPEN_TAIL.sub("", self._written)).text
         return self._grown(certain)
 
@@ -207,14 +238,15 @@ def _json(text: str) -> str:
 
 
 def _without_reasoning(text: str) -> tuple[str, int]:
-    if _CHANNEL.search(text):
-        return _final_channel(text)
-    if _BARE_CHANNELS.match(text):
-        *_, final = _BARE_FINAL.split(text)
-        answer = final if _BARE_FINAL.search(text) else ""
-        return answer, len(text) - len(answer)
-    kept: list[str] = []
+    if _json(text.strip()):
+        return text, 0
     reasoning = at = 0
+    if _CHANNEL.search(text):
+        text, reasoning = _final_channel(text)
+    elif _BARE_CHANNELS.match(text):
+        *others, final = _BARE_FINAL.split(text)
+        text, reasoning = final if others else "", len(text) - len(final if others else "")
+    kept: list[str] = []
     inside = False
     for tag in _spoken(_REASONING, text):
         if tag["opening"] and not inside:
@@ -228,6 +260,8 @@ def _without_reasoning(text: str) -> tuple[str, int]:
             continue  # an opening within reasoning is part of it
         inside = tag["closing"] is None
         at = tag.end()
+        if not inside and (made := _json(text[at:].strip())):
+            return made, reasoning  # what reads like a tag in JSON is none
     if inside:
         return "".join(kept), reasoning + len(text[at:].strip())
     return "".join([*kept, text[at:]]), reasoning
@@ -263,17 +297,20 @@ def _control(text: str) -> int:
 
 def _turn(text: str) -> int:
     """Where the next turn of an invented conversation begins; the text's length if nowhere."""
-    ends = [len(text)]
-    for turn in _spoken(_TURN, text):
-        if _is_answer(text[: turn.start()]) and _is_turn(text, turn):
-            ends.append(turn.start())
-            break
-    for pattern in (_OTHER_TURN, _ROLE, _NEXT_QUESTION):
-        for found in _spoken(pattern, text):
-            if _is_answer(text[: found.start()]):
-                ends.append(found.start())
-                break
-    return min(ends)
+    replied, answered = (_last(pattern, text) for pattern in (_REPLY, _ITS_ANSWER))
+    turns = (turn for turn in _spoken(_TURN, text) if _is_turn(text, turn, replied))
+    questions = (found for found in _spoken(_NEXT_QUESTION, text) if found.start() < answered)
+    others = (_spoken(pattern, text) for pattern in (_OTHER_TURN, _ROLE))
+    firsts = (
+        next((turn.start() for turn in found if _is_answer(text[: turn.start()])), len(text))
+        for found in (turns, questions, *others)
+    )
+    return min(firsts)
+
+
+def _last(pattern: re.Pattern[str], text: str) -> int:
+    """Where the last find begins; -1 if there is none."""
+    return max((found.start() for found in pattern.finditer(text)), default=-1)
 
 
 def _is_answer(before: str) -> bool:
@@ -283,20 +320,20 @@ def _is_answer(before: str) -> bool:
     return before != "" and before[-1] not in ":,;-\uff1a" and not _LABELLED.match(last)
 
 
-def _is_turn(text: str, turn: re.Match[str]) -> bool:
-    """Whether somebody speaks: it asks, or is answered, or nothing else comes behind it.
+def _is_turn(text: str, turn: re.Match[str], replied: int) -> bool:
+    """Whether somebody speaks: is answered (there is a reply at ``replied``), asks, or ends it all.
 
     "User: can read." in a list of roles is none.
     """
-    said = text[turn.end("label") :]
-    if _REPLY.search(said):
+    label, end = turn.span("label")
+    if replied >= end - 1:
         return True
-    own_line = turn.start("label") == 0 or text[turn.start("label") - 1] == "\n"
-    line, _, more = said.partition("\n")
+    if text[label - 1 : label] not in ("", "\n"):
+        return False  # in the midst of a line
+    line, _, more = text[end:].partition("\n")
     asks = line.rstrip().endswith(("?", "\uff1f"))
-    apart = text[: turn.start("label")].endswith("\n\n") and not more.strip()
-    apart = apart and not turn["label"].islower()  # "user: root" is a setting
-    return own_line and (asks or apart)
+    apart = text[:label].endswith("\n\n") and not more.strip()
+    return asks or (apart and not turn["label"].islower())  # "user: root" is a setting
 
 
 def _spoken(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
@@ -305,8 +342,8 @@ def _spoken(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
     fences = fences[: len(fences) // 2 * 2]  # one that is not closed is none
     for found in pattern.finditer(text):
         start, end = found.span()
-        inside = sum(fence < start for fence in fences) % 2
-        if not inside and not _is_quoted(text, start, end):
+        inside_code = bisect(fences, start) % 2
+        if not inside_code and not _is_quoted(text, start, end):
             yield found
 
 

@@ -200,11 +200,12 @@ def scored(candidate: Candidate, verification: Verification) -> Scored:
 
 
 def defect_of(candidate: Candidate, result: Result) -> Defect | None:
-    """What is wrong with an answer: what its verifiers say, or else that it was cut off."""
+    """What is wrong with an answer: what its verifiers name, or else that it was cut off."""
     if not isinstance(result, Verification):
         return None
-    cut_off = candidate.finish_reason == "length"
-    return defect(result) or (Defect.CUT_OFF if cut_off else None)
+    found = defect(result)
+    cut_off = candidate.finish_reason == "length" and found in (None, Defect.LOW_SCORE)
+    return Defect.CUT_OFF if cut_off else found
 
 
 def ranked(answers: Sequence[Scored]) -> list[Scored]:

@@ -37,6 +37,7 @@ METADATA = {
     "seed",
     "model",
     "finish_reason",
+    "reasoning_chars",
     "usage",
 }
 
@@ -720,7 +721,7 @@ class TestBatches:
                 "prompt": "question",
                 "strategy": "best_worst",
                 "max_length_ratio": 0.0,
-                "version": 2,
+                "version": 3,
             },
             "decided_at": "2026-03-14T09:27:01Z",
             "detail": state.outcome.detail,

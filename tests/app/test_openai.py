@@ -23,6 +23,7 @@ from rlvr_ray.errors import (
     ContextOverflow,
     InputError,
     Overloaded,
+    ReplyError,
     RlvrError,
     TimedOut,
     Unavailable,
@@ -303,7 +304,7 @@ async def opened(server: OpenAIServer) -> AsyncIterator[Opening]:
 
 async def fails(engine: OpenAIChat, asked: Prompt | None = None) -> RlvrError:
     """The error that a prompt ends in, one of those that a Generator may raise."""
-    with pytest.raises((Unavailable, Overloaded)) as caught:
+    with pytest.raises((Unavailable, Overloaded, ReplyError)) as caught:
         await engine.generate([asked or prompt()])
     return checked(caught.value)
 
@@ -424,7 +425,7 @@ class TestStreaming:
         events = streamed(" A", " quick", "", " fox\n", finish_reason="max_tokens")
         server.replies = [Reply(events=events)]
         *parts, last = await pieces(opened(), prompt())
-        assert [part.text for part in parts] == [" A", " quick", " fox\n"]
+        assert [part.text for part in parts] == ["A quick", " fox"]
         assert last == Piece(
             sample=0,
             text="",
@@ -447,14 +448,14 @@ class TestStreaming:
         async with contextlib.aclosing(opened().stream(asked)) as stream:
             told = [await anext(stream), await anext(stream)]
             assert server.running == 2, "neither has ended"
-        assert sorted((p.sample, p.text) for p in told) == [(0, "7, "), (1, "8, ")]
+        assert sorted((p.sample, p.text) for p in told) == [(0, "7,"), (1, "8,")]
 
-    @pytest.mark.parametrize("reply", [Reply(events=streamed("a")[:2], hang=True), None])
+    @pytest.mark.parametrize("reply", [Reply(events=streamed("a b")[:2], hang=True), None])
     async def test_leaving_closes_the_connections(
         self, server: OpenAIServer, opened: Opening, reply: Reply | None
     ) -> None:
         """Also that of a sample which did not begin."""
-        begun = Reply(events=streamed("a")[:2], hang=True)
+        begun = Reply(events=streamed("a b")[:2], hang=True)
         server.script = lambda request: begun if request.body["seed"] else reply or Reply(hang=True)
         stream = opened(retries=2, timeout_s=600).stream(prompt("a", (0.0, 1), (0.0, 0)))
         await anext(stream)
@@ -467,7 +468,7 @@ class TestStreaming:
     async def test_cancelling_closes_the_connections(
         self, server: OpenAIServer, opened: Opening
     ) -> None:
-        server.script = lambda _: Reply(events=streamed("a")[:2], hang=True)
+        server.script = lambda _: Reply(events=streamed("a b")[:2], hang=True)
         task = asyncio.create_task(pieces(opened(), prompt("a", (0.0, 1), (0.0, 2))))
         await server.until(lambda: server.running == 2)
         task.cancel()
@@ -485,7 +486,7 @@ class TestStreaming:
         self, server: OpenAIServer, opened: Opening
     ) -> None:
         def script(request: Request) -> Reply:
-            hang = Reply(events=streamed("a")[:2], hang=True)
+            hang = Reply(events=streamed("a b")[:2], hang=True)
             return hang if request.body["seed"] else Reply(status=500)
 
         server.script = script
@@ -506,13 +507,13 @@ class TestStreaming:
                 Reply(
                     events=[chunk("Once "), {"error": {"message": "out of memory", "code": 500}}]
                 ),
-                "out of memory",
+                "memory",
             ),
             (
                 Reply(events=[chunk("Once "), {"error": {"message": f"{KEY} at: {QUESTION}"}}]),
-                "broke off",
+                "an error, and does not say why",
             ),
-            (Reply(events=[chunk("Once "), {"error": "worker died"}]), "broke off"),
+            (Reply(events=[chunk("Once "), {"error": "worker died"}]), "an error: worker died"),
             (
                 Reply(events=[chunk("Once "), b'event: error\ndata: {"error": {}, "x": 1}\n\n']),
                 "broke off the answer",
@@ -521,7 +522,7 @@ class TestStreaming:
             (Reply(events=[chunk("Once "), b"data: \xff\n\n"]), "no chat completion"),
             (Reply(events=[chunk("Once "), "[]"]), "no chat completion"),
             (Reply(events=[chunk("Once "), "[" * 100_000]), "no chat completion"),
-            (Reply(events=[chunk("Once "), chunk(["a"])], hang=True), "no chat completion"),
+            (Reply(events=[chunk("Once "), chunk([7])], hang=True), "no chat completion"),
             (Reply(events=[chunk("Once "), chunk(choices=[7])]), "no chat completion"),
             (Reply(events=[chunk("Once "), chunk(delta="a")]), "no chat completion"),
         ],
@@ -533,11 +534,14 @@ class TestStreaming:
         """What was told is not told again by another try."""
         server.script = lambda _: reply
         told = []
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(RlvrError) as caught:
             async for piece in opened(api_key=KEY, retries=2).stream(prompt()):
                 told.append(piece.text)
-        assert type(checked(caught.value)) is Unavailable and said in str(caught.value)
-        assert told == ["Once "]
+        kind = (
+            Unavailable if said in ("broke off", "broke off the answer", "memory") else ReplyError
+        )
+        assert type(checked(caught.value)) is kind and said in str(caught.value)
+        assert told == ["Once"]
         await server.until(lambda: server.running == 0)
         assert len(server.requests) == 1
 
@@ -558,7 +562,7 @@ class TestStreaming:
     ) -> None:
         server.script = lambda _: reply
         error = await fails_to_stream(opened())
-        assert type(error) is Unavailable
+        assert type(error) in (ReplyError, Unavailable)
         assert "no chat completion" in str(error) or "broke off the answer" in str(error)
 
     @pytest.mark.parametrize(
@@ -574,7 +578,7 @@ class TestStreaming:
             (Reply(events=[chunk(delta={"refusal": "I will not"}), *streamed()]), InputError),
             (Reply(hang=True), TimedOut),
             (Reply(drip=True), TimedOut),
-            (Reply(events=streamed("a")[:2], hang=True), TimedOut),
+            (Reply(events=streamed("a b")[:2], hang=True), TimedOut),
         ],
     )
     async def test_failures_mean_what_they_mean_elsewhere(
@@ -644,17 +648,17 @@ class TestStreaming:
     @pytest.mark.parametrize(
         ("parts", "told"),
         [
-            ([r"a\ud83e", r"\udd86b"], ["a", "🦆b"]),
-            ([r"\ud83e", "x"], ["?x"]),
-            ([r"x\ud83e"], ["x", "?"]),
-            ([r"\udd86\u0000"], ["?\ufffd"]),
-            ([r"\ud83e\udd86"], ["🦆"]),
-            ([r"\ud83e", r"\ud83e", r"\udd86"], ["?", "🦆"]),
-            (["ß", "🦆", "e\u0301"], ["ß", "🦆", "e\u0301"]),
+            ([r"a\ud83e", r"\udd86b"], "a🦆b"),
+            ([r"\ud83e", "x"], "?x"),
+            ([r"x\ud83e"], "x?"),
+            ([r"\udd86\u0000"], "?\ufffd"),
+            ([r"\ud83e\udd86"], "🦆"),
+            ([r"\ud83e", r"\ud83e", r"\udd86"], "?🦆"),
+            (["ß", "🦆", "e\u0301"], "ß🦆e\u0301"),
         ],
     )
     async def test_pieces_are_whole_characters(
-        self, server: OpenAIServer, opened: Opening, parts: list[str], told: list[str]
+        self, server: OpenAIServer, opened: Opening, parts: list[str], told: str
     ) -> None:
         """JSON can escape half of one."""
         marks = [f"MARK{index}" for index in range(len(parts))]
@@ -664,8 +668,8 @@ class TestStreaming:
             events = [event.replace(mark, part) for event in events]
         server.replies = [Reply(events=events)]
         found = await pieces(opened(), prompt())
-        assert [piece.text for piece in found if piece.text] == told
-        assert found[-1].completion is not None and found[-1].completion.text == "".join(told)
+        assert "".join(piece.text for piece in found) == told
+        assert found[-1].completion is not None and found[-1].completion.text == told
 
     async def test_log_probabilities_of_all_its_chunks(
         self, server: OpenAIServer, opened: Opening
@@ -974,9 +978,11 @@ class TestReplies:
             ("model_length", "length"),
             ("end_turn", "stop"),
             ("eos_token", "stop"),
-            ("tool_calls", "stop"),
-            (None, "stop"),
-            (7, "stop"),
+            ("MAX_TOKENS", "length"),
+            ("max_output_tokens", "length"),
+            ("incomplete", "length"),
+            ("tool_calls", "unknown"),
+            ("stopped_by_the_moon", "unknown"),
         ],
     )
     async def test_why_it_ended(
@@ -985,7 +991,137 @@ class TestReplies:
         drawn = await self.given(server, opened(), content=" yes\n", finish_reason=given)
         assert (drawn.text, drawn.finish_reason) == ("yes", means)
 
-    @pytest.mark.parametrize("reason", ["abort", "error"])
+    @pytest.mark.parametrize("reason", [None, "", 7])
+    @pytest.mark.parametrize(
+        ("completion_tokens", "means"), [(3, "stop"), (64, "length"), (0, "unknown")]
+    )
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_where_it_does_not_say_the_tokens_tell(
+        self,
+        server: OpenAIServer,
+        opened: Opening,
+        reason: Any,
+        completion_tokens: int,
+        means: str,
+        stream: bool,
+    ) -> None:
+        usage = {"prompt_tokens": 9, "completion_tokens": completion_tokens}
+        changes = {"finish_reason": reason, "usage": usage}
+        events = streamed("yes, it is", **changes)
+        server.replies = [
+            Reply(events=events) if stream else Reply(body=completion("yes, it is", **changes))
+        ]
+        asked = prompt(max_tokens=64)
+        drawn = await streams(opened(), asked) if stream else (await draw(opened(), asked))[0]
+        assert (drawn.text, drawn.finish_reason) == ("yes, it is", means)
+
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize(
+        ("message", "text", "chars"),
+        [
+            ({"content": "<think>It says 330.</think>\n330 m"}, "330 m", 12),
+            ({"content": "<think>It says 330."}, "", 12),
+            ({"content": "It says 330.</think>330 m"}, "330 m", 12),
+            ({"content": "330 m", "reasoning_content": "It says 330."}, "330 m", 12),
+            ({"content": "330 m", "reasoning": "It says 330."}, "330 m", 12),
+            ({"content": "330 m", "thinking": "It says 330."}, "330 m", 12),
+            ({"content": None, "reasoning_content": "It says 330."}, "", 12),
+            (
+                {"content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "It says 330."}]},
+                    {"type": "text", "text": "330 m"},
+                ]},
+                "330 m",
+                12,
+            ),
+            (
+                {"content": [{"type": "reasoning", "summary": ["It says 330."]}, "330", " m"]},
+                "330 m",
+                12,
+            ),
+            ({"content": [{"type": "text", "text": "330 "}, {"type": "text", "text": "m"}]},
+             "330 m", 0),
+            ({"content": "330 m<|im_end|>\n<|im_start|>user\nHow wide?"}, "330 m", 0),
+            ({"content": "330 m</s>"}, "330 m", 0),
+            ({"content": "It is 330 m.\n\nUser: How wide?\nAssistant: 125 m."}, "It is 330 m.", 0),
+            ({"content": None}, "", 0),
+            ({"content": ""}, "", 0),
+            ({}, "", 0),
+        ],
+    )  # fmt: skip
+    async def test_an_answer_is_what_was_said_to_the_reader(
+        self,
+        server: OpenAIServer,
+        opened: Opening,
+        message: dict[str, Any],
+        text: str,
+        chars: int,
+        stream: bool,
+    ) -> None:
+        whole = completion(message=message)
+        events = [chunk(delta=message, finish_reason="stop"), chunk(choices=[], usage={})]
+        server.replies = [Reply(events=events) if stream else Reply(body=whole)]
+        drawn = await streams(opened(), prompt()) if stream else (await draw(opened(), prompt()))[0]
+        assert (drawn.text, drawn.reasoning_chars) == (text, chars)
+        assert drawn.finish_reason == "stop"
+
+    async def test_what_came_behind_the_answer_is_what_the_limit_cut(
+        self, server: OpenAIServer, opened: Opening
+    ) -> None:
+        content = "It is 330 m.\n\nUser: How wide?\nAssistant: It is"
+        drawn = await self.given(server, opened(), content=content, finish_reason="length")
+        assert (drawn.text, drawn.finish_reason) == ("It is 330 m.", "stop")
+
+    @pytest.mark.parametrize(
+        ("counted", "fits"), [(256, False), (700, False), (900, True), (0, True), (None, True)]
+    )
+    async def test_a_server_that_drops_a_part_of_the_prompt(
+        self, server: OpenAIServer, opened: Opening, counted: int | None, fits: bool
+    ) -> None:
+        server.script = lambda _: Reply(body=completion(usage={"prompt_tokens": counted}))
+        (answer,) = await opened().generate([prompt("The house at the corner is old. " * 130)])
+        assert isinstance(answer, list) is fits
+        if not fits:
+            assert type(answer) is ContextOverflow
+            assert f"read {counted} tokens of a prompt of 9" in str(answer)
+
+    @pytest.mark.parametrize("reason", ["safety", "RECITATION", "prohibited_content"])
+    async def test_what_a_filter_withholds(
+        self, server: OpenAIServer, opened: Opening, reason: str
+    ) -> None:
+        server.replies = [Reply(body=completion("half", finish_reason=reason))]
+        (answer,) = await opened().generate([prompt()])
+        assert type(answer) is InputError and "content filter" in str(answer)
+
+    @pytest.mark.parametrize(
+        ("error", "kind", "said"),
+        [
+            ({"message": "no such model", "code": 404}, ReplyError, "an error: no such model"),
+            ({"message": "no credits"}, ReplyError, "an error: no credits"),
+            ("worker died", ReplyError, "an error: worker died"),
+            ({}, ReplyError, "no chat completion"),
+            ({"message": "slow down", "code": 429}, Overloaded, "slow down"),
+            ({"message": "upstream", "code": 502}, Unavailable, "upstream"),
+            ({"message": "maximum context length is 8"}, ContextOverflow, "too long"),
+            ({"message": "no", "code": "content_filter"}, InputError, "withholds"),
+        ],
+    )
+    async def test_an_error_with_the_status_of_success(
+        self,
+        server: OpenAIServer,
+        opened: Opening,
+        error: Any,
+        kind: type[RlvrError],
+        said: str,
+    ) -> None:
+        server.script = lambda _: Reply(body={"error": error})
+        with pytest.raises(kind, match=said) as caught:
+            (found,) = await opened().generate([prompt()])
+            assert isinstance(found, InputError)
+            raise found
+        assert type(checked(caught.value)) is kind
+
+    @pytest.mark.parametrize("reason", ["abort", "error", "cancelled", "timeout"])
     async def test_a_server_that_gives_up_gave_no_answer(
         self, server: OpenAIServer, opened: Opening, reason: str
     ) -> None:
@@ -1079,9 +1215,10 @@ class TestReplies:
             {"choices": [None]},
             {"choices": [{}]},
             {"choices": [{"message": None}]},
-            {"choices": [{"message": {"content": ["yes"]}}]},
+            {"choices": [{"message": {"content": [7]}}]},
+            {"choices": [{"message": {"content": {"text": "yes"}}}]},
             {"choices": [{"message": {"content": float("nan")}}]},
-            {"error": {"message": "out of memory"}},
+            {"error": None},
         ],
         ids=lambda body: str(body)[:20],
     )

@@ -186,7 +186,12 @@ def optional(kind: str, path: Path) -> bool:
     metadata = path[-4:-3] == ("contexts",)
     first = ("min_score_diff", "min_chosen_score", "quality_filter", "prompt")
     later = path[-2:-1] == ("rule",) and path[-1] not in first
-    return metadata or later or path[-1] in ("engine", "defect") or (kind, path) == OWN_ALONE
+    return (
+        metadata
+        or later
+        or path[-1] in ("engine", "defect", "reasoning_chars")
+        or (kind, path) == OWN_ALONE
+    )
 
 
 @pytest.mark.parametrize("kind", TYPES)

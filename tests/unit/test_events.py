@@ -90,6 +90,7 @@ def test_answer_generated() -> None:
             "model": "test-model",
             "seed": SECOND.seed,
             "finish_reason": "stop",
+            "reasoning_chars": 0,
             "usage": {"prompt_tokens": 100, "completion_tokens": 11, "cached_tokens": 60},
         },
     }
@@ -217,7 +218,7 @@ def test_pair_skipped_with_the_figures() -> None:
             "prompt": "question",
             "strategy": "best_worst",
             "max_length_ratio": 0.0,
-            "version": 2,
+            "version": 3,
         },
     }
 

@@ -20,8 +20,9 @@ from rlvr_ray.core.pairing import (
     defect_of,
     objection,
     scored,
+    unscorable,
 )
-from rlvr_ray.core.records import Batch, Defect, Kind, Outcome, Reason, Verification
+from rlvr_ray.core.records import Batch, Candidate, Defect, Kind, Outcome, Reason, Verification
 from rlvr_ray.core.spelling import same_answer
 from tests.builders import DECIDED, assessment, batch, failed, plain_assessment, verification
 from tests.unit.strategies import MILLION, millionths, rules
@@ -90,6 +91,7 @@ def answers_of(recorded: Batch, found: Mapping[UUID, Result]) -> list[Scored]:
         scored(candidate, result)
         for candidate in recorded.candidates
         if isinstance(result := found[candidate.event_id], Verification)
+        and unscorable(candidate) is None
     ]
 
 
@@ -269,7 +271,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         rejected_needs_defect=True,
         quality_filter=False,
         prompt="question",
-        version=2,
+        version=3,
     )
 
 
@@ -510,8 +512,6 @@ def test_spellings_of_one_answer_make_no_pair(scores: tuple[float, ...], rule: P
         ("Ray scales Python.", "Ray\tscales \u00a0 Python."),
         ("Ray\nscales.", "Ray\r\nscales."),
         ("Ray scales.", "Ray  Scales"),
-        ("", ""),
-        ("", " \n"),
     ],
 )
 def test_two_spellings_are_identical(answers: tuple[str, str]) -> None:
@@ -520,7 +520,7 @@ def test_two_spellings_are_identical(answers: tuple[str, str]) -> None:
     assert outcome.score_diff == 0.6
 
 
-@pytest.mark.parametrize("answers", [("a b", "ab"), ("b a", "a b"), ("a", ""), ("-5", "5")])
+@pytest.mark.parametrize("answers", [("a b", "ab"), ("b a", "a b"), ("a", "?"), ("-5", "5")])
 def test_any_other_difference_is_one(answers: tuple[str, str]) -> None:
     assert pair(decided(0.9, 0.3, answers=answers)) == (0, 1)
 
@@ -644,7 +644,6 @@ GOOD = "Ray scales Python."
         ("only two", Reason.QUALITY_FILTER),
         ("  only \n two ", Reason.QUALITY_FILTER),
         ("Yes.", Reason.QUALITY_FILTER),
-        ("", Reason.QUALITY_FILTER),
     ],
 )
 def test_the_filter_refuses_a_best_answer_of_under_three_words(
@@ -655,9 +654,62 @@ def test_the_filter_refuses_a_best_answer_of_under_three_words(
     assert decided(0.9, 0.3, answers=answers).reason is None, "without the filter"
 
 
-@pytest.mark.parametrize("worst", ["No.", ""])
-def test_the_filter_lets_the_worst_answer_be_short(worst: str) -> None:
-    assert pair(decided(0.9, 0.3, answers=[GOOD, worst], rule=FILTER)) == (0, 1)
+def test_the_filter_lets_the_worst_answer_be_short() -> None:
+    assert pair(decided(0.9, 0.3, answers=[GOOD, "No."], rule=FILTER)) == (0, 1)
+
+
+# What nobody can score.
+
+TOWER_IS = "The tower is 330 metres tall."
+
+
+def of_one(answer: str, **changes: Any) -> Candidate:
+    return replace(batch([answer]).candidates[0], **changes)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "says"),
+    [
+        (of_one(""), "empty"),
+        (of_one("\ufeff \u200b\n"), "empty"),
+        (of_one("", reasoning_chars=1200), "1,200 characters of reasoning and no answer"),
+        (of_one(TOWER_IS, finish_reason="unknown"), "finish reason"),
+        (of_one(f"<think>Let me see.</think>{TOWER_IS}"), "reasoning"),
+        (of_one("<think>Let me see."), "reasoning"),
+        (of_one(f"{TOWER_IS}<|im_end|>\n<|im_start|>user\nHow wide?"), "control tokens"),
+        (of_one(f"{TOWER_IS}\n\nUser: How wide?\nAssistant: 125 m."), "an invented turn"),
+        (of_one("A turn ends with `<|im_end|>`."), "<|im_end|> as a control token"),
+        (of_one("It is 330<unk>m tall."), "<unk> as a control token"),
+    ],
+)
+@pytest.mark.parametrize("score", [0.9, 0.1])
+def test_an_answer_that_nobody_can_score_makes_no_pair_whatever_a_verifier_says(
+    candidate: Candidate, says: str, score: float
+) -> None:
+    assert says in str(unscorable(candidate))
+    recorded = batch([candidate.answer, TOWER_IS])
+    first, second = recorded.candidates
+    recorded = replace(recorded, candidates=(replace(candidate, event_id=first.event_id), second))
+    outcome = decide(recorded, results(recorded, [score, 0.5], [0, 1]), LOOSE, DECIDED)
+    assert outcome.reason is Reason.UNSCORED
+    assert says in outcome.detail
+
+
+@pytest.mark.parametrize("answer", [TOWER_IS, "No.", "330 m", "a <b> c", "Use `x <| f`.", "{}"])
+def test_any_other_answer_can_be_scored(answer: str) -> None:
+    assert unscorable(of_one(answer)) is None
+    assert unscorable(of_one(answer, finish_reason="length", reasoning_chars=7)) is None
+
+
+def test_a_low_score_does_not_hide_that_an_answer_was_cut_off() -> None:
+    recorded = cut_off(batch([TOWER_IS, "It is small."]), 0)
+    found = {
+        one.event_id: verification(
+            one, assessments=(assessment(None, None, score=score, defect=Defect.LOW_SCORE),)
+        )
+        for one, score in zip(recorded.candidates, (0.9, 0.1), strict=True)
+    }
+    assert decide(recorded, found, RULE, DECIDED).reason is Reason.CHOSEN_DEFECT
 
 
 # Which reason is told.

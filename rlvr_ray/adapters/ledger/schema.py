@@ -235,8 +235,9 @@ def _from_4(db: apsw.Connection) -> None:
         entries.add(db, number, entry, known)
 
 
-#: Earlier ledgers have the name in the record only. The 15th character is a UUID's version.
-_FROM_6 = f"""{_RUNS}
+#: Earlier ledgers have the name in the record only. The 15th character is a UUID's version. Rows
+#: tell how much reasoning there was.
+_FROM_6 = f"""{_RUNS}{_WRITE_FILES_AGAIN}
 UPDATE batch SET run = record ->> '$.correlation_id'
     WHERE substr(batch_id, 15, 1) = '5' AND json_valid(record);
 """

@@ -25,8 +25,16 @@ ENDS: Mapping[str, FinishReason] = {
         ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed"), "stop"
     ),
     **dict.fromkeys(
-        ("length", "max_tokens", "max_output_tokens", "model_length", "max_length",
-         "incomplete", "time_limit"), "length"
+        (
+            "length",
+            "max_tokens",
+            "max_output_tokens",
+            "model_length",
+            "max_length",
+            "incomplete",
+            "time_limit",
+        ),
+        "length",
     ),
 }
 #: Reasons to end that mean that there is no answer.
