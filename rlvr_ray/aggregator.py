@@ -362,11 +362,11 @@ class Aggregator:
                     else result
                     for claim, result in zip(claims, results, strict=True)
                 }
-            except (TimeoutError, TimedOut, ReplyError) as error:
+            except (TimeoutError, TimedOut) as error:
                 failures += 1
                 reason = str(error) or f"the judge did not finish within {settings.timeout_s:g} s"
                 self._note("verify", reason)
-            except (Unavailable, Overloaded) as error:
+            except (Unavailable, Overloaded, ReplyError) as error:
                 self._note("verify", str(error))
             except (Exception, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and cancelled_by_caller():

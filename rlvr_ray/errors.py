@@ -10,7 +10,7 @@
     ├── Overloaded          too much in flight, or no room: try again later (HTTP 503)
     ├── Unavailable         a part is down: try again later (HTTP 503)
     │   └── TimedOut        it did not answer in time
-    ├── ReplyError          a server answers, and not so that it can be used (HTTP 502)
+    ├── ReplyError          a server's answer cannot be used: a run ends (HTTP 502)
     ├── JudgeError          a judge answered, and its answer cannot be used
     └── LedgerError         the ledger is damaged, locked or from a newer version
         └── Unreadable      one record of it cannot be read; everything else goes on (HTTP 500)

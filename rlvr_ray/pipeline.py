@@ -207,6 +207,7 @@ def _batch(
                     model=completion.model,
                     finish_reason=completion.finish_reason,
                     usage=completion.usage,
+                    reasoning_chars=completion.reasoning_chars,
                 )
                 for index, (sample, completion) in enumerate(zip(samples, completions, strict=True))
             ),

@@ -178,12 +178,12 @@ class _Asking:
                     results = await self._panel.verify(claims)
                 self._answered = True
                 return results
-            except (TimeoutError, TimedOut, ReplyError) as error:
+            except (TimeoutError, TimedOut) as error:
                 failures += 1
                 if failures >= self._settings.max_attempts:
                     limit = f"the judge did not finish within {self._settings.timeout_s:g} s"
                     return [JudgeError(str(error) or limit) for _ in claims]
-            except (Unavailable, Overloaded):
+            except (Unavailable, Overloaded, ReplyError):
                 # One that never answered is more likely set up wrongly than away.
                 if not self._answered or waited >= PATIENCE_S:
                     raise

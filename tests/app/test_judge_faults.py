@@ -131,6 +131,7 @@ FAULTS: dict[str, tuple[str, Reply, str]] = {
     "no statements": ("statements", say('{"statements": []}'), "no statement"),
     "statements of its own": ("statements", say(json.dumps({"statements": [GOOD]})), "not from"),
     "cut off": ("statements", say('{"statements": [', finish_reason="length"), "cut at"),
+    "reasoning alone": ("verdicts", say("<think>Is it so?"), "reasoning only"),
     "no question": ("questions", say('{"question": " ", "noncommittal": 0}'), "no question"),
     "noncommittal 2": ("questions", say('{"question": "a?", "noncommittal": 2}'), "noncommittal"),
     "too long for the judge": (
@@ -169,6 +170,7 @@ OUTAGES: dict[str, Reply] = {
     "a closed connection": Reply(body=completion("{}"), cut=20),
     "a page instead of JSON": Reply(body="<html>nginx</html>"),
     "a body without choices": Reply(body={"choices": []}),
+    "an error that is no answer": Reply(body={"error": {"message": "no credits"}}),
 }
 
 

@@ -1073,7 +1073,8 @@ class TestReplies:
         assert (drawn.text, drawn.finish_reason) == ("It is 330 m.", "stop")
 
     @pytest.mark.parametrize(
-        ("counted", "fits"), [(256, False), (700, False), (900, True), (0, True), (None, True)]
+        ("counted", "fits"),
+        [(256, False), (700, False), (900, True), (11, True), (0, True), (None, True)],
     )
     async def test_a_server_that_drops_a_part_of_the_prompt(
         self, server: OpenAIServer, opened: Opening, counted: int | None, fits: bool

@@ -47,8 +47,10 @@ WITHHELD = (*FILTERED, "blocklist", "prohibited_content", "recitation", "safety"
 #: Names of a message's reasoning; it has one of them, or two with the same text.
 REASONING = ("reasoning_content", "reasoning", "thinking")
 #: A tokenizer has a token or more for each run of letters. Where a server counted fewer than this
-#: share of them in a prompt of at least so many, it dropped a part of the prompt.
-COUNTED, COUNTABLE = 0.8, 100
+#: share of them, it dropped a part of the prompt.
+COUNTED = 0.8
+#: Tokens that every context holds: a server that counts fewer of a longer prompt does not count.
+SMALLEST_CONTEXT = 128
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 
@@ -206,7 +208,7 @@ def _check_prompt(prompt: Prompt, usage: Usage, server: str) -> None:
     Ollama does, where its context is too small.
     """
     words = sum(len(_LETTERS.findall(message.content)) for message in prompt.messages)
-    if words >= COUNTABLE and 0 < usage.prompt_tokens < COUNTED * words:
+    if SMALLEST_CONTEXT <= usage.prompt_tokens < COUNTED * words:
         raise ContextOverflow(
             f"{server} read {usage.prompt_tokens:,} tokens of a prompt of {words:,} words, and "
             "dropped the rest: give it a larger context (Ollama: OLLAMA_CONTEXT_LENGTH), or ask "
