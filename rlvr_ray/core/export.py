@@ -75,7 +75,8 @@ class Source:
         if by == "question":
             return
         for context in self.contexts:
-            yield f"passage {sha256(letters(context.content).encode()).hexdigest()}"
+            if text := letters(context.content):
+                yield f"passage {sha256(text.encode()).hexdigest()}"
             for name in ("document_id", "source"):
                 if context.metadata.get(name):
                     yield f"{name} {context.metadata[name]}"
