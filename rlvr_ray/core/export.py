@@ -19,6 +19,7 @@ from rlvr_ray.core.pairing import (
     all_pairs,
     choose,
     chosen_objection,
+    no_answer,
     ranked,
 )
 from rlvr_ray.core.prompts import rag_messages
@@ -284,6 +285,8 @@ def best(answers: Sequence[Answer], rule: PairingRule) -> tuple[Answer | None, C
             reasons["unscored"] += 1
         elif value.finish_reason != "stop":
             reasons["cut_off"] += 1
+        elif no_answer(value.answer, value.finish_reason):
+            reasons["not_an_answer"] += 1
         elif why := chosen_objection(_as_scored(value, value.score), rule)[0]:
             reasons[_UNFIT.get(why, why)] += 1
         else:
@@ -363,7 +366,7 @@ def _scored(answers: Sequence[Answer]) -> list[Scored] | Reason:
     scored = [
         _as_scored(value, value.score)
         for value in answers
-        if value.score is not None and seen(value.answer)
+        if value.score is not None and no_answer(value.answer, value.finish_reason) is None
     ]
     return scored if len(scored) > 1 else Reason.UNSCORED
 

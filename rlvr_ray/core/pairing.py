@@ -170,19 +170,23 @@ def decide(
 
 def unscorable(candidate: Candidate) -> str | None:
     """Why nobody can say how good an answer is; None where a verifier may."""
-    said = guard.visible(candidate.answer).strip()
-    if not said and candidate.reasoning_chars:
+    if candidate.reasoning_chars and not guard.visible(candidate.answer).strip():
         return (
             f"the model wrote {candidate.reasoning_chars:,} characters of reasoning and no answer: "
             "give it more tokens (generator.max_tokens), or switch its reasoning off"
         )
-    if not said:
+    return no_answer(candidate.answer, candidate.finish_reason)
+
+
+def no_answer(text: str, finish_reason: str) -> str | None:
+    """Why a text is not the answer to a question alone; None where it is."""
+    if not guard.visible(text).strip():
         return "the answer is empty"
-    if candidate.finish_reason not in ("stop", "length"):
+    if finish_reason not in ("stop", "length"):
         return "it is not known whether the answer is whole: the server gave no known finish reason"
-    if answer_in(candidate.answer).text != candidate.answer.strip():
+    if answer_in(text).text != text.strip():
         return "the answer holds reasoning, control tokens or an invented turn"
-    if found := control_tokens(candidate.answer):
+    if found := control_tokens(text):
         return f"a trainer's tokenizer would read {found[0]} as a control token"
     return None
 

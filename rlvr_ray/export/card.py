@@ -21,6 +21,7 @@ REASONS = {
     "repeated": "its id was there before",
     "empty_answer": "an answer without a visible character",
     "no_contexts": "no passages to put into the prompt",
+    "not_an_answer": "not an answer alone: reasoning, an invented turn, control tokens",
     "contradiction": "another pair of the same question prefers the other answer",
     "too_long": "longer than the token limit",
     "human_tie": "a person found neither answer better",

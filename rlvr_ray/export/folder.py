@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from rlvr_ray import __version__
 from rlvr_ray.core import export, strict_json, trainer_formats
+from rlvr_ray.core.answer_text import answer_in, control_tokens
 from rlvr_ray.core.contradictions import Contradictions
 from rlvr_ray.core.export import Answer, Messages, NoPair, Pair
 from rlvr_ray.core.overlap import words
@@ -163,6 +164,11 @@ def _unfit(value: Pair | Answer | NoPair) -> str | None:
         return "empty_answer"
     if isinstance(value, Pair) and same_answer(*value.answers):
         return "identical_answers"
+    for text in value.answers:
+        said = answer_in(text)
+        cut = said.text != text.strip() and not control_tokens(text)
+        if said.reasoning_chars or cut:
+            return "not_an_answer"
     return None
 
 

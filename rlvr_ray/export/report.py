@@ -1,12 +1,12 @@
 """What is counted while rows are exported, and what a person is told of it."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rlvr_ray.core.answer_text import control_tokens
 from rlvr_ray.core.export import Answer, Judged, Messages, NoPair, Pair
 from rlvr_ray.core.reviewing import Verdict
 from rlvr_ray.export.card import REASONS
@@ -15,12 +15,6 @@ from rlvr_ray.export.card import REASONS
 NAMED = 20
 #: Rows of a reason that are described.
 EXAMPLES = 2
-#: Control tokens of chat templates.
-CONTROL = re.compile(
-    r"<[|\uff5c][^|\uff5c<>\s]{1,40}[|\uff5c]>|</?(?:start|end)_of_(?:turn|text)>|<[be]os>"
-    r"|\[/?(?:INST|SYSTEM_PROMPT)\]|<</?SYS>>|</?s>",
-    re.IGNORECASE,
-)
 #: Control tokens that are named of each place.
 SHOWN = 5
 
@@ -113,7 +107,7 @@ class Tally:
         else:
             texts["answers" if isinstance(value, NoPair) else "answer"] = [*value.answers]
         for place, said in texts.items():
-            if found := {token for text in said for token in CONTROL.findall(text)}:
+            if found := {token for text in said for token in control_tokens(text)}:
                 self.control_rows[place] += 1
                 self.control_tokens.setdefault(place, Counter()).update(found)
 

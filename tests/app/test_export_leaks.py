@@ -293,6 +293,24 @@ def test_an_answer_without_anything_to_see_is_none(tmp_path: Path, nothing: str,
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "<think>\nHm.\n</think>\n\nIn 1911.",
+        "<think>In 1911, or 1912?",
+        "In 1911.\nUser: And then?\nAssistant: In 1912.",
+    ],
+)
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+def test_reasoning_and_invented_turns_are_not_exported(
+    tmp_path: Path, text: str, side: str
+) -> None:
+    """Rows of earlier versions, or of others, may have them."""
+    data = written(tmp_path / "data", asked("When?", "a", "a.md", **{side: text}), other(1))
+    assert export(data, tmp_path / "out")["left_out"] == {"not_an_answer": 1}
+    assert export(data, tmp_path / "rewards", format_="rewards")["left_out"] == {"not_an_answer": 1}
+
+
+@pytest.mark.parametrize(
     "token", ["<|im_end|>", "</s>", "<|eot_id|>", "<start_of_turn>", "[INST]", "<<SYS>>", "<|end|>"]
 )
 def test_control_tokens_are_counted(tmp_path: Path, token: str) -> None:
@@ -315,6 +333,9 @@ def test_control_tokens_are_counted(tmp_path: Path, token: str) -> None:
     assert f"control tokens in prompt: 1 (such as {token};" in rlvr(data, tmp_path / "told").stderr
     with_passages = export(data, tmp_path / "rag", "--prompt", "rag-messages")
     assert with_passages["control_tokens"][1] == {"place": "prompt", "rows": 2, "tokens": [token]}
+    anew = export(data, tmp_path / "anew", "--pairs", "all")
+    assert anew["left_out"] == {"unscored": 2}, "what is chosen now has none"
+    assert export(data, tmp_path / "sft", format_="sft")["left_out"]["not_an_answer"] == 2
     answers = export(data, tmp_path / "rewards", format_="rewards")["control_tokens"]
     assert [(each["place"], each["rows"]) for each in answers] == [("answer", 2), ("prompt", 2)]
 
