@@ -730,6 +730,33 @@ def test_rows_that_refer_to_none_leave_all_as_it_was(
     "damage",
     [
         "'{'",
+        "CAST(x'7bff' AS TEXT)",
+        "json_set(record, '$.candidates', json_array('x', 1, NULL))",
+        "json_set(record, '$.candidates', json_object('a', json_object('event_id', 1)))",
+        "json_set(record, '$.created_at', 'now')",
+    ],
+)
+@pytest.mark.parametrize("table", ["batch", "outcome"])
+def test_no_record_holds_up_a_migration(
+    folder: Folder, version: int, table: str, damage: str
+) -> None:
+    made(folder)
+    write_ledger(folder.path, version)
+    change(folder.path, f"UPDATE {table} SET record = {damage} WHERE seq = 4")
+    folder.run()
+    with folder.open() as (ledger, _):
+        lost = len(STATES) + 1 - len(ledger.decided(0, 100))
+        harmless = table == "outcome" and "json_set" in damage  # the field is of a batch
+        assert lost == 1 or harmless
+        assert ledger.mark("projected") == len(STATES) + 1
+        told = {posted.event.body["batch_id"] for posted in ledger.events(0, 1000)}
+        assert len(told) >= len(STATES) + len(OPEN)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "'{'",
         "'[]'",
         "json_remove(record, '$.relevancy')",
         "json_set(record, '$.faithfulness', 'high')",
