@@ -7,7 +7,7 @@ with one.
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
@@ -32,10 +32,6 @@ PromptStyle = Literal["question", "rag-messages"]
 #: What is never in train and eval at once.
 SplitBy = Literal["document", "question"]
 Messages = list[dict[str, str]]
-
-#: What a chat template adds to each message (role, start, end) and to a conversation (start of
-#: text, a system message of its own). Those of Llama 3, Qwen and ChatML stay below.
-MESSAGE_TOKENS, TEMPLATE_TOKENS = 8, 32
 
 
 class Judged(NamedTuple):
@@ -393,10 +389,3 @@ def _both(*answers: Answer) -> dict[str, Any]:
         "models": tuple(dict.fromkeys(name for value in answers for name in value.models)),
         "judges": tuple(dict.fromkeys(judge for value in answers for judge in value.judges)),
     }
-
-
-def tokens(prompt: Messages, answers: Iterable[str], count: Callable[[str], int]) -> int:
-    """At most so many tokens has the longest conversation, a chat template's own included."""
-    asked = sum(count(message["content"]) for message in prompt)
-    own = MESSAGE_TOKENS * (len(prompt) + 1) + TEMPLATE_TOKENS
-    return asked + own + max(map(count, answers))

@@ -3,7 +3,7 @@
 Rows have no nulls and no empty lists, so that a reader needs no schema.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from rlvr_ray.core.export import Answer, Messages, NoPair, Pair
@@ -12,6 +12,10 @@ from rlvr_ray.core.rows import Row
 Format = Literal[
     "trl", "llamafactory", "axolotl", "openrlhf", "nemo-rl", "ms-swift", "sft", "rewards", "no-pair"
 ]
+
+#: What a chat template adds to each message (role, start, end) and to a conversation (start of
+#: text, a system message of its own). Those of Llama 3, Qwen and ChatML stay below.
+MESSAGE_TOKENS, TEMPLATE_TOKENS = 8, 32
 
 
 def _said(text: str) -> dict[str, str]:
@@ -113,6 +117,13 @@ def dataset_info(files: Mapping[str, str]) -> Row:
         }
         for split, file in files.items()
     }
+
+
+def tokens(prompt: Messages, answers: Iterable[str], count: Callable[[str], int]) -> int:
+    """At most so many tokens has the longest conversation, a chat template's own included."""
+    asked = sum(count(message["content"]) for message in prompt)
+    own = MESSAGE_TOKENS * (len(prompt) + 1) + TEMPLATE_TOKENS
+    return asked + own + max(map(count, answers))
 
 
 _PROMPT = "what the model is asked: a list of messages"

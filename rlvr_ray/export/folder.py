@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr_ray import __version__
-from rlvr_ray.core import export, strict_json, trainer_formats
+from rlvr_ray.core import strict_json, trainer_formats
 from rlvr_ray.core.answer_text import answer_in, control_tokens
 from rlvr_ray.core.contradictions import Contradictions
 from rlvr_ray.core.export import Answer, Messages, NoPair, Pair
@@ -90,7 +90,7 @@ def _write(
         contradicted = contradictions(settings, request, human)
         for value in chosen(settings, request, tally, human):
             prompt = value.prompt(request.prompt)
-            tokens = export.tokens(prompt, value.answers, count) if count else 0
+            tokens = trainer_formats.tokens(prompt, value.answers, count) if count else 0
             if reason := _unfit(value):
                 tally.left_out[reason] += 1
             elif _is_contradicted(value, contradicted):

@@ -9,8 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from rlvr_ray.core.export import MESSAGE_TOKENS, TEMPLATE_TOKENS
-from rlvr_ray.core.trainer_formats import ANSWER_FORMATS, PAIR_FORMATS, Format
+from rlvr_ray.core.trainer_formats import (
+    ANSWER_FORMATS,
+    MESSAGE_TOKENS,
+    PAIR_FORMATS,
+    TEMPLATE_TOKENS,
+    Format,
+)
 from rlvr_ray.errors import Unavailable
 from rlvr_ray.export import folder as exporting
 from rlvr_ray.export.request import Request

@@ -153,7 +153,7 @@ def test_nothing_is_asked_to_see_what_it_takes(cluster: Cluster, questions: Path
     """There is no application yet, and none is deployed for that."""
     said = cluster.run(*cluster.generate(str(questions), "--run", "first", "--dry-run"))
     assert "50 questions, 1 left out; nothing is asked now" in said
-    assert "does not run rlvr_ray" in said
+    assert "the application does not run" in said
     assert cluster.counts() == {"open": 0}
 
 

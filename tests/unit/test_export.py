@@ -398,10 +398,10 @@ def test_tokens_are_those_of_the_longer_answer_and_of_the_template() -> None:
         return len(text.split())
 
     prompt = [{"role": "system", "content": "a b"}, {"role": "user", "content": "c"}]
-    own = 3 * export.MESSAGE_TOKENS + export.TEMPLATE_TOKENS
-    assert export.tokens(prompt, ("d e f", "g"), count) == 6 + own
-    assert export.tokens(prompt, ("g", "d e f"), count) == 6 + own
-    assert export.tokens(prompt, ("g",), count) == 4 + own
+    own = 3 * trainer_formats.MESSAGE_TOKENS + trainer_formats.TEMPLATE_TOKENS
+    assert trainer_formats.tokens(prompt, ("d e f", "g"), count) == 6 + own
+    assert trainer_formats.tokens(prompt, ("g", "d e f"), count) == 6 + own
+    assert trainer_formats.tokens(prompt, ("g",), count) == 4 + own
 
 
 PASSAGE = "The café's “first” oﬃce\nis 10 km off."
