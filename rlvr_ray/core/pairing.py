@@ -100,7 +100,9 @@ def check(batch: Batch, results: Mapping[UUID, Result], outcome: Outcome | None)
             results[batch.candidates[index].event_id], Verification
         )
         if not scored:
-            raise ValueError(f"its outcome gives answer {index} a score that its results do not")
+            raise ValueError(
+                f"its outcome gives answer {index + 1} a score that its results do not"
+            )
     PairingRule.on_record(outcome.rule)
 
 
@@ -137,11 +139,11 @@ def decide(
     for candidate in batch.candidates:
         result = results[candidate.event_id]
         if problem := unscorable(candidate):
-            failed.append(f"candidate {candidate.index}: {problem}")
+            failed.append(f"answer {candidate.index + 1}: {problem}")
         elif isinstance(result, Verification):
             answers.append(scored(candidate, result))
         else:
-            failed.append(f"candidate {candidate.index}: {result.reason}")
+            failed.append(f"answer {candidate.index + 1}: {result.reason}")
 
     verdict: dict[str, Any] = {
         "batch_id": batch.batch_id,

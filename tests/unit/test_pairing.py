@@ -601,7 +601,7 @@ def test_an_answer_without_a_score_is_left_out(place: int) -> None:
 def test_fewer_than_two_scores_leave_the_batch_unscored() -> None:
     outcome = decided("no JSON", 0.9, "timeout")
     assert outcome.reason is Reason.UNSCORED
-    assert outcome.detail == "candidate 0: no JSON; candidate 2: timeout"
+    assert outcome.detail == "answer 1: no JSON; answer 3: timeout"
     assert (outcome.chosen, outcome.rejected, outcome.score_diff) == (None, None, None)
     assert (outcome.chosen_score, outcome.rejected_score) == (None, None)
 
