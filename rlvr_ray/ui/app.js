@@ -4,11 +4,9 @@
 //
 //     export async function show(root, params)
 //
-// `root` is an empty element inside <main>; `params` are the parts of the address after the view's
-// name, decoded: "#/ask/1f0e" gives ["1f0e"]. What follows a "?" is the view's own. It puts a
-// heading (dom.js: `heading`) into root before it awaits anything, so that the focus has a place to
-// go, and may return a function that ends what it started (timers, streams). A view is loaded when
-// it is first shown.
+// `root` is an empty element inside <main>; `params` are decoded: "#/ask/1f0e" gives ["1f0e"]. It
+// puts a heading (dom.js) into root before it awaits anything: the focus goes there. It may return a
+// function that ends what it started (timers, streams).
 
 import { announce, fill, h } from "./dom.js";
 import { keyFrom } from "./http.js";

@@ -1,8 +1,7 @@
 // The form for a question, and the questions of this browser session.
 //
-// The form shows the server's defaults and sends what differs from them. In sessionStorage are what
-// was changed, and questions with the request and its key, so that one that a restart of the server
-// lost can be asked again after a reload.
+// The form shows the server's defaults and sends what differs. sessionStorage has what was changed,
+// and each request with its key: what a restart of the server lost is asked again after a reload.
 
 import { field, fill, h } from "./dom.js";
 import { ago } from "./format.js";
@@ -15,8 +14,7 @@ const KEPT = 30;
 const MAX_QUESTION = 8000;
 
 // What was asked for this batch from here: {batch_id, body, key, at, failed, num_candidates,
-// temperatures}, or undefined; the last two are what the server was to use, where that is known.
-// With `change`, it is noted.
+// temperatures}, or undefined. With `change`, it is noted.
 export function remembered(batchId, change) {
   const all = stored(ASKED, []);
   const one = all.find((asked) => asked.batch_id === batchId);

@@ -1,8 +1,7 @@
 // The one way to the server.
 //
-// A problem becomes a Problem with its detail. A 401 asks for the key and tries again. No
-// connection becomes Offline, shows the banner, and takes it away when the server is back; who
-// wants to go on then waits for `back()`. Paths begin with "/" and are those of the API.
+// An error becomes a Problem. A 401 asks for the key and tries again. No connection becomes Offline
+// and shows the banner until the server is back: wait for `back()`. Paths are those of the API.
 
 const RETRY_MS = 2000;
 
