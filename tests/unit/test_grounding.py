@@ -454,6 +454,31 @@ def test_an_answer_of_many_strange_statements_is_unsupported() -> None:
     assert found("What do people say of the pool?", answer, POOL).defect is Defect.UNSUPPORTED
 
 
+TOWER = (
+    "The tower is 330 metres tall, about the same height as an 81-storey building. Its base is "
+    "square, measuring 125 metres on each side. It was open by 9 am, and closed at 5 pm."
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "borrowed"),
+    [
+        ("How tall is the tower?", "The tower is 125 metres tall.", True),
+        ("How tall is the tower?", "125 metres.", True),
+        ("How tall is the tower?", "It is 125 metres.", True),
+        ("How tall is the tower?", "The tower is 330 metres tall.", False),
+        ("How tall is the tower?", "330 metres.", False),
+        ("How wide is its base?", "Each side of the base is 125 metres long.", False),
+        ("How wide is its base?", "125 metres.", False),
+        ("How wide is the tower?", "The tower is 125 metres wide.", False),
+        ("When did the tower close?", "The tower closed at 5 pm.", False),
+    ],
+)
+def test_a_number_of_something_else_is_a_defect(question: str, answer: str, borrowed: bool) -> None:
+    (only,) = found(question, answer, TOWER).supports
+    assert (only.defect is Defect.UNSUPPORTED_NUMBER) is borrowed, only.reason
+
+
 def test_a_number_that_follows_from_others_is_no_defect() -> None:
     question = "What do a season ticket and a sauna visit cost together?"
     assert found(question, "They cost 104 euros together.", POOL, SAUNA).defect is not Defect.ECHO

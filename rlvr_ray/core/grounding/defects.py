@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise, product
 
-from rlvr_ray.core.grounding.index import Index, measured
+from rlvr_ray.core.grounding.index import Index, measured, quantities_of
 from rlvr_ray.core.grounding.statement import Claim
 from rlvr_ray.core.grounding.structured import contradiction
 from rlvr_ray.core.records import Defect
-from rlvr_ray.core.text import Quantity, Token, keys, quantities, stem
+from rlvr_ray.core.text import Quantity, Token, keys, quantities, same, stem
 
 Finding = tuple[Defect, str]  #: what is wrong, and how it shows, for people
 
@@ -22,6 +22,8 @@ _ABBREVIATED = 5
 _YEARS = range(1000, 2101)
 # Numbers that others are worked out from; more of them give any number.
 _OPERANDS = 40
+# Share of a claim's words that show that a sentence speaks of the same.
+_MOST = 0.6
 # Share of a statement's other words that a sentence has which says the opposite.
 _SAME = 0.7
 # Questions that a name or a number answers.
@@ -70,6 +72,8 @@ def shown(
         return Defect.CONTRADICTION, f"the data say otherwise: {key}"
     if numbers := [q.text for q in quantities(claim.text) if _unknown(q, index)]:
         return Defect.UNSUPPORTED_NUMBER, f"not in the contexts: {_list(numbers)}"
+    if borrowed := [q.text for q in quantities(claim.text) if _borrowed(q, claim, index)]:
+        return Defect.UNSUPPORTED_NUMBER, f"of something else: {_list(borrowed)}"
     if names := [
         t.text
         for at, t in enumerate(claim.tokens)
@@ -97,6 +101,27 @@ def _unknown(quantity: Quantity, index: Index) -> bool:
     if quantity.dates or measured(quantity):
         return True
     return value in _YEARS or not _follows(quantity, index)
+
+
+def _borrowed(quantity: Quantity, claim: Claim, index: Index) -> bool:
+    """Whether a sentence has most of a claim with another number in the same unit, and the
+    sentences with its number have nothing of it: the width said to be the height.
+
+    What a fragment is about stands in the question.
+    """
+    if not measured(quantity) or quantity.kind == "time":
+        return False
+    unit = quantity.units[0].name
+    words = {token.key for token in claim.tokens if token.kind != "number"} - {unit}
+    if claim.short:
+        words.update(claim.around)
+    its, others = [0], [0]
+    for sentence in index.sentences:
+        known = [q for q in quantities_of(sentence.text) if measured(q) and q.units[0].name == unit]
+        if known:
+            has = sum(map(sentence.has, words))
+            (its if any(same(quantity, q) for q in known) else others).append(has)
+    return max(its) == 0 and max(others) >= max(2, _MOST * len(words))
 
 
 def _alike(one: Quantity, other: Quantity) -> bool:

@@ -92,7 +92,7 @@ def index(question: str, contexts: Sequence[str]) -> Index:
             for key in keys[at - low]:
                 made.where[key].append(at)
         made.passages.append(frozenset().union(*keys))
-        made.quantities += _quantities(context)
+        made.quantities += quantities_of(context)
         made.structured = made.structured or bool(entries(context))
     made.letters = "".join(filter(str.isalnum, " ".join(contexts).casefold()))
     return made
@@ -104,5 +104,6 @@ def _sentences(context: str) -> tuple[Sentence, ...]:
 
 
 @lru_cache(maxsize=KEPT)
-def _quantities(context: str) -> tuple[Quantity, ...]:
+def quantities_of(context: str) -> tuple[Quantity, ...]:
+    """Those of a text, but for what is data."""
     return tuple(quantities(prose(context)))
