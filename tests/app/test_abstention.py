@@ -4,11 +4,11 @@ from functools import partial
 
 import pytest
 
-from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.core.abstention import abstains
 from rlvr_ray.core.grounding import Similarity
 from rlvr_ray.ports import cosines
 from rlvr_ray.vectors import KeptVectors
+from tests.embedder import minilm
 
 QUESTION = "How much does a ticket for the Corvin tram cost?"
 CONTEXTS = (
@@ -158,7 +158,7 @@ CLAIMS = [
 
 @pytest.fixture(scope="module")
 def similarity() -> Similarity:
-    return partial(cosines, KeptVectors(MiniLM()))
+    return partial(cosines, KeptVectors(minilm()))
 
 
 @pytest.mark.parametrize("answer", REFUSALS)

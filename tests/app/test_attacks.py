@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 
 from rlvr_ray import engines
-from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.adapters.ragas import controlled
 from rlvr_ray.aggregator import claims_of
 from rlvr_ray.core import abstention, statements
@@ -36,6 +35,7 @@ from rlvr_ray.ports import Claim, Prompt, Vectors
 from rlvr_ray.settings import Settings, VerificationSettings
 from tests.attacks import ATTACKS, Attack
 from tests.builders import DECIDED, batch, context
+from tests.embedder import minilm
 from tests.fakes import FakeGenerator, Reply, completion
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -272,7 +272,7 @@ class Remembering:
     """MiniLM that embeds no text twice."""
 
     def __init__(self) -> None:
-        self._model = MiniLM()
+        self._model = minilm()
         self._vectors: dict[str, Any] = {}
         self.name, self.dimensions = self._model.name, self._model.dimensions
 

@@ -9,7 +9,6 @@ import pytest
 
 from rlvr_ray import judging
 from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.adapters.ledger import Ledger
 from rlvr_ray.adapters.openai import OpenAIChat
 from rlvr_ray.aggregator import Aggregator
@@ -22,6 +21,7 @@ from rlvr_ray.errors import ReplyError
 from rlvr_ray.pipeline import Pipeline
 from rlvr_ray.settings import GeneratorSettings, Settings, VerificationSettings, VerifierSettings
 from tests.builders import context
+from tests.embedder import minilm
 from tests.fakes import FakeRetriever
 from tests.openai_server import OpenAIServer, Reply, Request, completion
 
@@ -103,7 +103,7 @@ class System:
         self.engine = OpenAIChat(
             GeneratorSettings(engine="openai", base_url=server.url, model="m", retries=0)
         )
-        panel = judging.build_panel(settings, None, MiniLM())
+        panel = judging.build_panel(settings, None, minilm())
         self.aggregator = Aggregator(Ledger(folder), Dataset(folder), panel, settings)
         retriever = FakeRetriever([context(PASSAGE, 0.8)])
         self.pipeline = Pipeline(retriever, self.engine, self.aggregator, 64)

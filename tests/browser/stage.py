@@ -22,7 +22,6 @@ import uvicorn
 
 from rlvr_ray import judging
 from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.adapters.ledger import Ledger
 from rlvr_ray.adapters.qdrant import QdrantRetriever
 from rlvr_ray.aggregator import Aggregator
@@ -31,6 +30,7 @@ from rlvr_ray.live import Heard, Told
 from rlvr_ray.ports import Document, Prompt
 from rlvr_ray.settings import Settings
 from tests.browser import seed, texts
+from tests.embedder import minilm
 from tests.fakes import FakeGenerator, FaultyPanel, Reply
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Stage:
     ) -> None:
         self.answers: dict[str, Sequence[str]] = dict(texts.ANSWERS)
         self._latency = piece_s, result_s
-        self._embedder = MiniLM()
+        self._embedder = minilm()
         self._socket = socket.socket()  # held, so that the port stays ours while nothing listens
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((HOST, port))

@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.core import grounding
 from rlvr_ray.vectors import KeptVectors
+from tests.embedder import minilm
 from tests.quality import measuring
 
 FILES = (
@@ -42,8 +42,8 @@ Tally = Counter[str]  #: rows, pairs, right
 
 def main() -> None:
     """Measure every point of the grid, then choose and count fold by fold."""
-    kept = KeptVectors(MiniLM(), VECTORS)
-    measuring.MiniLM = lambda: kept  # type: ignore # embedded once
+    kept = KeptVectors(minilm(), VECTORS)
+    measuring.minilm = lambda: kept  # type: ignore # embedded once
     points: dict[Values, dict[str, Tally]] = {}
     for values in itertools.product(*(choices for _, _, choices in GRID)):
         with thresholds(values):

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rlvr_ray import engines, judging
-from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.calibration.decisions import COLUMNS, columns
 from rlvr_ray.calibration.evaluation import Judged, Result, evaluate
 from rlvr_ray.calibration.labelled import Kind, Labelled, read
 from rlvr_ray.calibration.report import judge
 from rlvr_ray.ports import Panel
 from rlvr_ray.settings import Settings, load
+from tests.embedder import minilm
 from tests.quality.oracle import Oracle, Telling
 
 Judge = Literal["default", "oracle"]
@@ -106,7 +106,7 @@ async def _panel(by: Judge, settings: Settings, labelled: Labelled) -> AsyncIter
             yield panel
     else:
         oracle = Oracle()
-        yield Telling(judging.build_panel(settings, oracle, MiniLM()), oracle, labelled)
+        yield Telling(judging.build_panel(settings, oracle, minilm()), oracle, labelled)
 
 
 def misses(measured: Measured) -> list[str]:

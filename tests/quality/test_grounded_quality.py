@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlvr_ray.adapters.embedding import MiniLM
 from rlvr_ray.calibration.labelled import read
 from rlvr_ray.core.calibration import pair_accuracy
 from rlvr_ray.core.grounding import Grounding, Similarity, assess
+from tests.embedder import minilm
 from tests.quality.measuring import path_of
 from tests.quality.minimal_edits import KINDS, Edit, Kind, minimal_edits
 
@@ -45,7 +45,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
 
 @pytest.fixture(scope="module")
 def similarity() -> Similarity:
-    model = MiniLM()
+    model = minilm()
     vectors: dict[str, Any] = {}
 
     def embed(texts: Sequence[str]) -> Any:

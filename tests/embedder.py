@@ -1,0 +1,11 @@
+"""The embedder, loaded once for a whole run: each one takes a hundred megabytes."""
+
+from functools import cache
+
+from rlvr_ray.adapters.embedding import MiniLM
+
+
+@cache
+def minilm() -> MiniLM:
+    """The same one each time."""
+    return MiniLM()
