@@ -139,6 +139,7 @@ class Candidate:
         if not math.isfinite(self.temperature) or self.temperature < 0:
             raise ValueError(f"temperature must be a number from 0, not {self.temperature}")
         whole("seed", self.seed, most=MAX_SEED)
+        whole("reasoning_chars", self.reasoning_chars)
         tokens(self.usage)
 
 

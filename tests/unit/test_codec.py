@@ -297,6 +297,7 @@ def test_what_could_not_be_read_back_is_not_written(record: Any, reason: str) ->
         lambda: context(**NUL),
         lambda: candidate(ids.derive("x"), seed=2**31),
         lambda: candidate(ids.derive("x"), seed=-1),
+        lambda: candidate(ids.derive("x"), reasoning_chars=-1),
         lambda: candidate(ids.derive("x"), temperature=-0.1),
         lambda: candidate(ids.derive("x"), usage=Usage(prompt_tokens=-1, completion_tokens=0)),
         lambda: candidate(ids.derive("x"), usage=Usage(prompt_tokens=2**53, completion_tokens=0)),
