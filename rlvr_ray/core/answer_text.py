@@ -130,6 +130,8 @@ _OPEN_TAIL = re.compile(
 )
 
 
+# Whatever marks reasoning, control or turns has one of these.
+_MARKER = re.compile(r"[<\[{\u25c1:\uff1a]|user|assistant|system|analysis", re.IGNORECASE)
 # How deep markers may stand in each other; nobody nests them by accident.
 _NESTED = 8
 #: A stream is looked at again once it grew by one part of so many.
@@ -152,9 +154,12 @@ def answer_in(written: str) -> Answer:
     end of the text; where it has an end only, it began with the text. JSON stays as it is: a
     judge's strings may hold anything.
     """
-    found = _answer_in(written)
+    found = Answer(written.strip())
     for _ in range(_NESTED):  # one marker can hide another
-        if (again := _answer_in(found.text)).text == found.text:
+        if not _MARKER.search(found.text):
+            break
+        again = _answer_in(found.text)
+        if again.text == found.text:
             break
         reasoning = found.reasoning_chars + again.reasoning_chars
         found = Answer(again.text, reasoning, found.ended or again.ended)
