@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-#: Longest wait for the end of the server's thread, in seconds.
-PATIENCE = 10.0
+from tests.patience import PATIENCE_S
+
 DROP = b""  #: a connection that closes without an answer
 
 
@@ -71,7 +71,7 @@ class DroppingServer:
     def __exit__(self, *_: object) -> None:
         # Whoever waits in accept() wakes up.
         self._listener.close() if not self._thread.is_alive() else self._wake()
-        self._thread.join(PATIENCE)
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
 
     def _wake(self) -> None:

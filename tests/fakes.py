@@ -46,9 +46,7 @@ from rlvr_ray.ports import (
     StreamingPanel,
 )
 from tests.builders import candidate, context, verification
-
-#: Longest wait for something that a test expects, in seconds.
-PATIENCE = 10.0
+from tests.patience import PATIENCE_S
 
 
 class Faulty:
@@ -81,13 +79,13 @@ class Faulty:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition over the counters holds; AssertionError if it never does."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE_S):
                 while not condition():
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
             counts = f"{self.calls} calls, {self.running} running, {self.cancelled} cancelled"
-            raise AssertionError(f"after {PATIENCE:g} s it still has {counts}") from None
+            raise AssertionError(f"after {PATIENCE_S:g} s it still has {counts}") from None
 
     async def _step(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-#: Longest wait for something that a test expects, in seconds.
-PATIENCE = 10.0
+from tests.patience import PATIENCE_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,13 +153,13 @@ class OpenAIServer:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition over the counters holds; AssertionError if it never does."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE_S):
                 while not condition():
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
             counts = f"{len(self.requests)} requests, {self.running} running, {self.left} left"
-            raise AssertionError(f"after {PATIENCE:g} s it still has {counts}") from None
+            raise AssertionError(f"after {PATIENCE_S:g} s it still has {counts}") from None
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -10,8 +10,7 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-#: Longest wait for spans that a test expects, in seconds.
-PATIENCE = 20.0
+from tests.patience import PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Receiver:
 
     def wait(self, enough: Callable[[list[Span]], bool]) -> list[Span]:
         """The spans, once there are enough; an AssertionError that shows them if that never is."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE_S
         with self._changed:
             while not enough(self.spans):
                 left = deadline - time.monotonic()
@@ -65,7 +64,7 @@ class Receiver:
 
     def wait_for_request(self) -> None:
         """Until somebody has sent something, answered or not."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE_S
         with self._changed:
             while not self.requests:
                 assert self._changed.wait(max(0.0, deadline - time.monotonic())), "nothing came"

@@ -53,7 +53,8 @@ def visible(text: str) -> str:
     Line ends and tabs stay. Repeated, since removing one token can make another; a text that goes
     on making them loses its brackets.
     """
-    kept = "".join(filter(_shows, _BREAKS.sub("\n", text)))
+    plain = text.isascii() and text.isprintable()
+    kept = text if plain else "".join(filter(_shows, _BREAKS.sub("\n", text)))
     for _ in range(_NESTED):
         if (bare := _CONTROL.sub("", kept)) == kept:
             return kept

@@ -28,8 +28,9 @@ from rlvr_ray.errors import ConfigError, KeyReused, LedgerError, NotFound, Overl
 from rlvr_ray.ports import BatchState, Claim, Ingested, Part
 from rlvr_ray.settings import Settings
 from tests.builders import DECIDED, batch
-from tests.fakes import PATIENCE, FakePanel, FakePublisher, verified
+from tests.fakes import FakePanel, FakePublisher, verified
 from tests.folders import Folder, decided
+from tests.patience import PATIENCE_S
 
 T = TypeVar("T")
 SCORES: dict[str, float | str] = {"a": 0.9, "b": 0.7, "c": 0.5}
@@ -128,14 +129,14 @@ class System:
     async def _until(self, look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
         found: T | None = None
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE_S):
                 while True:
                     self.ledger.changed.clear()
                     if enough(found := await look()):
                         return found
                     await self.ledger.changed.wait()
         except TimeoutError:
-            raise AssertionError(f"after {PATIENCE:g} s it still is: {found}") from None
+            raise AssertionError(f"after {PATIENCE_S:g} s it still is: {found}") from None
 
     def lines(self, dataset: str) -> list[dict[str, Any]]:
         files = sorted(self.folder.glob(f"{dataset}/*.jsonl"))
@@ -544,7 +545,7 @@ async def test_a_start_that_is_given_up_can_be_closed(tmp_path: Path) -> None:
     class HeldLedger(Ledger):
         def commit(self, operations: Sequence[Operation]) -> list[Any]:
             loop.call_soon_threadsafe(entered.set)
-            assert held.wait(PATIENCE)
+            assert held.wait(PATIENCE_S)
             return super().commit(operations)
 
     ledger = Ledger(tmp_path)
@@ -553,11 +554,11 @@ async def test_a_start_that_is_given_up_can_be_closed(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     aggregator = Aggregator(HeldLedger(tmp_path), Dataset(tmp_path), FakePanel(), settings)
     starting = asyncio.create_task(aggregator.start())
-    await asyncio.wait_for(entered.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), PATIENCE_S)
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
     loop.call_later(0.01, held.set)
-    await asyncio.wait_for(aggregator.close(), PATIENCE)
+    await asyncio.wait_for(aggregator.close(), PATIENCE_S)
     Ledger(tmp_path).close()
 
 

@@ -25,6 +25,7 @@ from rlvr_ray.errors import (
 from rlvr_ray.ports import BatchState
 from tests.builders import DECIDED, batch, context, failed, verification
 from tests.fake_parts import FakeParts
+from tests.patience import PATIENCE_S
 from tests.pdfs import pdf
 
 MULTI = "/ask/multi-candidate"
@@ -541,7 +542,7 @@ class TestOverload:
         refused: set[asyncio.Task[httpx.Response]] = set()
         while len(refused) < 3:
             done, pending = await asyncio.wait(
-                pending, timeout=5, return_when=asyncio.FIRST_COMPLETED
+                pending, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED
             )
             assert done, f"only {len(refused)} of 7 asks were turned away"
             refused |= done

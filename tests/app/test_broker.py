@@ -16,9 +16,9 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from tests import debian
 from tests.broker import Broker
+from tests.patience import PATIENCE_S
 
 SOON = 0.5  # long enough to see that nothing happens
-PATIENCE = 20.0
 
 # Started from a thread that ends, and then never stopped: what a test run does when it is killed.
 ABANDONS = """
@@ -35,12 +35,12 @@ time.sleep(600)
 @contextlib.asynccontextmanager
 async def channel(url: str) -> AsyncIterator[AbstractChannel]:
     """A channel with publisher confirms; a dead connection is no error on the way out."""
-    connection = await aio_pika.connect(url, timeout=PATIENCE)
+    connection = await aio_pika.connect(url, timeout=PATIENCE_S)
     try:
         yield await connection.channel()
     finally:
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(connection.close(), PATIENCE)
+            await asyncio.wait_for(connection.close(), PATIENCE_S)
 
 
 async def declare(on: AbstractChannel, name: str) -> None:
@@ -55,7 +55,7 @@ async def publish(on: AbstractChannel, queue: str, body: bytes) -> None:
 
 async def take(on: AbstractChannel, name: str) -> bytes:
     queue = await on.get_queue(name)
-    async with asyncio.timeout(PATIENCE), queue.iterator(no_ack=True) as messages:
+    async with asyncio.timeout(PATIENCE_S), queue.iterator(no_ack=True) as messages:
         return (await anext(messages)).body
 
 
@@ -66,7 +66,7 @@ async def test_confirmed_messages_survive_kill_9(broker: Broker, exchange_name: 
         await publish(before, exchange_name, b"kept")
         broker.kill()
     with pytest.raises(ConnectionError):
-        await aio_pika.connect(url, timeout=PATIENCE)
+        await aio_pika.connect(url, timeout=PATIENCE_S)
 
     broker.start()
 
@@ -107,7 +107,7 @@ async def test_a_paused_broker_says_nothing_until_it_resumes(
             assert not publishing.done()
         finally:
             broker.resume()
-        await asyncio.wait_for(publishing, PATIENCE)
+        await asyncio.wait_for(publishing, PATIENCE_S)
         assert await take(open_channel, exchange_name) == b"late"
 
 
@@ -125,7 +125,7 @@ async def test_a_blocked_broker_confirms_nothing_and_still_delivers(
             assert not publishing.done()
         finally:
             broker.unblock()
-        await asyncio.wait_for(publishing, PATIENCE)
+        await asyncio.wait_for(publishing, PATIENCE_S)
         assert await take(consumer, exchange_name) == b"during"
 
 
@@ -161,7 +161,7 @@ def test_it_lives_as_long_as_the_run_and_no_longer(tmp_path: Path) -> None:
         finally:
             run.send_signal(signal.SIGKILL)
     assert len(processes) > 1
-    psutil.wait_procs(processes, timeout=PATIENCE)
+    psutil.wait_procs(processes, timeout=PATIENCE_S)
     assert [process for process in processes if alive(process)] == []
 
 

@@ -26,6 +26,7 @@ from rlvr_ray.errors import (
 from rlvr_ray.pipeline import Pipeline
 from tests.builders import context
 from tests.fakes import FakeGenerator, FakeRecorder, FakeRetriever
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -269,7 +270,7 @@ async def test_stopping_does_not_wait_for_what_is_down(system: System) -> None:
     await system.generator.until(lambda: system.generator.calls > 8)
     assert bulk.tally.waiting and bulk.tally.reason == "the generator is not there"
     bulk.stop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         tally = await running
     assert (tally.state, tally.asked, tally.read, tally.failures) == ("stopped", 0, 0, Counter())
 
@@ -282,7 +283,7 @@ async def test_stopping_when_all_is_asked_finishes_it(system: System) -> None:
     await system.recorder.until(lambda: running.tally.undecided == 5)
     running.stop()
     slow = False
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         assert (await task).state == "finished"
 
 
@@ -295,7 +296,7 @@ async def test_stopping_does_not_wait_for_verification_for_ever(
     task = asyncio.create_task(running.run(some(200)))
     await system.recorder.until(lambda: len(system.recorder.states) == 4 * AHEAD)
     running.stop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         tally = await task
     assert (tally.state, tally.undecided) == ("stopped", 4 * AHEAD)
 

@@ -13,7 +13,7 @@ from rlvr_ray.commits import Commits
 from rlvr_ray.core.records import Batch
 from rlvr_ray.errors import InputError, LedgerError, Overloaded
 from tests.builders import batch, context
-from tests.fakes import PATIENCE
+from tests.patience import PATIENCE_S
 
 
 class GatedLedger(Ledger):
@@ -32,7 +32,7 @@ class GatedLedger(Ledger):
         self.groups.append(len(operations))
         self.threads.add(threading.get_ident())
         self._loop.call_soon_threadsafe(self.entered.set)
-        assert self.gate.wait(PATIENCE), "nobody let it go"
+        assert self.gate.wait(PATIENCE_S), "nobody let it go"
         return super().commit(operations)
 
 
@@ -47,7 +47,7 @@ class System:
         self.ledger.gate.clear()
         self.ledger.entered.clear()
         task = asyncio.create_task(self.commits.commit(operation))
-        await asyncio.wait_for(self.ledger.entered.wait(), PATIENCE)
+        await asyncio.wait_for(self.ledger.entered.wait(), PATIENCE_S)
         return task
 
     async def waiting(self, *operations: Operation) -> "list[asyncio.Task[Any]]":
@@ -234,7 +234,7 @@ class TestThen:
         assert not called.is_set()
         system.ledger.gate.set()
         await first
-        await asyncio.wait_for(called.wait(), PATIENCE)
+        await asyncio.wait_for(called.wait(), PATIENCE_S)
         assert system.questions() == ["0", "1"]
 
     async def test_one_that_fails_holds_up_nobody(self, system: System) -> None:
@@ -250,8 +250,8 @@ class TestThen:
         ]
         await asyncio.sleep(0)
         system.ledger.gate.set()
-        await asyncio.wait_for(asyncio.gather(first, *both), PATIENCE)
-        await asyncio.wait_for(system.commits.commit(recording(3)), PATIENCE)
+        await asyncio.wait_for(asyncio.gather(first, *both), PATIENCE_S)
+        await asyncio.wait_for(system.commits.commit(recording(3)), PATIENCE_S)
         assert called == [2] and system.questions() == ["0", "1", "2", "3"]
 
     async def test_not_after_a_failure(self, system: System) -> None:
@@ -310,7 +310,7 @@ class TestFromThreads:
         commit = system.commits.from_threads()
         threads = [asyncio.create_task(asyncio.to_thread(commit, recording(n))) for n in (1, 2)]
         others = await system.waiting(recording(3))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while len(system.commits._waiting) < 3:
                 await asyncio.sleep(0.001)  # threads have no event that says "it waits"
         system.ledger.gate.set()

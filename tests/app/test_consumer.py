@@ -30,13 +30,12 @@ from rlvr_ray.core import events, ids
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
 from tests.broker import Broker
 from tests.builders import batch
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.timeout(120)
 
 Body = dict[str, Any]
 QUEUE = "test-queue"
-#: Longest wait for something that a test expects, in seconds.
-PATIENCE = 20.0
 
 
 def answer(text: str = "Ray scales Python.", index: int = 0) -> Body:
@@ -68,7 +67,7 @@ class Log(logging.Handler):
         self._more.set()
 
     async def until(self, text: str, times: int = 1) -> str:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while sum(text in line for line in self.lines) < times:
                 self._more.clear()
                 await self._more.wait()
@@ -100,7 +99,7 @@ class Handler:
             raise failure
 
     async def next(self) -> Received:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             return await self._queue.get()
 
     @property
@@ -150,7 +149,7 @@ class Bus:
     async def take(self, queue: str, count: int = 1) -> list[AbstractIncomingMessage]:
         """Wait for so many messages and take them."""
         found: list[AbstractIncomingMessage] = []
-        async with self.channel() as channel, asyncio.timeout(PATIENCE):
+        async with self.channel() as channel, asyncio.timeout(PATIENCE_S):
             messages = await channel.get_queue(queue)
             async with messages.iterator() as waiting:
                 async for message in waiting:
@@ -563,7 +562,7 @@ async def test_it_can_be_cancelled_while_the_broker_hangs(
         broker.pause()
         try:
             task.cancel()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 with pytest.raises(asyncio.CancelledError):
                     await task
         finally:
@@ -742,7 +741,7 @@ async def test_an_event_that_nobody_takes_is_not_published(
         async with bus.channel() as channel:
             queue = await channel.declare_queue(exclusive=True)
             await queue.bind(exchange_name, "verification.completed")
-            async with queue.iterator() as messages, asyncio.timeout(PATIENCE):
+            async with queue.iterator() as messages, asyncio.timeout(PATIENCE_S):
                 message = await anext(messages)
     assert json.loads(message.body)["answer_event_id"] == answer()["event_id"]
     assert set(problems) == {f"no queue of {exchange_name} takes verification.completed"}
@@ -773,7 +772,7 @@ async def test_publishing_to_a_blocked_broker_gives_up(
             with pytest.raises(Unavailable, match="did not answer in time"):
                 await consumer_.publish(answer())
         finally:
-            monkeypatch.setattr(consumer, "PUBLISH_S", PATIENCE)
+            monkeypatch.setattr(consumer, "PUBLISH_S", PATIENCE_S)
             await asyncio.to_thread(broker.unblock)
         await consumer_.publish(answer())
 
@@ -794,7 +793,7 @@ async def follow(bus: Bus, *keys: str) -> list[tuple[str, Body]]:
 
 async def watched(bus: Bus) -> None:
     """Wait until somebody reads the exchange."""
-    async with bus.channel() as channel, asyncio.timeout(PATIENCE):
+    async with bus.channel() as channel, asyncio.timeout(PATIENCE_S):
         exchange = await channel.get_exchange(bus.exchange)
         while True:
             with contextlib.suppress(PublishError):
@@ -811,7 +810,7 @@ async def test_tail_shows_what_comes(broker: Broker, exchange_name: str, log: Lo
     await watched(bus)
     odd = data({"hello": "world"})
     await bus.send(answer("one"), odd, answer("last"))
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(PATIENCE_S):
         assert await watching == [
             ("answer.generated", answer("one")),
             ("answer.generated", {"hello": "world"}),

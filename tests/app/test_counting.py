@@ -23,7 +23,6 @@ from rlvr_ray.pipeline import Ask, Pipeline
 from rlvr_ray.settings import LogSettings, Settings
 from tests.builders import batch, context
 from tests.fakes import (
-    PATIENCE,
     FakeGenerator,
     FakeMeter,
     FakePanel,
@@ -31,6 +30,7 @@ from tests.fakes import (
     FakeRecorder,
     FakeRetriever,
 )
+from tests.patience import PATIENCE_S
 
 QUESTION, PASSAGE = "Whose secret is it?", "A passage of a secret paper."
 ANSWERS = ("it is mine, says the paper", "yours it is, I am told")
@@ -63,7 +63,7 @@ async def running(
 
 
 async def decided(aggregator: Aggregator, count: int) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(PATIENCE_S):
         while (await aggregator.stats())["rates"]["24h"]["decided"] < count:
             await asyncio.sleep(0.01)
 
@@ -139,7 +139,7 @@ async def test_a_caller_that_goes_away_changes_no_count(tmp_path: Path, meter: F
     panel.hang()
     async with running(tmp_path, meter, panel) as aggregator:
         task = asyncio.create_task(aggregator.record([batch(("a", "b"))]))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while not aggregator._commits._task:
                 await asyncio.sleep(0)
         task.cancel()
@@ -157,7 +157,7 @@ async def test_commits_and_gauges(tmp_path: Path, meter: FakeMeter) -> None:
         await aggregator.record([batch()])
         await decided(aggregator, 1)
         assert meter.observed["rlvr_ledger_commit_seconds",]
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while "rlvr_disk_free_bytes" not in meter.gauges:
                 await asyncio.sleep(0.01)
         assert meter.gauges["rlvr_disk_min_free_bytes"] == 512 * 2**20

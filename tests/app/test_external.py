@@ -29,8 +29,8 @@ from tests.builders import batch
 from tests.fakes import FakePanel
 from tests.folders import decide_in, panel
 from tests.folders import decided as decided_state
+from tests.patience import PATIENCE_S
 
-PATIENCE = 30.0
 JUDGE = {
     "faithfulness": "theirs",
     "relevancy": "theirs",
@@ -78,7 +78,7 @@ async def running(settings: Settings) -> AsyncIterator[Aggregator]:
 async def verifying(consumer: Consumer, handle: Handler) -> AsyncIterator[None]:
     task = asyncio.create_task(consumer.run(handle))
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while consumer._connection is None:  # what is published before goes to nobody
                 await asyncio.sleep(0.02)
         yield
@@ -116,7 +116,7 @@ def judging(by: Consumer, *, but: Container[str] = (), times: int = 1) -> Handle
 
 
 async def decided(aggregator: Aggregator, asked: Batch) -> BatchState:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             state = await aggregator.find(asked.batch_id)
             if state and state.outcome:
@@ -223,7 +223,7 @@ async def test_it_goes_on_after_a_restart(settings: Settings) -> None:
 
     async with running(patient) as aggregator, verifying(theirs, two_of_three):
         await aggregator.record([asked])
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             await seen.wait()
             while len((await aggregator.find(asked.batch_id)).results) < 2:  # type: ignore[union-attr]
                 await asyncio.sleep(0.02)
@@ -283,7 +283,7 @@ async def test_what_does_not_fit_is_put_aside_and_changes_nothing(
         async with await aio_pika.connect(broker.url) as connection:
             channel = await connection.channel()
             dead = await channel.get_queue(f"{settings.mirror.exchange}.verifications.dead")
-            async with asyncio.timeout(PATIENCE), dead.iterator() as messages:
+            async with asyncio.timeout(PATIENCE_S), dead.iterator() as messages:
                 count = 0
                 async for message in messages:
                     await message.ack()

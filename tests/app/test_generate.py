@@ -23,6 +23,7 @@ from rlvr_ray.bulk.submission import Jobs
 from rlvr_ray.cli import app
 from rlvr_ray.errors import ConfigError, InputError, Unavailable
 from rlvr_ray.settings import Settings, load
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -338,6 +339,6 @@ async def test_what_a_second_ctrl_c_does_is_told_by_whom_it_reaches(
     bulk = SimpleNamespace(stop=stopped.set)
     bulk_driver._stop_on_signals(bulk)  # type: ignore[arg-type]
     os.kill(os.getpid(), number)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await stopped.wait()
     assert capfd.readouterr().err.strip() == said

@@ -24,8 +24,9 @@ from rlvr_ray.judging import build_panel
 from rlvr_ray.ports import BatchState
 from rlvr_ray.settings import Settings
 from tests.builders import batch, context
-from tests.fakes import PATIENCE, FakeEmbedder
+from tests.fakes import FakeEmbedder
 from tests.openai_server import OpenAIServer, Reply, Request, completion, problem
+from tests.patience import PATIENCE_S
 
 QUESTION = "What is Ray?"
 GOOD, POOR, VICTIM = "Ray scales Python programs.", "Elephants eat hay daily.", "Ray has clusters."
@@ -107,7 +108,7 @@ async def system(
 
 
 async def decided(aggregator: Aggregator, recorded: Batch) -> BatchState:
-    async with asyncio.timeout(3 * PATIENCE):
+    async with asyncio.timeout(3 * PATIENCE_S):
         while True:
             state = await aggregator.find(recorded.batch_id)
             assert state is not None

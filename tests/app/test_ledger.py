@@ -27,7 +27,7 @@ from rlvr_ray.core.records import NO_TOKENS, Batch, Judge, Kind, Outcome, Statem
 from rlvr_ray.errors import LedgerError, Overloaded
 from rlvr_ray.ports import Backlog, BatchState, Ending, Ingested, JsonlFile, Part, Posted
 from tests.builders import CREATED, DECIDED, batch, candidate, context, failed, verification
-from tests.fakes import PATIENCE
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 ODD = (
@@ -689,7 +689,7 @@ class TestReader:
         with ThreadPoolExecutor(1) as thread:
 
             def elsewhere(_: Ledger) -> list[Event]:
-                return thread.submit(told, reader).result(PATIENCE)
+                return thread.submit(told, reader).result(PATIENCE_S)
 
             _, seen = ledger.commit([recording(batch()), elsewhere])
         assert seen == events_of(kept, 0.9, 0.7, 0.5)
@@ -740,7 +740,7 @@ class TestReader:
         assert writer.stdout is not None
         writer.stdout.readline()
         writer.kill()
-        writer.communicate(timeout=PATIENCE)
+        writer.communicate(timeout=PATIENCE_S)
         reader = Reader(tmp_path)
         assert reader.counts() == {"open": 1}
         reader.close()
@@ -781,7 +781,7 @@ def script(body: str, folder: Path) -> "subprocess.Popen[str]":
         text=True,
     )
     assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
+    ready, _, _ = select.select([process.stdout], [], [], PATIENCE_S)
     first = process.stdout.readline() if ready else "nothing"
     if first != "open\n":
         process.kill()
@@ -815,7 +815,7 @@ class TestLock:
         with pytest.raises(LedgerError, match="is in use"):
             Ledger(tmp_path)
         holder.kill()
-        holder.communicate(timeout=PATIENCE)
+        holder.communicate(timeout=PATIENCE_S)
         Ledger(tmp_path).close()
 
     def test_a_child_process_does_not_keep_the_lock(self, tmp_path: Path) -> None:
@@ -826,11 +826,11 @@ class TestLock:
         child = int(holder.stdout.readline())
         try:
             os.kill(holder.pid, signal.SIGKILL)
-            holder.wait(PATIENCE)
+            holder.wait(PATIENCE_S)
             Ledger(tmp_path).close()
         finally:
             os.kill(child, signal.SIGKILL)
-            holder.communicate(timeout=PATIENCE)
+            holder.communicate(timeout=PATIENCE_S)
 
     def test_a_refused_ledger_leaves_the_folder_free(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -901,7 +901,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path, round_: int)
         writer.wait(chance.random() * 0.02)
     except subprocess.TimeoutExpired:
         writer.kill()
-    rest, problems = writer.communicate(timeout=PATIENCE)
+    rest, problems = writer.communicate(timeout=PATIENCE_S)
     assert writer.returncode == -signal.SIGKILL, problems
     for line in rest.split("\n")[:-1]:
         acknowledged = int(line)
@@ -932,7 +932,7 @@ def test_a_torn_wal_keeps_whole_commits_in_order(tmp_path: Path, keep_share: flo
     assert writer.stdout is not None
     writer.stdout.readline()
     writer.kill()
-    writer.communicate(timeout=PATIENCE)
+    writer.communicate(timeout=PATIENCE_S)
     wal = tmp_path / "ledger.db-wal"
     whole = wal.stat().st_size
     assert whole > 40 * 4096, "nothing was checkpointed yet"

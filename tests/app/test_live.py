@@ -12,6 +12,7 @@ from rlvr_ray.errors import NotFound, RlvrError, Unavailable
 from rlvr_ray.live import Heard, Live, Teller, Told
 from rlvr_ray.ports import BatchState
 from tests.builders import DECIDED, batch, context, verification
+from tests.patience import PATIENCE_S
 
 BATCH = batch()
 ID = BATCH.batch_id
@@ -79,7 +80,7 @@ async def test_a_watcher_is_woken_by_what_comes() -> None:
     waiting = asyncio.create_task(hub.watch(ID, first.id, 30))
     await asyncio.sleep(0)
     hub.tell(ID, "one", [piece(1, "x")])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert [e.data for e in await waiting] == [(1, "x")]
 
 
@@ -242,7 +243,7 @@ class Hub:
         return answers
 
     async def until(self, text: dict[int, str]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while await self.text() != text:
                 self.called.clear()
                 await self.called.wait()

@@ -21,6 +21,7 @@ from rlvr_ray.errors import (
 from rlvr_ray.models import SMOLLM2_135M
 from rlvr_ray.ports import Completion, Prompt, Sample
 from rlvr_ray.settings import GeneratorSettings
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -101,7 +102,7 @@ class TestCancelling:
         monkeypatch.setattr(LlamaCpp, "_sample", staticmethod(noting))
 
         async def wait() -> None:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 await began.wait()
 
         return wait
@@ -145,7 +146,7 @@ class TestCancelling:
         await asyncio.gather(waiting[0], return_exceptions=True)
         long.cancel()
         await asyncio.gather(long, return_exceptions=True)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             assert len(await waiting[1]) == 3
 
     async def test_without_a_slot_in_time_the_prompt_is_not_the_reason(

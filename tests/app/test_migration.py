@@ -34,8 +34,8 @@ from rlvr_ray.errors import LedgerError
 from rlvr_ray.ports import Backlog, BatchState, Ingested, JsonlFile
 from rlvr_ray.settings import DatasetSettings
 from tests.builders import CREATED, DECIDED, assessment, batch, verification
-from tests.fakes import PATIENCE
 from tests.folders import MIXED, ODD, Folder, decide_in, decided, expected, same_files
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 TABLES = {version: ROOT / f"tests/data/ledger_v{version}.sql" for version in (1, 2)}
@@ -803,7 +803,7 @@ def test_one_that_is_killed_before_its_commit_leaves_all_as_it_was(
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr

@@ -15,7 +15,8 @@ from rlvr_ray.errors import ConfigError, LedgerError, RlvrError, Unavailable
 from rlvr_ray.mirror import Mirror
 from rlvr_ray.ports import Page, Posted
 from tests.builders import batch
-from tests.fakes import PATIENCE, FakePublisher
+from tests.fakes import FakePublisher
+from tests.patience import PATIENCE_S
 
 
 class System:
@@ -65,7 +66,7 @@ class System:
         return self.ledger.mark("mirrored")
 
     async def until_marked(self, seq: int) -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while self.mark() < seq:
                 self.marked.clear()
                 await self.marked.wait()
@@ -80,7 +81,7 @@ class System:
         task = asyncio.create_task(self.mirror.run())
         try:
             await self.publisher.until(lambda: self.publisher.calls > self.publisher.running)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE_S):
                 while len(self.reads) == looks:
                     await asyncio.sleep(0)
             yield task
@@ -282,7 +283,7 @@ class TestTrouble:
         system.record("One?")
         system.broken = LedgerError("no room")
         with pytest.raises(LedgerError):
-            await asyncio.wait_for(system.mirror.run(), PATIENCE)
+            await asyncio.wait_for(system.mirror.run(), PATIENCE_S)
         assert (system.mark(), system.publisher.closed) == (0, 1)
         async with system.running():
             await system.until_marked(3)
@@ -294,7 +295,7 @@ class TestTrouble:
             system.publisher.failures = [ZeroDivisionError("a defect")]
             system.record("One?")
             with pytest.raises(ZeroDivisionError):
-                await asyncio.wait_for(task, PATIENCE)
+                await asyncio.wait_for(task, PATIENCE_S)
         assert system.publisher.closed == 1
         async with system.running():
             await system.until_marked(3)

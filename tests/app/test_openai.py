@@ -32,7 +32,6 @@ from rlvr_ray.models import SMOLLM2_135M
 from rlvr_ray.ports import Completion, Piece, Prompt, Sample
 from rlvr_ray.settings import EngineSettings, GeneratorSettings, JudgeSettings
 from tests.openai_server import (
-    PATIENCE,
     OpenAIServer,
     Reply,
     Request,
@@ -41,6 +40,7 @@ from tests.openai_server import (
     problem,
     streamed,
 )
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -460,7 +460,7 @@ class TestStreaming:
         stream = opened(retries=2, timeout_s=600).stream(prompt("a", (0.0, 1), (0.0, 0)))
         await anext(stream)
         await server.until(lambda: server.running == 2)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             await stream.aclose()
         await server.until(lambda: server.left == 2 and server.running == 0)
         assert len(server.requests) == 2

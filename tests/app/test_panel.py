@@ -16,6 +16,7 @@ from rlvr_ray.ports import Claim
 from rlvr_ray.settings import VerificationSettings
 from tests.builders import CREATED, assessment, plain_assessment
 from tests.fakes import FakeEmbedder, FakeVerifier, Faulty, Verdict
+from tests.patience import PATIENCE_S
 
 QUESTION, OTHER_QUESTION = "What is Ray?", "Who wrote Ray?"
 CONTEXTS = ("Ray is a framework for scaling Python.", "Serve runs on Ray.")
@@ -538,7 +539,7 @@ async def test_a_stream_does_not_wait_for_the_slowest() -> None:
 
     subject = panel(Waiting(lambda _: judged))
     results = subject.stream([slow, quick])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         event_id, result = await anext(results)
     assert (event_id, verified(result).faithfulness) == (quick.answer_event_id, 0.9)
     await results.aclose()

@@ -19,8 +19,7 @@ from rlvr_ray.question_making.files import QuestionFiles
 from rlvr_ray.question_making.maker import ATTEMPTS, Plan, QuestionMaker, Tally
 from tests.builders import context
 from tests.fakes import FakeGenerator, FakeRetriever
-
-PATIENCE_S = 30
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from rlvr_ray.ports import Posted
 from rlvr_ray.settings import MirrorSettings
 from tests.broker import Broker
 from tests.builders import batch
-from tests.fakes import PATIENCE
+from tests.patience import PATIENCE_S
 
 
 def mirror(url: str, exchange: str, timeout_s: float = 10) -> RabbitMQ:
@@ -56,7 +56,7 @@ async def bound(channel: AbstractChannel, exchange: str, key: str = "#") -> Abst
 async def arrived(queue: AbstractQueue, count: int) -> list[AbstractIncomingMessage]:
     """So many messages, acknowledged; there must be no more."""
     found: list[AbstractIncomingMessage] = []
-    async with asyncio.timeout(PATIENCE), queue.iterator() as messages:
+    async with asyncio.timeout(PATIENCE_S), queue.iterator() as messages:
         async for message in messages:
             await message.ack()
             found.append(message)
@@ -225,7 +225,7 @@ async def test_a_hung_broker_is_unavailable_in_time_and_later_works(
     try:
         for _ in range(2):
             with pytest.raises(Unavailable, match="in time"):
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(PATIENCE_S):
                     await publisher.publish(posted(batch()))
     finally:
         broker.resume()
@@ -295,7 +295,7 @@ async def test_a_cancelled_publish_lets_the_connection_go(
         await asyncio.sleep(0)
         publishing.cancel()
         with pytest.raises(asyncio.CancelledError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE_S):
                 await publishing
     finally:
         broker.resume()

@@ -28,8 +28,9 @@ from rlvr_ray.errors import ConfigError, InputError, JudgeError, Overloaded, Tim
 from rlvr_ray.ports import Claim, Panel
 from rlvr_ray.settings import Settings, VerificationSettings, load
 from tests.builders import assessment
-from tests.fakes import PATIENCE, FakePanel
+from tests.fakes import FakePanel
 from tests.labelled import judged, pairs, verdict
+from tests.patience import PATIENCE_S
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -397,7 +398,7 @@ def test_interrupted_it_closes_the_engine_and_leaves_no_file(
         assert process.stdout is not None
         assert process.stdout.readline() == "asked\n"
         process.send_signal(sent)
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert process.returncode == 130

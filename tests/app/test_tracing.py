@@ -26,8 +26,9 @@ from rlvr_ray.pipeline import Ask, Pipeline
 from rlvr_ray.settings import Settings, TracingSettings
 from rlvr_ray.tracing import OFF, Tracer, tell_answers
 from tests.builders import batch, context
-from tests.fakes import PATIENCE, FakeGenerator, FakePanel, FakeRetriever
+from tests.fakes import FakeGenerator, FakePanel, FakeRetriever
 from tests.otlp import Receiver, Span, receiver
+from tests.patience import PATIENCE_S
 
 QUESTION = "What does the secret question ask for?"
 PASSAGE = "A passage that no trace may ever show."
@@ -83,9 +84,9 @@ class System:
     async def decided(self, batch_id: UUID) -> None:
         """Wait until the batch is decided; the hub tells at once."""
         seen: str | None = None
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
-                told = await self.aggregator.live.watch(batch_id, seen, PATIENCE)
+                told = await self.aggregator.live.watch(batch_id, seen, PATIENCE_S)
                 if any(event.kind == "end" for event in told):
                     return
                 seen = told[-1].id if told else seen

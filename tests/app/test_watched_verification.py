@@ -16,6 +16,7 @@ from rlvr_ray.ports import BatchState
 from rlvr_ray.settings import Settings
 from tests.builders import batch
 from tests.fakes import FakePanel
+from tests.patience import PATIENCE_S
 
 SCORES: dict[str, float | str] = {"a": 0.9, "b": "the judge wrote nonsense", "c": 0.5}
 
@@ -27,7 +28,7 @@ def aggregator(folder: Path, panel: FakePanel) -> Aggregator:
 async def told(system: Aggregator, batch_id: UUID) -> list[Told]:
     """All that a watcher from now on is told, until the end."""
     last, found = None, list[Told]()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not found or found[-1].kind != "end":
             found += (new := await system.live.watch(batch_id, last, 10))
             last = new[-1].id if new else last

@@ -18,6 +18,7 @@ from rlvr_ray.ports import BatchState
 from tests.asgi_server import serving
 from tests.builders import DECIDED, batch, context, verification
 from tests.fake_parts import FakeParts
+from tests.patience import PATIENCE_S
 
 MULTI = "/ask/multi-candidate"
 ASYNC = {"Prefer": "respond-async"}
@@ -73,7 +74,7 @@ async def locked(tmp_path: Path) -> AsyncIterator[Server]:
 
 
 async def all_of(server: Server, path: str, **headers: Any) -> list[dict[str, str]]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         return [event async for event in server.events(path, **headers)]
 
 
@@ -91,7 +92,7 @@ class TestLive:
         stream = server.events(begun["events"])
         answers: dict[int, str] = {}
         seen: list[str] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             async for event in stream:
                 seen.append(event["event"])
                 data = json.loads(event["data"])
@@ -143,7 +144,7 @@ class TestLive:
         monkeypatch.setattr("fastapi.routing._PING_INTERVAL", 0.05)
         server.generator.hang()
         begun = await server.begin()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             async for event in server.events(begun["events"]):
                 if "comment" in event:
                     break
@@ -178,7 +179,7 @@ class TestLive:
         assert first["batch_id"] == second["batch_id"] == str(ids.batch_for_key("once"))
         server.generator.release()
         await server.generator.until(lambda: server.generator.running == 0)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             async for event in server.events(first["events"]):
                 if event["event"] == "state":
                     break
@@ -197,7 +198,7 @@ class TestLive:
         assert reply.headers["retry-after"]
         server.generator.release()
         for begun in begun_all:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 async for event in server.events(begun["events"]):
                     if event["event"] == "state":
                         break

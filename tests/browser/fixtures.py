@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHOTS = Path(__file__).parent / "shots"
 #: Longest wait for what a page is to show, in milliseconds.
-PATIENCE_MS = 20_000
+PATIENCE_MS = 120_000
 #: What axe looks for: WCAG 2.2 to level AA, and good practice.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 HOST = "127.0.0.1"
 #: Longest wait for a start or an end, in seconds.
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 
 class StageAggregator(Aggregator):

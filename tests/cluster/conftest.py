@@ -20,6 +20,7 @@ import pytest
 from rlvr_ray.client import Client
 from tests.broker import Broker
 from tests.browser.fixtures import browser, new_page, page, trouble
+from tests.patience import PATIENCE_S
 
 __all__ = ["browser", "new_page", "page", "trouble"]
 
@@ -88,7 +89,7 @@ class System:
 
     def await_mirrored(self) -> None:
         """Wait until the broker has confirmed every event."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while self.pending():
             assert time.monotonic() < deadline, self.client.stats()
             time.sleep(0.1)
@@ -136,7 +137,7 @@ class System:
 
     def await_rows(self, dataset: str, batch_id: str, count: int) -> list[dict[str, Any]]:
         """The rows of a batch, once there are so many: files follow the ledger."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             rows = [r for r in self.jsonl(dataset) if r["metadata"]["batch_id"] == batch_id]
             if len(rows) >= count or time.monotonic() > deadline:

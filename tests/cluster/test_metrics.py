@@ -15,6 +15,7 @@ from rlvr_ray.metrics import METRICS
 from tests import dashboards, prometheus
 from tests.broker import Broker
 from tests.cluster.conftest import System, free_port, serve
+from tests.patience import PATIENCE_S
 from tests.prometheus import Prometheus
 
 #: Pairs come easily, and most answers end before their limit.
@@ -95,7 +96,7 @@ def test_the_counters_say_what_the_ledger_says(observed: Prometheus, measured: S
 
     counted: dict[str, float] = {}
     counts = measured.client.stats().batches
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         counted = {"pair": total("sum(ray_rlvr_pairs_total)")}
         for reason in Reason:
@@ -129,7 +130,7 @@ def test_log_lines_name_their_batch(observed: Prometheus, measured: System) -> N
     state = measured.client.wait(reply.json()["batch_id"])
     measured.await_rows("training_data", state.batch_id, 3)
     own: list[dict[str, Any]] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not any(line["message"].startswith("written") for line in own):
         assert time.monotonic() < deadline, own
         own = sorted(

@@ -29,6 +29,7 @@ from rlvr_ray.errors import InputError, RlvrError
 from tests.broker import Broker
 from tests.browser.fixtures import SHOTS
 from tests.cluster.conftest import RLVR, System
+from tests.patience import PATIENCE_S
 
 QUESTION = "What is Ray Serve?"
 #: Longest wait of the page for the embedded engine, in milliseconds.
@@ -42,7 +43,7 @@ def ask(system: System, question: str = QUESTION, seed: int | None = None) -> Ba
 
 def wait(system: System, batch_id: str) -> Batch:
     """The decided batch, though the ingress may be away for a while."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             return system.client.wait(batch_id)
@@ -337,7 +338,7 @@ def test_a_killed_replica_delays_and_loses_nothing(system: System, replica: str)
     state = wait(system, batch.batch_id)
     assert [judged(candidate).status for candidate in state.candidates]
     system.await_rows("training_data", batch.batch_id, 3)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while system.http.get("/readyz").status_code != 200:
         assert time.monotonic() < deadline, system.http.get("/readyz").text
         time.sleep(0.2)

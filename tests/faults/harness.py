@@ -39,9 +39,8 @@ from tests.faults.worker import (
     Told,
 )
 from tests.faults.workload import asked, batch_id
+from tests.patience import PATIENCE_S
 
-#: Longest wait for a child's next word, in seconds.
-PATIENCE = 30.0
 ROOT = Path(__file__).parents[2]
 
 T = TypeVar("T")
@@ -101,9 +100,9 @@ class Child:
 
         Raises Died once it is dead and has said all it had to say, AssertionError where it hangs.
         """
-        wait = PATIENCE if until is None else max(until - time.monotonic(), 0)
+        wait = PATIENCE_S if until is None else max(until - time.monotonic(), 0)
         if not self._pipe.poll(wait):
-            assert until is not None, self._describe(f"has said nothing for {PATIENCE:g} s")
+            assert until is not None, self._describe(f"has said nothing for {PATIENCE_S:g} s")
             return None
         try:
             return self._pipe.recv()
@@ -125,18 +124,18 @@ class Child:
         """Have everything done, and the child closed in order."""
         self.tell(Finish())
         self.expect(Closed)
-        self.process.join(PATIENCE)
+        self.process.join(PATIENCE_S)
         assert self.process.exitcode == 0, self._describe("closed")
 
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""
         self.signal(signal.SIGKILL)
-        self.process.join(PATIENCE)
+        self.process.join(PATIENCE_S)
         assert not self.process.is_alive(), self._describe("survived SIGKILL")
 
     def was_killed(self) -> bool:
         """Whether a signal ended it, not an error of its own."""
-        self.process.join(PATIENCE)
+        self.process.join(PATIENCE_S)
         return self.process.exitcode == -signal.SIGKILL
 
     def signal(self, number: int) -> None:

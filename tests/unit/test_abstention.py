@@ -135,7 +135,7 @@ def test_anything_can_be_asked_about(answer: str) -> None:
     assert not abstains(more, QUESTION, CONTEXTS)
 
 
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "piece",
     ["a", "{", "the ", "the context ", "not ", "but ", ", but ", "sorry ", "I don't ", "is not ",

@@ -143,7 +143,7 @@ def test_of_any_text(contexts: list[str], answers: list[str]) -> None:
     assert found is None or found.supported != found.unsupported
 
 
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("piece", ["a", "a. ", "1", "1 ", "is ", "\n", "not ", "It is 5. "])
 def test_long_texts_finish(piece: str) -> None:
     controls(SEED, [(piece * 20_000)[:20_000]], ["a is 5. " * 2_000])

@@ -11,6 +11,7 @@ import pytest
 from rlvr_ray import tasks as module
 from rlvr_ray.errors import Overloaded, Unavailable
 from rlvr_ray.tasks import OneThread, Together, cancelled_by_caller, gather, supervise, told_by
+from tests.patience import PATIENCE_S
 
 
 class Probe:
@@ -52,7 +53,7 @@ async def test_nothing_gathers_to_nothing() -> None:
 
 async def test_they_run_at_the_same_time() -> None:
     meeting = asyncio.Barrier(3)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert sorted(await gather(meeting.wait(), meeting.wait(), meeting.wait())) == [0, 1, 2]
 
 

@@ -24,6 +24,7 @@ from rlvr_ray.ports import Claim
 from rlvr_ray.training import Application, HeldOut
 from tests.builders import batch, context
 from tests.fakes import FakePanel, FakeRecorder, FakeRetriever, verified
+from tests.patience import PATIENCE_S
 
 BATCH = UUID(int=7)
 
@@ -189,7 +190,7 @@ class World:
         )
 
     async def score(self, report: dict[str, Any]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await training.score(report, self.application)
 
 

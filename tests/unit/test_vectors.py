@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from rlvr_ray.vectors import KeptVectors
-from tests.fakes import PATIENCE, FakeEmbedder
+from tests.fakes import FakeEmbedder
+from tests.patience import PATIENCE_S
 
 
 def test_a_text_is_embedded_once() -> None:
@@ -41,7 +42,7 @@ def test_threads_that_want_the_same_texts_share_the_work() -> None:
         def embed(self, texts: Sequence[str]) -> Any:
             if "one" in texts:
                 started.set()
-                assert others.wait(PATIENCE)
+                assert others.wait(PATIENCE_S)
             made = super().embed(texts)
             if "three" in texts:
                 others.set()
@@ -51,9 +52,9 @@ def test_threads_that_want_the_same_texts_share_the_work() -> None:
     kept = KeptVectors(embedder)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(kept.embed, ["one", "two", "three"])
-        assert started.wait(PATIENCE)
+        assert started.wait(PATIENCE_S)
         second = pool.submit(kept.embed, ["one", "two", "three"])
-        assert np.array_equal(first.result(PATIENCE), second.result(PATIENCE))
+        assert np.array_equal(first.result(PATIENCE_S), second.result(PATIENCE_S))
     assert sorted(embedder.texts) == ["one", "three", "two"]
 
 
