@@ -18,18 +18,18 @@ from dataclasses import dataclass
 # (Mistral), <|START_THINKING|> (Cohere), <|begin_of_thought|> (Sky), <|inner_prefix|> (Apertus),
 # <|channel>thought (Gemma), <unused94>thought (MedGemma), and a line of Granite's.
 _TAG = (
-    r"(?:[a-z]{2,12}[:_])?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratch_?pad"
-    r"|inner_?(?:monologue|thoughts?))(?:_[a-z_]{1,40})?"
+    r"(?:[a-z]{2,12}[:_])?(?:think(?:ing)?|thoughts?|reasoning|reflection|analysis|scratch_?pad|cot"
+    r"|chain_of_thought|(?:inner|internal)_?(?:monologue|thoughts?))(?:_[a-z_]{1,40})?"
 )
 _OPENING = (
-    rf"<{_TAG}(?:\s[^<>\n]{{0,80}})?>|\[THINK\]|\u25c1think\u25b7"
-    r"|<\|(?:START_THINKING|begin_of_thought|inner_prefix|think(?:ing)?)\|>"
+    rf"(?:<|&lt;){_TAG}(?:\s[^<>\n]{{0,80}})?(?:>|&gt;)|\[THINK\]|\u25c1think\u25b7"
+    r"|<\|(?:START_THINKING|begin_of_thought|inner_prefix|think(?:ing)?|reasoning|thought)\|>"
     r"|<\|channel>(?:thought|analysis)\b|<unused94>(?:thought\b)?"
     r"|\A\s*here(?:'s| is) my thought process:"
 )
 _CLOSING = (
-    rf"</{_TAG}\s*>|\[/THINK\]|\u25c1/think\u25b7"
-    r"|<\|(?:END_THINKING|end_of_thought|inner_suffix|/think(?:ing)?)\|>"
+    rf"(?:<|&lt;)/{_TAG}\s*(?:>|&gt;)|\[/THINK\]|\u25c1/think\u25b7"
+    r"|<\|(?:END_THINKING|end_of_thought|inner_suffix|/think(?:ing)?|/reasoning|/thought)\|>"
     r"|<channel\|>|<unused95>|\bhere(?:'s| is) my response:"
 )
 _REASONING = re.compile(f"(?P<opening>{_OPENING})|(?P<closing>{_CLOSING})", re.IGNORECASE)
@@ -48,9 +48,11 @@ CONTROL = re.compile(
     r"|</?(?:start|end)_of_(?:turn|text|utterance|image)>|<(?:[be]os|eo[dpmah]|pad|unk)>"
     r"|<(?:extra_id_|unused|reserved_token_?|special_)\d{1,4}>"
     r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_(?:CALLS|RESULTS))\]|\[(?:gMASK|EOS|BOS|PAD)\]"
-    r"|<</?SYS>>|</?s>",
+    r"|<</?SYS>>|</?s>|</?tool_(?:call|response)s?>",
     re.IGNORECASE,
 )
+# Around an answer, or the main part of it: nothing ends with these.
+_BOX = re.compile(r"<\|(?:begin|end)_of_(?:box|answer|solution)\|>")
 #: It stands for a character that is lost: what follows still belongs to the answer.
 _LOST = "<unk>"
 # What a cut by the token limit leaves of one, and of a tag.
@@ -59,11 +61,13 @@ _HALF = re.compile(
 )
 
 _USER = (
-    r"user|human|benutzer|nutzer|usuario|utilisateur|\u7528\u6237|\u7528\u6236"
+    r"user|human|benutzer|nutzer|usuario|utilisateur|utente|\u7528\u6237|\u7528\u6236"
+    r"|\u30e6\u30fc\u30b6\u30fc|\uc0ac\uc6a9\uc790"
     r"|\u043f\u043e\u043b\u044c\u0437\u043e\u0432\u0430\u0442\u0435\u043b\u044c"
 )
 _ASSISTANT = (
-    r"assistant|ai|chatbot|assistent|asistente|\u52a9\u624b"
+    r"assistant|ai|chatbot|assistent|asistente|assistente|\u52a9\u624b"
+    r"|\u30a2\u30b7\u30b9\u30bf\u30f3\u30c8|\uc5b4\uc2dc\uc2a4\ud134\ud2b8"
     r"|\u0430\u0441\u0441\u0438\u0441\u0442\u0435\u043d\u0442"
 )
 _MARKUP = r"(?:#{1,6}[^\S\n]*)?[*_\[<]{0,2}"
@@ -77,16 +81,20 @@ _REPLY = re.compile(rf"(?:^|\s){_MARKUP}(?:{_ASSISTANT}){_COLON}", re.IGNORECASE
 # A turn of the assistant's own, or of a template of instructions, behind an answer.
 _OTHER_TURN = re.compile(
     rf"^(?:{_MARKUP}(?:assistant|\u52a9\u624b){_COLON}"
-    r"|#{2,6}[^\S\n]*(?:instructions?|human|user|assistant)[^\S\n]*:)",
+    r"|#{2,6}[^\S\n]*(?:instructions?|human|user|assistant)[^\S\n]*:)"
+    r"|(?<=\S)[^\S\n]*###[^\S\n]*(?:instructions?|human|user|assistant)[^\S\n]*:",
     re.IGNORECASE | re.MULTILINE,
 )
 # A question and its answer, of which base models write one after another.
 _NEXT_QUESTION = re.compile(
-    rf"^{_MARKUP}(?:question|q|frage|pregunta|\u95ee\u9898|\u95ee){_COLON}",
+    rf"^{_MARKUP}(?:question|q|frage|pregunta|domanda|\u0432\u043e\u043f\u0440\u043e\u0441"
+    rf"|\u95ee\u9898|\u8cea\u554f|\u95ee|\u554f|\uc9c8\ubb38)(?:[^\S\n]?\d{{1,2}})?{_COLON}",
     re.IGNORECASE | re.MULTILINE,
 )
 _ITS_ANSWER = re.compile(
-    rf"^{_MARKUP}(?:answer|a|antwort|respuesta|r[e\u00e9]ponse|\u7b54\u6848|\u7b54){_COLON}",
+    rf"^{_MARKUP}(?:answer|a|antwort|respuesta|r[e\u00e9]ponse|risposta"
+    rf"|\u043e\u0442\u0432\u0435\u0442|\u7b54\u6848|\u56de\u7b54|\u7b54|\ub2f5\ubcc0)"
+    rf"(?:[^\S\n]?\d{{1,2}})?{_COLON}",
     re.IGNORECASE | re.MULTILINE,
 )
 # Roles, left where somebody took only the control tokens around them out; lines of nothing but
@@ -100,7 +108,7 @@ _ROLE = re.compile(
 # What ends a turn; before an answer it means that there is none.
 _END = (
     r"(?:<[|\uff5c](?:im_end|eo[tm](?:_id)?|end(?:[_\u2581]of[_\u2581]\w+)?|endoftext|return|call"
-    r"|END_RESPONSE|END_OF_TURN_TOKEN)[|\uff5c]>|<turn\|>|<end_of_\w+>|<eo[a-z]>|</s>)"
+    r"|END_RESPONSE|END_OF_TURN_TOKEN)[|\uff5c]>|<turn\|>|<end_of_\w+>|<eo[a-z]>|</s>|<tool_\w+>)"
 )
 # What a template, or a model that goes on with it, puts before an answer.
 _BEFORE = re.compile(
@@ -131,9 +139,11 @@ _OPEN_TAIL = re.compile(
 
 
 # Whatever marks reasoning, control or turns has one of these.
-_MARKER = re.compile(r"[<\[{\u25c1:\uff1a]|user|assistant|system|analysis", re.IGNORECASE)
+_MARKER = re.compile(r"&lt;|[<\[{\u25c1:\uff1a]|user|assistant|system|analysis", re.IGNORECASE)
 # How deep markers may stand in each other; nobody nests them by accident.
 _NESTED = 8
+# Characters behind a turn within which a list of labels would go on.
+_SOON = 400
 #: A stream is looked at again once it grew by one part of so many.
 _OFTEN = 64
 
@@ -167,7 +177,7 @@ def answer_in(written: str) -> Answer:
 
 
 def _answer_in(written: str) -> Answer:
-    text, reasoning = _without_reasoning(written)
+    text, reasoning = _without_reasoning(_BOX.sub("", written))
     if json_text := _json(text.strip()):
         return Answer(json_text, reasoning, ended=json_text != text.strip())
     while (before := _BEFORE.match(text)) and before.end():
@@ -337,7 +347,9 @@ def _is_turn(text: str, turn: re.Match[str], replied: int) -> bool:
         return False  # in the midst of a line
     line, _, more = text[end:].partition("\n")
     asks = line.rstrip().endswith(("?", "\uff1f"))
-    apart = text[:label].endswith("\n\n") and not more.strip()
+    apart = text[:label].endswith("\n\n") and not any(
+        map(_LABELLED.match, more[:_SOON].split("\n"))
+    )
     return asks or (apart and not turn["label"].islower())  # "user: root" is a setting
 
 

@@ -45,7 +45,7 @@ BROKEN_OFF = (
 #: Likewise, since a filter withholds it.
 WITHHELD = (*FILTERED, "blocklist", "prohibited_content", "recitation", "safety", "spii")
 #: Names of a message's reasoning; it has one of them, or two with the same text.
-REASONING = ("reasoning_content", "reasoning", "thinking")
+REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 #: A tokenizer has a token or more for each run of letters. Where a server counted fewer than this
 #: share of them, it dropped a part of the prompt.
 COUNTED = 0.8
@@ -139,7 +139,7 @@ def completion(
     choice = reply["choices"][0]
     said, reasoning = _said(choice["message"])
     given = choice.get("finish_reason")
-    reason = given.casefold() if isinstance(given, str) else ""
+    reason = given.casefold().removeprefix("finish_reason_") if isinstance(given, str) else ""
     if reason in WITHHELD:
         raise InputError(f"{server} withholds its answer: its content filter")
     if not said and choice["message"].get("refusal"):
@@ -172,7 +172,7 @@ def _said(message: Any) -> tuple[str, str]:
     """The text of a message, or of a part of one, and its reasoning."""
     content = message.get("content")
     texts: list[str] = []
-    reasoning = [next((str(message[name]) for name in REASONING if message.get(name)), "")]
+    reasoning = [next((_text(message[name]) for name in REASONING if message.get(name)), "")]
     if not isinstance(content, str | list | None):
         raise TypeError("an answer is text, or a list of parts")
     for part in content if isinstance(content, list) else [{"type": "text", "text": content or ""}]:
