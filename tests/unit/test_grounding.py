@@ -343,6 +343,8 @@ SAUNA = (
          "A day ticket costs 6 euros.", "incomplete"),
         ("What does a towel cost?", "What does a towel cost?", "echo"),
         ("What does a towel cost?", "It costs 3 euros.\n\nWhat does a towel cost?", "broken"),
+        ("What does a towel cost?", "It costs 3 euros. What does the towel costs?", "broken"),
+        ("What does Selby lend?", "Towels. The answer is: What do Selby lends?", "broken"),
         ("When is the pool closed?", "The pool in Selby is not closed on Mondays.",
          "contradiction"),
         ("What does a visit cost?", "A visit takes two hours and costs 14 euros. Towels are lent "

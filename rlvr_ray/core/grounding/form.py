@@ -9,7 +9,7 @@ from rlvr_ray.core.grounding.support import YES_NO, Support
 from rlvr_ray.core.language import FUNCTION, language
 from rlvr_ray.core.records import Defect
 from rlvr_ray.core.spelling import canonical
-from rlvr_ray.core.text import Token, split_statements
+from rlvr_ray.core.text import Token, normalise, parse, split_statements
 
 # Reasoning, templates that were not filled in, roles of a chat.
 _BROKEN = re.compile(
@@ -43,6 +43,8 @@ _COPIED = 0.95
 _CHOICE = re.compile(
     r"\b(?:or|between|which of|who of|both|either|relation(?:ship)?)\b", re.IGNORECASE
 )
+# So many of the question's words make a question the same one.
+_ASKED_BACK = 0.6
 # An echo has at least this share of its words from the question, and so little else.
 _ECHO_SHARE, _ECHO_NEW = 0.5, 3
 
@@ -58,7 +60,7 @@ def malformed(
     asks = [canonical(statement) == canonical(question) for statement in statements]
     if all(asks):
         return Defect.ECHO, "it is the question"
-    if any(asks[1:]):
+    if any(asks[1:]) or any(_asks_back(statement, index) for statement in statements[1:]):
         return Defect.BROKEN, "it asks the question again"
     words = _WORD.findall(answer.casefold())
     grams = list(zip(words, words[1:], words[2:], words[3:], strict=False))
@@ -72,6 +74,14 @@ def malformed(
     if asked and said and asked != said and len(words) >= _TELLING:
         return Defect.OTHER_LANGUAGE, f"the question is in {asked}, the answer in {said}"
     return None
+
+
+def _asks_back(statement: str, index: Index) -> bool:
+    """Whether it is a question with most of the words of the one that is to be answered."""
+    if not index.asked or not statement.rstrip("*_\"' ").endswith(("?", "\uff1f")):
+        return False
+    words = {token.key for token in parse(normalise(statement)).tokens}
+    return len(words & index.asked) >= _ASKED_BACK * len(index.asked)
 
 
 def _breaks_off(answer: str, words: Sequence[str], index: Index) -> str | None:
