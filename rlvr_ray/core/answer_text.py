@@ -126,9 +126,14 @@ _LABELLED = re.compile(rf"{_MARKUP}[^\W\d_]{{2,20}}{_COLON}")
 
 _OPEN_QUOTES = {"`": "`", '"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019"}
 _FENCE = re.compile(r"^[^\S\n]*```", re.MULTILINE)
-# "the <think> tag": what follows says that it is spoken of.
-_NAMED = re.compile(r"[^\S\n](?:tags?|tokens?|blocks?|markers?|elements?)\b")
+# "the <think> tag", "<pad>, <unk> and <eos>": what follows says that it is spoken of.
+_NAMED = re.compile(
+    r"[^\S\n](?:tags?|tokens?|blocks?|markers?|elements?|and|or|is|are|means?|marks?)\b|[,;)]"
+)
 
+# A token behind others that are spoken of: "<pad>, <unk> and ".
+_LISTED = re.compile(rf"(?:{CONTROL.pattern})(?:,|,?[^\S\n](?:and|or))[^\S\n]\Z", re.IGNORECASE)
+_LIST = 60  # characters of it that are looked at
 # A tail that may become something else by what comes next: a tag, a channel, a label, a role.
 _OPEN_TAIL = re.compile(
     r"(?:<(?![\s=])[^>\n]{0,80}|[\[\u25c1][^\]\u25b7\s]{0,20}"
@@ -301,6 +306,8 @@ def _control(text: str) -> int:
     struck = 0  # <s> in the midst of a text strikes it through, and </s> ends that
     for token in _spoken(CONTROL, text):
         said = token.group().casefold()
+        if _LISTED.search(text, max(0, token.start() - _LIST), token.start()):
+            continue
         if said == "<s>" and text[: token.start()].strip():
             struck += 1
         elif said == "</s>" and struck:
@@ -365,7 +372,8 @@ def _spoken(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
 
 
 def _is_quoted(text: str, start: int, end: int) -> bool:
-    if _NAMED.match(text, end) and text[:start].strip():
+    line = text.rfind("\n", 0, start) + 1
+    if text[start] in "<[\u25c1" and _NAMED.match(text, end) and text[line:start].strip():
         return True
     quote = text[start - 1 : start]
     if quote not in _OPEN_QUOTES or (start > 1 and text[start - 2] not in " \t\n([{=:,"):
