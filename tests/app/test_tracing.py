@@ -390,7 +390,7 @@ async def test_an_ask_that_fails_is_told_as_such(received: Receiver, tmp_path: P
 
 def test_a_missing_exporter_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
-    with pytest.raises(ConfigError, match=r"pip install 'rlvr-ray\[tracing\]'"):
+    with pytest.raises(ConfigError, match=r"pip install -e '.\[tracing\]'"):
         actors.open_tracer(Settings(tracing=TracingSettings(endpoint="http://127.0.0.1:4318")))
 
 
