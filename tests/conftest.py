@@ -1,6 +1,7 @@
 """What tests of several kinds share."""
 
 import atexit
+import logging
 import os
 import shutil
 import tempfile
@@ -22,6 +23,16 @@ atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 # No test leans on speed.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """What a test configures, as commands do, ends with it."""
+    logger = logging.getLogger("rlvr_ray")
+    level, propagate, handlers = logger.level, logger.propagate, list(logger.handlers)
+    yield
+    logger.setLevel(level)
+    logger.propagate, logger.handlers = propagate, handlers
 
 
 @pytest.fixture(scope="session")

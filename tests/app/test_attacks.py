@@ -22,7 +22,7 @@ import pytest
 from rlvr_ray import engines
 from rlvr_ray.adapters.ragas import controlled
 from rlvr_ray.aggregator import claims_of
-from rlvr_ray.core import abstention, statements
+from rlvr_ray.core import abstention, pairing, statements
 from rlvr_ray.core.guard import visible
 from rlvr_ray.core.pairing import Result, decide
 from rlvr_ray.core.records import Batch, FailedVerification, Outcome, Verification
@@ -415,6 +415,7 @@ class TestTheTestItself:
         monkeypatch.setattr(controlled, "controls", lambda *_: None)
         monkeypatch.setattr(statements, "strange", lambda *_: [])
         monkeypatch.setattr(abstention, "abstains", lambda *_: False)
+        monkeypatch.setattr(pairing, "unscorable", lambda _: None)
         open_door = Bench(screening=False, max_disagreement=1)
         seen = cases("answer, behind a false one")
         won = {
