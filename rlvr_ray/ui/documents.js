@@ -221,6 +221,8 @@ function documentList() {
   );
   const rows = new Map(); // document_id → tr
 
+  let puts = 0;
+
   function row(document) {
     if (!rows.has(document.document_id)) {
       rows.set(
@@ -277,13 +279,21 @@ function documentList() {
   return {
     element,
     load: () =>
-      through(place, () => get("/documents"), ({ documents }) => {
+      through(place, async () => {
+        let before, found;
+        do { // a list from before an upload lacks it
+          before = puts;
+          found = await get("/documents");
+        } while (before !== puts);
+        return found;
+      }, ({ documents }) => {
         all = documents;
         rows.clear();
         draw();
         return [...place.childNodes];
       }),
     put(document) {
+      puts += 1;
       rows.delete(document.document_id);
       all = all.filter((one) => one.document_id !== document.document_id);
       all.push(document);
