@@ -329,7 +329,7 @@ class Aggregator:
             try:
                 await self._decide(state.batch, results)
             except InputError:  # something of what was said cannot be kept
-                kept = {claim.answer_event_id: _kept(claim, scored) for claim in claims}
+                kept = {event_id: _kept(event_id, result) for event_id, result in scored.items()}
                 await self._decide(state.batch, {**kept, **state.results})
 
     async def _decide(self, batch: Batch, results: Mapping[UUID, Result]) -> None:
@@ -357,7 +357,7 @@ class Aggregator:
                     results = await self._judged(state, claims)
                 self._note("verify", None)
                 return {
-                    claim.answer_event_id: _failed(claim, str(result), failures + 1)
+                    claim.answer_event_id: _failed(claim.answer_event_id, str(result), failures + 1)
                     if isinstance(result, JudgeError)
                     else result
                     for claim, result in zip(claims, results, strict=True)
@@ -377,7 +377,8 @@ class Aggregator:
                 reason = f"internal error: {error!r}"
                 self._note("verify", reason)
             if failures >= settings.max_attempts:
-                return {c.answer_event_id: _failed(c, reason, failures) for c in claims}
+                awaited = [claim.answer_event_id for claim in claims]
+                return {event_id: _failed(event_id, reason, failures) for event_id in awaited}
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, MAX_BACKOFF)
 
@@ -387,14 +388,11 @@ class Aggregator:
             return await self._panel.verify(claims)
         judged: dict[UUID, Judged] = {}
         shown = dict(state.results)
-        by_id = {claim.answer_event_id: claim for claim in claims}
         async with contextlib.aclosing(self._panel.stream(claims)) as results:
             async for event_id, result in results:
                 judged[event_id] = result
                 shown[event_id] = (
-                    _failed(by_id[event_id], str(result), 1)
-                    if isinstance(result, JudgeError)
-                    else result
+                    _failed(event_id, str(result), 1) if isinstance(result, JudgeError) else result
                 )
                 self.live.state(replace(state, results=dict(shown)))
         return [judged[claim.answer_event_id] for claim in claims]
@@ -485,30 +483,29 @@ def claims_of(batch: Batch) -> list[Claim]:
     ]
 
 
-def _kept(claim: Claim, scored: Mapping[UUID, Result]) -> Result:
+def _kept(event_id: UUID, result: Result) -> Result:
     """A result that the ledger takes: where this one is not, why."""
-    result = scored[claim.answer_event_id]
     try:
-        if result.answer_event_id != claim.answer_event_id:
+        if result.answer_event_id != event_id:
             raise InputError(f"it is of answer {result.answer_event_id}")
         codec.dumps(result)
     except (InputError, AttributeError) as error:
-        return _failed(claim, f"its verification cannot be kept: {error}", 1)
+        return _failed(event_id, f"its verification cannot be kept: {error}", 1)
     return result
 
 
 def _unscorable(batch: Batch) -> dict[UUID, Result]:
     """A result for each answer that no verifier is to be asked about."""
     return {
-        claim.answer_event_id: _failed(claim, problem, 1)
-        for claim, candidate in zip(claims_of(batch), batch.candidates, strict=True)
+        candidate.event_id: _failed(candidate.event_id, problem, 1)
+        for candidate in batch.candidates
         if (problem := unscorable(candidate))
     }
 
 
-def _failed(claim: Claim, reason: str, attempts: int) -> FailedVerification:
+def _failed(answer_event_id: UUID, reason: str, attempts: int) -> FailedVerification:
     return FailedVerification(
-        answer_event_id=claim.answer_event_id,
+        answer_event_id=answer_event_id,
         # It may quote a judge or a traceback: make it fit to keep.
         reason=reason[:REASON_CHARS].replace("\0", "\\0").encode("utf-8", "replace").decode(),
         attempts=attempts,

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from rlvr_ray.core.records import one_line
 from rlvr_ray.errors import InputError
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ def why(error: Exception) -> str:
         place = ".".join(str(part) for part in first["loc"])
         said = f"{place}: {first['msg']}" if place else first["msg"]
         said += f" (and {len(rest)} more)" if rest else ""
-    return " ".join("".join(c if c.isprintable() else " " for c in said).split())[:WHY_CHARS]
+    return one_line(said)[:WHY_CHARS]
 
 
 def plain(record: object) -> Any:

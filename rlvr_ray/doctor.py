@@ -100,9 +100,8 @@ async def _silence(settings: EngineSettings) -> RlvrError | None:
     """Why a server of a language model cannot be used now; None where it answers, or is none."""
     if not engines.is_remote(settings):
         return None
-    limit_s = min(settings.timeout_s, PATIENCE_S)
     try:
-        await engines.probe(settings.model_copy(update={"timeout_s": limit_s}))
+        await _probed(settings)
     except (Unavailable, Overloaded) as error:
         return error
     return None
@@ -263,9 +262,11 @@ async def _generator(settings: Settings) -> list[Check]:
 
 
 async def _probed(settings: EngineSettings) -> str:
+    """What an engine says, a server within ``PATIENCE_S``."""
     engines.check_files(settings)
-    if error := await _silence(settings):
-        raise error
+    if engines.is_remote(settings):
+        limit_s = min(settings.timeout_s, PATIENCE_S)
+        settings = settings.model_copy(update={"timeout_s": limit_s})
     return await engines.probe(settings)
 
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlvr_ray.core.answer_text import AnswerStream, opens_reasoning
+from rlvr_ray.core.answer_text import AnswerStream, answer_in, opens_reasoning
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import Usage
 from rlvr_ray.core.text import storable
@@ -284,8 +284,9 @@ class LlamaCpp:
         slot.tokens = tokens
         timings = reply["timings"]
         if told is None:
-            stream.add(reply["content"])
-        rest, answer = stream.end()
+            rest, answer = "", answer_in(self._begun + reply["content"])
+        else:
+            rest, answer = stream.end()
         completion = Completion(
             text=answer.text,
             reasoning_chars=answer.reasoning_chars,

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from rlvr_ray.core.answer_text import Answer, AnswerStream, opens_reasoning
+from rlvr_ray.core.answer_text import Answer, AnswerStream, answer_in, opens_reasoning
 from rlvr_ray.core.prompts import Message
 from rlvr_ray.core.records import Usage
 from rlvr_ray.core.text import storable
@@ -135,9 +135,8 @@ class VLLM:
     async def _sample(self, tokens: list[int], prompt: Prompt, index: int) -> Completion:
         kind = self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY
         replies = [reply async for reply in self._replies(tokens, prompt, index, kind)]
-        stream = AnswerStream(self._begun)
-        stream.add(storable(replies[-1].outputs[0].text))
-        return self._completion(replies[-1], prompt, stream.end()[1])
+        answer = answer_in(self._begun + storable(replies[-1].outputs[0].text))
+        return self._completion(replies[-1], prompt, answer)
 
     async def _write(
         self, tokens: list[int], prompt: Prompt, index: int, tell: Callable[[Piece], None]

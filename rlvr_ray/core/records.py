@@ -48,6 +48,11 @@ def clean_text(name: str, text: str) -> str:
     return text
 
 
+def one_line(text: str) -> str:
+    """The text without control characters, each stretch of white space as one space."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def utc(name: str, time: datetime) -> datetime:
     """Return the time in UTC, or raise ValueError if it names no zone or nobody can mean it."""
     if time.tzinfo is None:

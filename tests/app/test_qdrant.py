@@ -20,6 +20,7 @@ from rlvr_ray.core.records import Context
 from rlvr_ray.errors import ConfigError, InputError
 from rlvr_ray.ports import Chunk, Document, Embedder, Query
 from rlvr_ray.settings import RetrievalSettings
+from tests import embedder
 from tests.fakes import FakeEmbedder
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +31,9 @@ TRAINS = "Trains run on rails. The fastest trains float above them."
 TAXES = "Income tax is due in spring. Late payers are charged interest."
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def minilm() -> MiniLM:
-    return MiniLM()
+    return embedder.minilm()
 
 
 class Stored(QdrantRetriever):

@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.browser import chromium
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request
 
 SHOTS = Path(__file__).parent / "shots"
 #: Longest wait for what a page is to show, in milliseconds.
-PATIENCE_MS = 120_000
+PATIENCE_MS = 1_000 * PATIENCE_S
 #: What axe looks for: WCAG 2.2 to level AA, and good practice.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 

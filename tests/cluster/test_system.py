@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import metadata
@@ -432,21 +433,23 @@ def test_the_command_line_asks_and_tells(system: System) -> None:
     system.rlvr("ingest", "/nowhere", "--url", system.url, code=2)
 
 
+def ran(
+    command: Sequence[str], folder: Path, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """A command that ended well, run there and with this environment."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, cwd=folder, env=env, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
 def test_commands_find_the_server_from_anywhere(system: System, tmp_path: Path) -> None:
     """Without a word about port, folder or cluster, in another folder."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("RLVR_")}
 
     def rlvr(*arguments: str) -> str:
-        done = subprocess.run(
-            [*RLVR, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=180,
-            cwd=tmp_path,
-            env=env,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = ran([*RLVR, *arguments], tmp_path, env)
         said = f"Server: {system.url}, data in {system.data_dir}\n" in done.stderr
         assert said == ("--data-dir" not in arguments), "what was named need not be said"
         return done.stdout
@@ -472,16 +475,7 @@ def test_what_serve_prints_can_be_pasted(system: System, tmp_path: Path) -> None
     env = {"HOME": os.environ["HOME"], "PATH": f"{Path(RLVR[0]).parent}:/usr/bin:/bin"}
 
     def shell(script: str) -> str:
-        done = subprocess.run(
-            ["bash", "-ec", script],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            cwd=tmp_path,
-            env=env,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = ran(["bash", "-ec", script], tmp_path, env)
         return done.stdout + done.stderr
 
     secret = shell(f"{token} 2>/dev/null")

@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from rlvr_ray.adapters.openai import refusals
 from rlvr_ray.adapters.openai.refusals import FILTERED, NEEDED, SPARED, TOO_LONG, Dialect
 from rlvr_ray.adapters.openai.replies import MISSHAPEN, Chunks, completion
+from rlvr_ray.core.records import one_line
 from rlvr_ray.errors import (
     ConfigError,
     ContextOverflow,
@@ -98,7 +99,7 @@ class OpenAIChat:
                 default_headers=not_from_the_environment,
             )
         except Exception as error:  # an odd URL, a proxy or certificates that do not work, ...
-            why = refusals.line(str(error))
+            why = one_line(str(error))
             raise ConfigError(f"{self._section}.base_url: no way to {where}: {why}") from None
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
@@ -326,12 +327,12 @@ class OpenAIChat:
 
     def _quoted(self, said: str, prompt: Prompt | None) -> str:
         """What the server said, after a colon; not the key, and not what stands in the prompt."""
-        said = refusals.line(said)
+        said = one_line(said)
         if key := self._key.get_secret_value():
             said = said.replace(key, "[key]")
         said = said[:QUOTED]
         for message in prompt.messages if prompt else ():
-            content = refusals.line(message.content)
+            content = one_line(message.content)
             if any(said[i : i + SHARED] in content for i in range(len(said) - SHARED + 1)):
                 return ""
         return f": {said}" if said else ""

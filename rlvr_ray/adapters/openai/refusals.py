@@ -111,11 +111,6 @@ def said(body: Any) -> str:
     return "" if body.lstrip().startswith("<") else body  # a gateway's page says nothing
 
 
-def line(text: str) -> str:
-    """One line without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def _places(body: Any, depth: int = _DEPTH) -> Iterator[str]:
     """What stands where servers put a parameter's name: OpenAI's ``param``, pydantic's ``loc``."""
     if isinstance(body, list) and depth:

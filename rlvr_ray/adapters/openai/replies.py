@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rlvr_ray.adapters.openai.refusals import FILTERED, NEEDED
-from rlvr_ray.core.answer_text import AnswerStream
+from rlvr_ray.core.answer_text import AnswerStream, answer_in
 from rlvr_ray.core.records import Usage
 from rlvr_ray.core.text import storable
 from rlvr_ray.errors import ContextOverflow, InputError, ReplyError, Unavailable
@@ -149,9 +149,7 @@ def completion(
     usage = _usage(reply.get("usage"))
     if prompt is not None:
         _check_prompt(prompt, usage, server)
-    stream = AnswerStream()
-    stream.add(storable(said))
-    _, answer = stream.end()
+    answer = answer_in(storable(said))
     logprobs = _logprobs(choice) if wants_logprobs else ()
     if logprobs is None:
         if answer.text:
