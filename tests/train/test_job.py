@@ -166,7 +166,8 @@ def test_what_is_missing_is_said(
 ) -> None:
     folder, out = exports("--eval", "0.3"), tmp_path / "out"
     told = refused(folder, "--model", tiny, "--out", out, "--verify")
-    assert "the application does not run on this cluster: rlvr serve" in told
+    assert "the application does not run on the Ray cluster at" in told
+    assert "start it with rlvr serve" in told
     (tmp_path / "no model").mkdir()
     (tmp_path / "no model" / "config.json").write_text("{}")
     told = refused(folder, "--model", tmp_path / "no model", "--out", out)
