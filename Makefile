@@ -25,7 +25,7 @@ test: install
 	$(RUN)/python -m pytest
 
 test-unit: install
-	$(RUN)/python -m pytest tests/unit
+	$(RUN)/python -m pytest -m "not integration"
 
 # vLLM's CPU build in an environment of its own, with a tiny model made on the spot.
 test-vllm: $(VLLM)/.installed
@@ -46,7 +46,7 @@ check: install
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy
-	$(RUN)/python -m pytest -q tests/unit/test_layers.py
+	$(RUN)/python -m pytest -q tests/repository/test_layers.py
 
 format: install
 	$(RUN)/ruff check --fix .

@@ -7,7 +7,7 @@ A driver on a node of a Ray cluster: ``rlvr generate --here``, which any install
 
 import sys
 
-from rlvr_ray.cli import app
+from rlvr_ray.cli.main import app
 
 if __name__ == "__main__":
     app(["generate", "--here", *sys.argv[1:]])

@@ -24,11 +24,12 @@ from typing import Any
 
 import ray
 
-from rlvr_ray import app, remote, training
-from rlvr_ray.adapters.questions import read_questions
-from rlvr_ray.core.training import Messages, Plan
-from rlvr_ray.errors import ConfigError, InputError, RlvrError, Unavailable
+from rlvr_ray.bulk.question_files import read_questions
+from rlvr_ray.core.errors import ConfigError, InputError, RlvrError, Unavailable
+from rlvr_ray.serve import app, handles
 from rlvr_ray.settings import load
+from rlvr_ray.training import evaluation
+from rlvr_ray.training.dpo import Messages, Plan
 
 #: Seconds between two looks at what was learned.
 LOOK_S = 1.0
@@ -40,7 +41,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if options.score_only:
-            _score(options.out, training.read_report(options.out), _application())
+            _score(options.out, evaluation.read_report(options.out), _application())
         else:
             _train(options)
     except RlvrError as error:
@@ -105,9 +106,9 @@ def _positive(kind: type) -> Any:
 
 
 def _train(options: argparse.Namespace) -> None:
-    training.check_installed()
-    training.check_model(options.model)
-    export = training.read_export(options.export)
+    evaluation.check_installed()
+    evaluation.check_model(options.model)
+    export = evaluation.read_export(options.export)
     out = options.out.resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{options.out} is not empty; name a new folder, or empty this one")
@@ -121,12 +122,12 @@ def _train(options: argparse.Namespace) -> None:
     if options.questions:
         questions = read_questions([options.questions])
         held_out, refused = asyncio.run(
-            training.from_questions(questions, export.prompt, options.held_out, application)
+            evaluation.from_questions(questions, export.prompt, options.held_out, application)
         )
         for each in refused:
             print(f"left out: {each}", file=sys.stderr)
     else:
-        held_out = training.from_eval(export, options.held_out)
+        held_out = evaluation.from_eval(export, options.held_out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
@@ -145,21 +146,21 @@ def _train(options: argparse.Namespace) -> None:
                     },
                 },
                 "settings": {**plan.plain(), "workers": options.workers},
-                "versions": training.versions(),
+                "versions": evaluation.versions(),
                 "training": result["training"],
                 "eval": result["eval"],
                 "answers": {
                     "source": options.questions or export.eval.path.name,
-                    "questions": training.asked(held_out, **answers),
+                    "questions": evaluation.asked(held_out, **answers),
                 },
                 "checkpoint": "checkpoint",  # beside the report
             }
             why = "--verify was not given" if application is None else "they are about to be"
-            training.summarise(report, why)
+            evaluation.summarise(report, why)
             done = Path(scratch) / "done"
             done.mkdir()
             checkpoint.rename(done / "checkpoint")
-            text = training.write(report, done)
+            text = evaluation.write(report, done)
             done.rename(out)  # an empty folder gives way
     except OSError as error:
         raise Unavailable(f"{options.out} cannot be written: {error.strerror}") from None
@@ -170,23 +171,23 @@ def _train(options: argparse.Namespace) -> None:
         _score(out, report, application)
 
 
-def _score(out: Path, report: dict[str, Any], application: training.Application) -> None:
+def _score(out: Path, report: dict[str, Any], application: evaluation.Application) -> None:
     """Add scores to a report; where that fails, the checkpoint and the report without them stay."""
     try:
-        asyncio.run(training.score(report, application))
+        asyncio.run(evaluation.score(report, application))
     except RlvrError as error:
-        training.summarise(report, str(error))
-        training.write(report, out)
+        evaluation.summarise(report, str(error))
+        evaluation.write(report, out)
         raise Unavailable(
             f"trained, but the answers were not scored: {error} (later: --score-only --out {out})"
         ) from None
-    print(training.write(report, out), end="")
+    print(evaluation.write(report, out), end="")
 
 
-def _application() -> training.Application:
+def _application() -> evaluation.Application:
     settings, parts = app.attach(load(), deploy=False)
-    return training.Application(
-        panel=remote.RemotePanel(),
+    return evaluation.Application(
+        panel=handles.RemotePanel(),
         retriever=parts.retriever,
         recorder=parts.recorder,
         top_k=settings.retrieval.top_k,
@@ -221,7 +222,7 @@ def _workers(wanted: int | None) -> tuple[int, dict[str, float]]:
 
 def _fit(
     plan: Plan,
-    export: training.Export,
+    export: evaluation.Export,
     prompts: list[Messages],
     scratch: Path,
     workers: int | None,
@@ -263,7 +264,7 @@ def _worker(config: dict[str, Any]) -> None:
     """Runs in each of Ray Train's workers."""
     from ray import train as ray_train
 
-    from rlvr_ray.adapters import trl
+    from rlvr_ray.training import trl
 
     def tell(step: Any) -> None:
         with config["steps"].open("a") as stream:

@@ -8,12 +8,12 @@ from uuid import UUID
 
 import httpx
 
-from rlvr_ray.adapters.ledger import Ledger, Operation
-from rlvr_ray.api import Parts, create_api
-from rlvr_ray.archive import LedgerArchive
-from rlvr_ray.commits import Commits
 from rlvr_ray.core.records import Batch
-from rlvr_ray.ports import BatchState
+from rlvr_ray.dataset.group_commit import Commits
+from rlvr_ray.dataset.ledger import Ledger, Operation
+from rlvr_ray.dataset.queries import LedgerArchive
+from rlvr_ray.dataset.state import BatchState
+from rlvr_ray.serve.http import Parts, create_api
 from rlvr_ray.settings import Settings
 from tests.builders import context
 from tests.fakes import FakeGenerator, FakeRecorder, FakeRetriever

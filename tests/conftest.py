@@ -35,6 +35,13 @@ def own_logging() -> Iterator[None]:
     logger.propagate, logger.handlers = propagate, handlers
 
 
+@pytest.fixture(autouse=True)
+def ray_mode_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command tells Ray by its environment ends with the test."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "")
+    monkeypatch.delenv("RAY_AUTH_MODE")
+
+
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """One RabbitMQ for the run; who mistreats it leaves it as found."""
@@ -46,6 +53,12 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 def exchange_name() -> str:
     """An exchange of the test's own on the one broker."""
     return f"rlvr_events_{uuid4().hex}"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What stands outside of the rooms runs the whole system."""
+    if {"browser", "cluster", "faults", "quality"} & set(item.path.parts):
+        item.add_marker(pytest.mark.integration)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from rlvr_ray.adapters.embedding import MiniLM
+from rlvr_ray.documents.minilm import MiniLM
 
 
 @cache

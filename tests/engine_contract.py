@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from rlvr_ray.core.prompts import Message
-from rlvr_ray.errors import ContextOverflow, InputError, TimedOut, Unavailable
-from rlvr_ray.ports import Completion, Engine, Piece, Prompt, Sample
+from rlvr_ray.core.errors import ContextOverflow, InputError, TimedOut, Unavailable
+from rlvr_ray.generation.generator import Completion, Engine, Piece, Prompt, Sample
+from rlvr_ray.generation.prompts import Message
 
 #: How many samples an engine decodes, by its own account.
 AtWork = Callable[[Engine], Awaitable[int]]

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import yaml
 from typer.testing import CliRunner, Result
 
-from rlvr_ray.cli import app
+from rlvr_ray.cli.main import app
 
 
 def rlvr(data: Path, out: Path, *options: object, format_: str = "trl") -> Result:

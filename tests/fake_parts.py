@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from rlvr_ray.api import Parts, create_api
 from rlvr_ray.core.records import Context
-from rlvr_ray.ports import Archive
+from rlvr_ray.dataset.archive import Archive
+from rlvr_ray.serve.http import Parts, create_api
 from rlvr_ray.settings import Settings
 from tests.fakes import FakeGenerator, FakeRecorder, FakeRetriever
 

@@ -16,35 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlvr_ray.core import ids
-from rlvr_ray.core.records import (
-    NO_TOKENS,
-    Assessment,
-    Batch,
-    Context,
-    Usage,
-    Verification,
-)
-from rlvr_ray.errors import InputError, JudgeError, KeyReused
-from rlvr_ray.live import Heard, Live, Told
-from rlvr_ray.metrics import METRICS
-from rlvr_ray.ports import (
-    BatchState,
-    Chunk,
-    Claim,
-    Completion,
-    Document,
-    Ending,
-    FinishReason,
-    Ingested,
-    Passage,
-    Piece,
-    Posted,
-    Prompt,
-    Query,
-    Sample,
-    Stored,
-    StreamingPanel,
-)
+from rlvr_ray.core.errors import InputError, JudgeError, KeyReused
+from rlvr_ray.core.records import NO_TOKENS, Assessment, Batch, Context, Usage, Verification
+from rlvr_ray.dataset.state import BatchState, Ending
+from rlvr_ray.documents.retriever import Chunk, Document, Ingested, Passage, Query, Stored
+from rlvr_ray.events.ports import Posted
+from rlvr_ray.generation.generator import Completion, FinishReason, Piece, Prompt, Sample
+from rlvr_ray.observability.metrics import METRICS
+from rlvr_ray.pipeline.live import Heard, Live, Told
+from rlvr_ray.verification.verifier import Claim, StreamingPanel
 from tests.builders import candidate, context, verification
 from tests.patience import PATIENCE_S
 

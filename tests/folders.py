@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.ledger import Ledger
-from rlvr_ray.core import rows
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import Assessment, Candidate, Kind
-from rlvr_ray.ports import BatchState
-from rlvr_ray.projection import Projector
+from rlvr_ray.dataset import rows
+from rlvr_ray.dataset.files import Dataset
+from rlvr_ray.dataset.ledger import Ledger
+from rlvr_ray.dataset.projection import Projector
+from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.settings import DatasetSettings
 from tests.builders import (
     DECIDED,

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr_ray.calibration.evaluation import Judged
-from rlvr_ray.calibration.labelled import Labelled, read
-from rlvr_ray.calibration.report import judge
 from rlvr_ray.core.records import Assessment, Verification
-from rlvr_ray.ports import Claim, Panel
 from rlvr_ray.settings import VerificationSettings
+from rlvr_ray.verification.calibration.evaluation import Judged
+from rlvr_ray.verification.calibration.labelled import Labelled, read
+from rlvr_ray.verification.calibration.report import judge
+from rlvr_ray.verification.verifier import Claim, Panel
 from tests.builders import VERIFIED
 
 #: (right answer, wrong answer) by row; two rows of like length, one where the shorter is wrong.

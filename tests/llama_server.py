@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from rlvr_ray.models import SMOLLM2_135M
+from rlvr_ray.generation.model_files import SMOLLM2_135M
 
 #: The model's name on the server.
 MODEL = "smol"

@@ -19,22 +19,23 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-from rlvr_ray import consumer, messages
-from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.ledger import Browser, Ledger
-from rlvr_ray.adapters.qdrant import payload_of
-from rlvr_ray.aggregator import Aggregator
-from rlvr_ray.audit import audit
 from rlvr_ray.core import ids
-from rlvr_ray.core.browsing import MEASURES, OUTCOMES, REVIEWS, Filter
+from rlvr_ray.core.errors import InputError, JudgeError, RlvrError
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import Batch, Context
-from rlvr_ray.core.reviewing import Review, Verdict
-from rlvr_ray.errors import InputError, JudgeError, RlvrError
-from rlvr_ray.panel import Member, WeightedPanel
-from rlvr_ray.ports import Claim, Ingested
-from rlvr_ray.projection import Projector
+from rlvr_ray.dataset.audit import audit
+from rlvr_ray.dataset.files import Dataset
+from rlvr_ray.dataset.filters import MEASURES, OUTCOMES, REVIEWS, Filter
+from rlvr_ray.dataset.ledger import Browser, Ledger
+from rlvr_ray.dataset.projection import Projector
+from rlvr_ray.dataset.reviews import Review, Verdict
+from rlvr_ray.documents.qdrant import payload_of
+from rlvr_ray.documents.retriever import Ingested
+from rlvr_ray.events import consumer, validation
+from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.settings import Settings, VerificationSettings
+from rlvr_ray.verification.panel import Member, WeightedPanel
+from rlvr_ray.verification.verifier import Claim
 from tests import builders
 from tests.fakes import FakePublisher
 
@@ -363,7 +364,7 @@ class Throwing:
             assert at - moved < STILL_S, f"stopped: {progress}, {aggregator.last_error}"
         for posted in publisher.published:
             if posted.event.body["batch_id"] not in self.made_up:
-                messages.validate(posted.event.body)
+                validation.validate(posted.event.body)
         assert aggregator.last_error is None
         ledger.close()
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from rlvr_ray import reading
-from rlvr_ray.errors import InputError
-from rlvr_ray.ports import File
+from rlvr_ray.core.errors import InputError
+from rlvr_ray.documents import parsers
+from rlvr_ray.documents.retriever import File
 
 
 def read(name: str, data: bytes) -> str:
     """The document's text."""
-    return reading.document(File(source=name, data=data)).text
+    return parsers.document(File(source=name, data=data)).text
 
 
 def refused(name: str, data: bytes, after: str = "") -> str:

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from rlvr_ray import logs
 from rlvr_ray.bulk.request import AT_ONCE, Request
-from rlvr_ray.errors import ConfigError, InputError, RlvrError
+from rlvr_ray.core.errors import ConfigError, InputError, RlvrError
+from rlvr_ray.observability import logs
 from rlvr_ray.settings import Settings, load, parsed
 
 if TYPE_CHECKING:
-    from rlvr_ray.api import Parts
     from rlvr_ray.bulk.progress import Told
     from rlvr_ray.bulk.run import Bulk, Plan
     from rlvr_ray.core.questions import Question, Refused
+    from rlvr_ray.serve.http import Parts
 
 #: Seconds between two looks at how far a run is, and between two reports of one under way.
 TICK_S, SAVE_S = 0.5, 60.0
@@ -44,11 +44,11 @@ def here(request: Request) -> int:
 
 async def _run(request: Request) -> int:
     """To the end, or until told to stop: 0 done, 1 failed, 130 stopped before all was asked."""
-    from rlvr_ray import app
     from rlvr_ray.bulk import report as run_report
     from rlvr_ray.bulk.progress import Bar, Told
     from rlvr_ray.bulk.run import Bulk
-    from rlvr_ray.pipeline import Pipeline
+    from rlvr_ray.pipeline.ask import Pipeline
+    from rlvr_ray.serve import app
 
     own = load(**parsed(request.set))
     settings, parts = await asyncio.to_thread(app.attach, own)
@@ -112,8 +112,9 @@ def _write(report: dict[str, Any], path: Path) -> None:
 
 
 async def _dry_run(request: Request) -> int:
-    from rlvr_ray import app, engines
     from rlvr_ray.bulk import dry_run
+    from rlvr_ray.generation import engines
+    from rlvr_ray.serve import app
 
     own = load(**parsed(request.set))
     parts, unknown = None, ""
@@ -180,7 +181,7 @@ def priced(running: Settings, own: Settings) -> Settings:
 
 
 def _questions(request: Request) -> "Iterator[Question | Refused]":
-    from rlvr_ray.adapters.questions import read_questions
+    from rlvr_ray.bulk.question_files import read_questions
 
     return read_questions(request.files, _columns(request))
 
@@ -212,7 +213,7 @@ async def _count(request: Request, told: "Told") -> None:
 
 def total_of(request: Request) -> int | None:
     """Questions in the files, refused ones and repeats included; None where one is a pipe."""
-    from rlvr_ray.adapters.questions import read_rows
+    from rlvr_ray.bulk.question_files import read_rows
 
     local = [Path(file) for file in request.files if "://" not in file]
     if any(path.exists() and not path.is_file() and not path.is_dir() for path in local):

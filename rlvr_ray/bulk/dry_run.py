@@ -12,17 +12,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rlvr_ray import engines
+from rlvr_ray.bulk import capacity
 from rlvr_ray.bulk import report as run_report
+from rlvr_ray.bulk.capacity import Cluster, Workload
 from rlvr_ray.bulk.run import CHUNK, Plan, selected
-from rlvr_ray.bulk.tally import EXAMPLES
-from rlvr_ray.core import capacity
-from rlvr_ray.core.capacity import Cluster, Workload
-from rlvr_ray.core.prompts import rag_messages
+from rlvr_ray.bulk.statistics import EXAMPLES
+from rlvr_ray.core.errors import NoDocuments
 from rlvr_ray.core.questions import Question, Refused
 from rlvr_ray.core.records import NO_TOKENS, Usage
-from rlvr_ray.errors import NoDocuments
-from rlvr_ray.ports import Query, Recorder, Retriever
+from rlvr_ray.documents.retriever import Query, Retriever
+from rlvr_ray.generation import engines
+from rlvr_ray.generation.prompts import rag_messages
+from rlvr_ray.pipeline.recorder import Recorder
 from rlvr_ray.settings import Settings
 
 #: Questions whose prompts are put together, to see how long they are.

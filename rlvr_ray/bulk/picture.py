@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from rlvr_ray.bulk.tally import halved
-from rlvr_ray.errors import ConfigError
+from rlvr_ray.bulk.statistics import halved
+from rlvr_ray.core.errors import ConfigError
 
 _INK, _PAIR, _OTHER = "#222222", "#2a6fbb", "#b9bec4"
 #: Outcomes and failures that get a bar; the rest share one.

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from rlvr_ray.bulk.report import duration
-from rlvr_ray.bulk.tally import Tally
+from rlvr_ray.bulk.statistics import Tally
 
 #: Seconds over which a rate is taken.
 WINDOW_S = 60.0

@@ -11,13 +11,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rlvr_ray import __version__, engines
+from rlvr_ray import __version__
+from rlvr_ray.bulk.prices import Prices
 from rlvr_ray.bulk.run import Plan
-from rlvr_ray.bulk.tally import BARS, Rates, Tally
-from rlvr_ray.core.prices import Prices
+from rlvr_ray.bulk.statistics import BARS, Rates, Tally
+from rlvr_ray.core.errors import ConfigError, InputError
 from rlvr_ray.core.records import Usage
-from rlvr_ray.errors import ConfigError, InputError
-from rlvr_ray.models import LLAMA_3B, SMOLLM2_135M
+from rlvr_ray.generation import engines
+from rlvr_ray.generation.model_files import LLAMA_3B, SMOLLM2_135M
 from rlvr_ray.settings import EngineSettings, Settings
 
 Report = dict[str, Any]

@@ -15,14 +15,22 @@ from itertools import islice
 from typing import TypeVar
 from uuid import UUID
 
-from rlvr_ray.bulk.tally import Rates, Tally
+from rlvr_ray.bulk.statistics import Rates, Tally
+from rlvr_ray.core.concurrency import gather
+from rlvr_ray.core.errors import (
+    InputError,
+    Overloaded,
+    RlvrError,
+    TimedOut,
+    Unavailable,
+    Unreadable,
+)
 from rlvr_ray.core.questions import Question, Refused, chosen
 from rlvr_ray.core.records import NO_TOKENS, Kind
-from rlvr_ray.errors import InputError, Overloaded, RlvrError, TimedOut, Unavailable, Unreadable
-from rlvr_ray.patience import persist
-from rlvr_ray.pipeline import Ask, Pipeline
-from rlvr_ray.ports import Ending, Recorder
-from rlvr_ray.tasks import gather
+from rlvr_ray.core.retry import persist
+from rlvr_ray.dataset.state import Ending
+from rlvr_ray.pipeline.ask import Ask, Pipeline
+from rlvr_ray.pipeline.recorder import Recorder
 
 T = TypeVar("T")
 

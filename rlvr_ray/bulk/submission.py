@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr_ray.errors import ConfigError, InputError, Unavailable
-from rlvr_ray.terminal import BIN
+from rlvr_ray.client.servers import BIN
+from rlvr_ray.core.errors import ConfigError, InputError, Unavailable
 
 #: Seconds that a job has to end by itself when it is told to; then Ray kills it.
 STOP_S = 300

@@ -31,7 +31,7 @@ from rlvr_ray.client.watch import (
     StateChanged,
     Submitted,
 )
-from rlvr_ray.ports import Document
+from rlvr_ray.documents.retriever import Document
 
 __all__ = [
     "Assessment",

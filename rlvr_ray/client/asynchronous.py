@@ -23,16 +23,9 @@ from rlvr_ray.client.results import (
     Verdict,
 )
 from rlvr_ray.client.system import Stats, Trace, Traces
-from rlvr_ray.client.watch import (
-    PATIENCE_S,
-    LiveEvent,
-    StateChanged,
-    Submitted,
-    Wait,
-    Watch,
-)
-from rlvr_ray.errors import RlvrError, Unavailable
-from rlvr_ray.ports import Document, File
+from rlvr_ray.client.watch import PATIENCE_S, LiveEvent, StateChanged, Submitted, Wait, Watch
+from rlvr_ray.core.errors import RlvrError, Unavailable
+from rlvr_ray.documents.retriever import Document, File
 
 if TYPE_CHECKING:
     import pyarrow as pa

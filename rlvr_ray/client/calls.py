@@ -28,9 +28,9 @@ from rlvr_ray.client.results import (
 )
 from rlvr_ray.client.system import Stats, Trace, Traces
 from rlvr_ray.client.watch import Submitted
-from rlvr_ray.core.documents import TEXT_SUFFIXES, suffix
-from rlvr_ray.errors import InputError, RlvrError
-from rlvr_ray.ports import Document, File
+from rlvr_ray.core.errors import InputError, RlvrError
+from rlvr_ray.documents.naming import TEXT_SUFFIXES, suffix
+from rlvr_ray.documents.retriever import Document, File
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -176,7 +176,7 @@ def ingest(
     given: Sequence[Document | File | str | os.PathLike[str]],
 ) -> Call[tuple[IngestedDocument, ...]]:
     """Store documents; files go as they are, and folders by what is in them."""
-    from rlvr_ray import ingestion
+    from rlvr_ray.documents import folders
 
     parts: list[File] = []
     for each in given:
@@ -185,7 +185,7 @@ def ingest(
         elif isinstance(each, Document):
             parts.append(_file(each))
         else:
-            parts += ingestion.files([Path(each)])
+            parts += folders.files([Path(each)])
     kind = "application/octet-stream"  # the name says what each is
     files = [("files", (each.source, each.data, kind)) for each in parts]
     return Call(

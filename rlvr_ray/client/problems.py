@@ -4,7 +4,7 @@ import json
 
 import httpx
 
-from rlvr_ray.errors import InputError, NotFound, RlvrError, Unavailable
+from rlvr_ray.core.errors import InputError, NotFound, RlvrError, Unavailable
 
 #: How the content type of this application's own errors ends.
 OURS = "problem+json"

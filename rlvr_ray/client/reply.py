@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
-from rlvr_ray.errors import RlvrError
+from rlvr_ray.core.errors import RlvrError
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from rlvr_ray.client import problems
 from rlvr_ray.client.reply import Whole
 from rlvr_ray.client.results import Batch, Context
 from rlvr_ray.client.sse import EventStream, Sent
-from rlvr_ray.errors import InputError, NotFound, RlvrError, Unavailable
+from rlvr_ray.core.errors import InputError, NotFound, RlvrError, Unavailable
 
 #: Seconds without a byte after which a stream counts as dropped: a server sends one every 15 s.
 SILENCE_S = 45.0

@@ -17,7 +17,7 @@ from statistics import fmean, pstdev
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from rlvr_ray.core import guard, ids
+from rlvr_ray.core import ids, sanitising
 from rlvr_ray.core.answer_text import answer_in, control_tokens
 from rlvr_ray.core.records import (
     DIGITS,
@@ -172,7 +172,7 @@ def decide(
 
 def unscorable(candidate: Candidate) -> str | None:
     """Why nobody can say how good an answer is; None where a verifier may."""
-    if candidate.reasoning_chars and not guard.visible(candidate.answer).strip():
+    if candidate.reasoning_chars and not sanitising.visible(candidate.answer).strip():
         return (
             f"the model wrote {candidate.reasoning_chars:,} characters of reasoning and no answer: "
             "give it more tokens (generator.max_tokens), or switch its reasoning off"
@@ -182,7 +182,7 @@ def unscorable(candidate: Candidate) -> str | None:
 
 def no_answer(text: str, finish_reason: str) -> str | None:
     """Why a text is not the answer to a question alone; None where it is."""
-    if not guard.visible(text).strip():
+    if not sanitising.visible(text).strip():
         return "the answer is empty"
     if finish_reason not in ("stop", "length"):
         return "it is not known whether the answer is whole: the server gave no known finish reason"

@@ -17,8 +17,9 @@ from pathlib import Path
 import httpx
 import psutil
 
-from rlvr_ray import app, demo
+from rlvr_ray.cli import demo
 from rlvr_ray.client import Client
+from rlvr_ray.serve import app
 from rlvr_ray.settings import load
 
 

@@ -20,14 +20,13 @@ from uuid import UUID
 
 import psutil
 
-from rlvr_ray import downloads
-from rlvr_ray.api import dataset
-from rlvr_ray.core import rows
-from rlvr_ray.core.browsing import Filter
 from rlvr_ray.core.pairing import PairingRule, decide
 from rlvr_ray.core.records import Batch
-from rlvr_ray.core.rows import Row
-from rlvr_ray.ports import Reviewed
+from rlvr_ray.dataset import rows
+from rlvr_ray.dataset.filters import Filter
+from rlvr_ray.dataset.rows import Row
+from rlvr_ray.dataset.state import Reviewed
+from rlvr_ray.serve.http import dataset, downloads
 from tests.archives import Served
 from tests.bench.ledger import batches
 from tests.builders import DECIDED, verification

@@ -21,8 +21,9 @@ from pathlib import Path
 import psutil
 import ray
 
-from rlvr_ray import app, demo
+from rlvr_ray.cli import demo
 from rlvr_ray.client import Client
+from rlvr_ray.serve import app
 from rlvr_ray.settings import load
 
 sys.path.insert(0, str(Path(__file__).parents[2]))

@@ -20,7 +20,7 @@ import psutil
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from rlvr_ray import demo
+from rlvr_ray.cli import demo
 from tests.bench.stand_in import StandIn, write_questions
 from tests.cluster.conftest import System, serve
 

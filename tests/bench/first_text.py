@@ -11,7 +11,7 @@ import argparse
 import json
 import statistics
 
-from rlvr_ray import demo
+from rlvr_ray.cli import demo
 from tests.browser import real
 
 #: Counts in the page; ``seen`` says when, in milliseconds after the click.

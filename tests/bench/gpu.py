@@ -34,10 +34,11 @@ from typing import Any
 import httpx
 from ray import serve
 
-from rlvr_ray import app, demo, remote
+from rlvr_ray.cli import demo
 from rlvr_ray.client import Client
-from rlvr_ray.core.prompts import Message
-from rlvr_ray.ports import Prompt, Sample
+from rlvr_ray.generation.generator import Prompt, Sample
+from rlvr_ray.generation.prompts import Message
+from rlvr_ray.serve import app, handles
 from rlvr_ray.settings import Settings, load
 
 TEMPERATURES = (0.3, 0.7, 0.9)
@@ -138,7 +139,7 @@ def prompts_of(options: argparse.Namespace) -> list[Prompt]:
 def ceiling(options: argparse.Namespace) -> dict[str, float]:
     import vllm
 
-    from rlvr_ray.adapters.vllm import _environment, _options
+    from rlvr_ray.generation.engines.vllm import _environment, _options
 
     engine = settings_of(options, Path()).generator
     os.environ.update(_environment(engine))
@@ -171,8 +172,8 @@ def ceiling(options: argparse.Namespace) -> dict[str, float]:
 
 
 async def through_generator(options: argparse.Namespace) -> dict[str, float]:
-    generator = remote.RemoteGenerator(
-        serve.get_deployment_handle("Generator", app_name=remote.APP)
+    generator = handles.RemoteGenerator(
+        serve.get_deployment_handle("Generator", app_name=handles.APP)
     )
     prompts = prompts_of(options)
     await generator.generate(prompts[:WARM])

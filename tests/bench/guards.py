@@ -13,15 +13,17 @@ import statistics
 import time
 from collections.abc import Sequence
 
-from rlvr_ray.adapters.embedding import MiniLM
-from rlvr_ray.adapters.ragas import controlled
-from rlvr_ray.core import abstention, ids, statements
+from rlvr_ray.core import ids
+from rlvr_ray.core.errors import InputError
 from rlvr_ray.core.records import NO_TOKENS, Verification
-from rlvr_ray.errors import InputError
-from rlvr_ray.judging import build_panel
-from rlvr_ray.panel import WeightedPanel
-from rlvr_ray.ports import Claim, Completion, Prompt
+from rlvr_ray.documents.minilm import MiniLM
+from rlvr_ray.generation.generator import Completion, Prompt
 from rlvr_ray.settings import Settings, VerificationSettings, VerifierSettings
+from rlvr_ray.verification import abstention, statements
+from rlvr_ray.verification.factory import build_panel
+from rlvr_ray.verification.panel import WeightedPanel
+from rlvr_ray.verification.verifier import Claim
+from rlvr_ray.verification.verifiers.ragas import controlled
 
 QUESTIONS, WARM = 200, 20
 ANSWERS = (

@@ -20,18 +20,20 @@ from uuid import UUID
 from ragas.llms.base import InstructorBaseRagasLLM
 from ragas.metrics.collections import AnswerRelevancy, Faithfulness
 
-from rlvr_ray import demo
-from rlvr_ray.adapters.embedding import MiniLM
-from rlvr_ray.adapters.llamacpp import LlamaCpp
-from rlvr_ray.adapters.qdrant import QdrantRetriever
-from rlvr_ray.adapters.ragas import logprob
-from rlvr_ray.adapters.ragas.metrics import _Embeddings
+from rlvr_ray.cli import demo
 from rlvr_ray.core import ids
-from rlvr_ray.core.calibration import agreement
-from rlvr_ray.core.prompts import Message, rag_messages
-from rlvr_ray.errors import InputError
-from rlvr_ray.ports import Claim, Completion, Equipment, Generator, Prompt, Query, Sample
+from rlvr_ray.core.errors import InputError
+from rlvr_ray.documents.minilm import MiniLM
+from rlvr_ray.documents.qdrant import QdrantRetriever
+from rlvr_ray.documents.retriever import Query
+from rlvr_ray.generation.engines.llamacpp import LlamaCpp
+from rlvr_ray.generation.generator import Completion, Generator, Prompt, Sample
+from rlvr_ray.generation.prompts import Message, rag_messages
 from rlvr_ray.settings import GeneratorSettings, RetrievalSettings
+from rlvr_ray.verification.calibration.measures import agreement
+from rlvr_ray.verification.verifier import Claim, Equipment
+from rlvr_ray.verification.verifiers.ragas import logprob
+from rlvr_ray.verification.verifiers.ragas.metrics import _Embeddings
 
 #: RAGAS's own, of ``ragas.llms.llm_factory``.
 MAX_TOKENS, TEMPERATURE = 1024, 0.01

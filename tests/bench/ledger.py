@@ -18,15 +18,14 @@ from pathlib import Path
 import apsw
 import psutil
 
-from rlvr_ray import codec
-from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.ledger import Ledger
-from rlvr_ray.aggregator import Aggregator
-from rlvr_ray.core import ids
+from rlvr_ray.core import codec, ids
+from rlvr_ray.core.concurrency import smooth
 from rlvr_ray.core.pairing import PairingRule, decide
 from rlvr_ray.core.records import Batch
+from rlvr_ray.dataset.files import Dataset
+from rlvr_ray.dataset.ledger import Ledger
+from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.settings import load
-from rlvr_ray.tasks import smooth
 from tests.builders import DECIDED, batch, context, verification
 from tests.fakes import FakePanel
 

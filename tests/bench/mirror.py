@@ -18,16 +18,16 @@ from uuid import uuid4
 
 import aio_pika
 
-from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.ledger import Ledger
-from rlvr_ray.adapters.rabbitmq import RabbitMQ
-from rlvr_ray.aggregator import Aggregator
+from rlvr_ray.core.concurrency import smooth
 from rlvr_ray.core.pairing import PairingRule, decide
 from rlvr_ray.core.records import Kind
-from rlvr_ray.mirror import Mirror
-from rlvr_ray.pipeline import Ask, Pipeline
+from rlvr_ray.dataset.files import Dataset
+from rlvr_ray.dataset.ledger import Ledger
+from rlvr_ray.events.mirror import Mirror
+from rlvr_ray.events.rabbitmq import RabbitMQ
+from rlvr_ray.pipeline.aggregator import Aggregator
+from rlvr_ray.pipeline.ask import Ask, Pipeline
 from rlvr_ray.settings import Settings, load
-from rlvr_ray.tasks import smooth
 from tests.bench.ledger import batches
 from tests.broker import Broker
 from tests.builders import DECIDED, verification

@@ -18,11 +18,11 @@ from typing import Any
 
 import ray
 
-from rlvr_ray import logs
-from rlvr_ray.adapters.ledger import Ledger
-from rlvr_ray.metrics import Metrics
+from rlvr_ray.dataset.ledger import Ledger
+from rlvr_ray.dataset.stats import Statistics
+from rlvr_ray.observability import logs
+from rlvr_ray.observability.metrics import Metrics
 from rlvr_ray.settings import LogSettings
-from rlvr_ray.stats import Statistics
 from tests.folders import Scores, decide_in, decided
 
 ROUNDS = 2000
@@ -42,7 +42,7 @@ def per_call_us(work: Callable[[], object]) -> float:
 @ray.remote(num_cpus=0)
 class Measuring:
     def measure(self) -> dict[str, float]:
-        from rlvr_ray.ray_metrics import RayMeter
+        from rlvr_ray.serve.ray_metrics import RayMeter
 
         metrics = Metrics(RayMeter(counts=True))
         state = decided(0)

@@ -10,7 +10,7 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any, Self
 
-from rlvr_ray import demo
+from rlvr_ray.cli import demo
 
 LATENCY_S = 0.05
 

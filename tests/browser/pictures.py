@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from rlvr_ray import demo
+from rlvr_ray.cli import demo
 from rlvr_ray.client import Client
 from tests.browser import real
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr_ray import demo
+from rlvr_ray.cli import demo
 from tests.browser import chromium
 from tests.cluster.conftest import System, serve
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from operator import methodcaller
 from uuid import UUID
 
-from rlvr_ray.adapters.ledger import Ledger
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import Batch, Outcome, Statement
+from rlvr_ray.dataset.ledger import Ledger
 from tests.builders import batch, context, failed, verification
 
 #: The last seeded batch was decided then; those before it at even steps back over this time.

@@ -20,15 +20,16 @@ from uuid import UUID
 import httpx
 import uvicorn
 
-from rlvr_ray import judging
-from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.ledger import Ledger
-from rlvr_ray.adapters.qdrant import QdrantRetriever
-from rlvr_ray.aggregator import Aggregator
-from rlvr_ray.api import Parts, create_api
-from rlvr_ray.live import Heard, Told
-from rlvr_ray.ports import Document, Prompt
+from rlvr_ray.dataset.files import Dataset
+from rlvr_ray.dataset.ledger import Ledger
+from rlvr_ray.documents.qdrant import QdrantRetriever
+from rlvr_ray.documents.retriever import Document
+from rlvr_ray.generation.generator import Prompt
+from rlvr_ray.pipeline.aggregator import Aggregator
+from rlvr_ray.pipeline.live import Heard, Told
+from rlvr_ray.serve.http import Parts, create_api
 from rlvr_ray.settings import Settings
+from rlvr_ray.verification import factory
 from tests.browser import seed, texts
 from tests.embedder import minilm
 from tests.fakes import FakeGenerator, FaultyPanel, Reply
@@ -173,7 +174,7 @@ class Stage:
         self.generator = FakeGenerator(self._written)
         self.generator.piece_s, result_s = self._latency
         self.panel = FaultyPanel(
-            judging.build_panel(self.settings, self.generator, self._embedder), result_s
+            factory.build_panel(self.settings, self.generator, self._embedder), result_s
         )
         folder = self.settings.data_dir
         ledger = Ledger(folder)

@@ -11,7 +11,7 @@ import rlvr_ray
 from tests.browser.fixtures import Trouble
 from tests.browser.stage import Stage, open_stage
 
-UI = Path(rlvr_ray.__file__).parent / "ui"
+UI = Path(rlvr_ray.__file__).parent / "serve" / "ui"
 LIMIT = 150 * 2**10
 VIEWS = ("ask", "dataset", "review", "documents", "system")
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from rlvr_ray.errors import Unavailable
+from rlvr_ray.core.errors import Unavailable
 from tests.browser import texts
 from tests.browser.fixtures import NewPage, Trouble
 from tests.browser.stage import Stage, open_stage

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from rlvr_ray.ports import Prompt
+from rlvr_ray.generation.generator import Prompt
 from tests.fakes import Reply
 
 DOCUMENTS = {

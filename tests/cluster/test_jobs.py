@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 import pytest
 
-from rlvr_ray.adapters.ledger import Reader
+from rlvr_ray.dataset.ledger import Reader
 from tests.cluster.conftest import RLVR, START_S, free_port
 
 ROOT = Path(__file__).parents[2]

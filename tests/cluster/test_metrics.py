@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rlvr_ray.core.records import Reason
-from rlvr_ray.metrics import METRICS
+from rlvr_ray.observability.metrics import METRICS
 from tests import dashboards, prometheus
 from tests.broker import Broker
 from tests.cluster.conftest import System, free_port, serve
@@ -141,9 +141,9 @@ def test_log_lines_name_their_batch(observed: Prometheus, measured: System) -> N
     steps = [line["message"].split(":")[0] for line in own]
     assert steps == ["asked", "recorded", *["verified"] * 3, "decided", "written"]
     assert {line["logger"] for line in own} == {
-        "rlvr_ray.pipeline",
-        "rlvr_ray.facts",
-        "rlvr_ray.projection",
+        "rlvr_ray.pipeline.ask",
+        "rlvr_ray.pipeline.commit_observer",
+        "rlvr_ray.dataset.projection",
     }
 
 

@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Page, expect
 
-from rlvr_ray import demo, servers
-from rlvr_ray.client import Batch
+from rlvr_ray.bulk.question_making.gates import reads_as_question, stands_alone
+from rlvr_ray.cli import demo
+from rlvr_ray.client import Batch, servers
 from rlvr_ray.client.results import Candidate, Verification
-from rlvr_ray.consumer import validate
-from rlvr_ray.core.question_gates import reads_as_question, stands_alone
-from rlvr_ray.errors import InputError, RlvrError
+from rlvr_ray.core.errors import InputError, RlvrError
+from rlvr_ray.events.consumer import validate
 from tests.broker import Broker
 from tests.browser.fixtures import SHOTS
 from tests.cluster.conftest import RLVR, System
@@ -514,8 +514,8 @@ def test_a_click_becomes_an_outcome(system: System, page: Page) -> None:
 def test_a_second_server_is_refused(system: System) -> None:
     with pytest.raises(InputError):
         system.client.batch("not-an-id")
-    from rlvr_ray.adapters.ledger import Ledger
-    from rlvr_ray.errors import LedgerError
+    from rlvr_ray.core.errors import LedgerError
+    from rlvr_ray.dataset.ledger import Ledger
 
     with pytest.raises(LedgerError, match="in use"):
         Ledger(system.data_dir)

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from rlvr_ray.core import ids, tracing
+from rlvr_ray.core import ids
+from rlvr_ray.observability import trace_ids
 from tests.broker import Broker
 from tests.cluster.conftest import System, serve
 from tests.otlp import Receiver, Span, receiver
@@ -19,7 +20,7 @@ CALLER = ("a" * 32, "b" * 16)
 SETTINGS = {
     "RLVR_VERIFICATION__VERIFIERS": '[{"name": "regex", "options": {"pattern": "[a-m]"}}]',
     "RLVR_GENERATOR__MAX_TOKENS": "16",
-    "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH": "rlvr_ray.adapters.opentelemetry:serve_spans",
+    "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH": "rlvr_ray.observability.opentelemetry:serve_spans",
     "RAY_SERVE_TRACING_SAMPLING_RATIO": "1.0",
 }
 
@@ -116,11 +117,11 @@ def test_the_spans_of_every_process_are_one_trace(
     ours = own(spans)
     (root,) = [span for span in ours if span.name == "ask"]
     batch_id = UUID(batch["batch_id"])
-    assert root.span_id == tracing.ask_span_id(batch_id)
+    assert root.span_id == trace_ids.ask_span_id(batch_id)
     assert {span.parent_id for span in ours if span.name in names - {"ask"}} == {root.span_id}
     assert len([span for span in ours if span.name == "generate candidate"]) == 3
     judged = {span.span_id for span in ours if span.name == "verify candidate"}
-    assert judged == {tracing.span_id(ids.verification_event(batch_id, n)) for n in range(3)}
+    assert judged == {trace_ids.span_id(ids.verification_event(batch_id, n)) for n in range(3)}
     assert CALLER in root.links
 
 

@@ -19,8 +19,8 @@ from typing import Any, Literal, NoReturn, Protocol, TypeVar
 import apsw
 import pyarrow as pa
 
-from rlvr_ray.adapters import dataset
-from rlvr_ray.adapters.ledger import Ledger
+from rlvr_ray.dataset import files
+from rlvr_ray.dataset.ledger import Ledger
 
 T = TypeVar("T")
 
@@ -130,12 +130,12 @@ def _interpose_os(names: _Names, policy: Policy) -> None:
 
 
 def _interpose_arrow(policy: Policy) -> None:
-    target = dataset._target
+    target = files._target
 
     def watched(uri: str) -> Any:
         return _Parts(target(uri), policy)
 
-    dataset._target = watched
+    files._target = watched
 
 
 class _Parts:

@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.ledger import Reader
-from rlvr_ray.audit import audit
 from rlvr_ray.core import ids
-from rlvr_ray.core.rows import DATASETS, Row
-from rlvr_ray.errors import RlvrError
+from rlvr_ray.core.errors import RlvrError
+from rlvr_ray.dataset.audit import audit
+from rlvr_ray.dataset.files import Dataset
+from rlvr_ray.dataset.ledger import Reader
+from rlvr_ray.dataset.rows import DATASETS, Row
 from tests.faults import worker
 from tests.faults.worker import (
     Acknowledged,

@@ -26,17 +26,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.ledger import Ledger
-from rlvr_ray.audit import audit
-from rlvr_ray.core import events, ids
+from rlvr_ray.core import ids
+from rlvr_ray.core.errors import InputError
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import Batch, Candidate, Usage
-from rlvr_ray.core.rows import DATASETS, Row
-from rlvr_ray.errors import InputError
-from rlvr_ray.external import External
-from rlvr_ray.ports import BatchState
-from rlvr_ray.projection import Projector, rows_of
+from rlvr_ray.dataset.audit import audit
+from rlvr_ray.dataset.files import Dataset
+from rlvr_ray.dataset.ledger import Ledger
+from rlvr_ray.dataset.projection import Projector, rows_of
+from rlvr_ray.dataset.rows import DATASETS, Row
+from rlvr_ray.dataset.state import BatchState
+from rlvr_ray.events import bodies as events
+from rlvr_ray.pipeline.external import External
 from rlvr_ray.settings import DatasetSettings
 from tests.builders import DECIDED, assessment, failed, verification
 from tests.faults.harness import jsonl

@@ -12,12 +12,12 @@ from uuid import UUID
 import aio_pika
 import pytest
 
-from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.ledger import Ledger, Reader
-from rlvr_ray.adapters.rabbitmq import RabbitMQ
-from rlvr_ray.aggregator import Aggregator
-from rlvr_ray.audit import audit
-from rlvr_ray.core.events import Event
+from rlvr_ray.dataset.audit import audit
+from rlvr_ray.dataset.files import Dataset
+from rlvr_ray.dataset.ledger import Ledger, Reader
+from rlvr_ray.events.bodies import Event
+from rlvr_ray.events.rabbitmq import RabbitMQ
+from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.settings import load
 from tests.broker import Broker
 from tests.builders import batch

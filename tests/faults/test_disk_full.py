@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from rlvr_ray import errors
-from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.ledger import Reader
+from rlvr_ray.core import errors
+from rlvr_ray.dataset.files import Dataset
+from rlvr_ray.dataset.ledger import Reader
 from tests.faults.harness import ROOT, Child, Clean, Figures, Load, lost, parsed, sound
 from tests.faults.worker import Failed, Started, Task
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr_ray.errors import RlvrError
+from rlvr_ray.core.errors import RlvrError
 from tests.faults.disk import Mode, Point, kill_at, list_operations
 from tests.faults.harness import Child, Clean, Died, Figures, Load, sound
 from tests.faults.worker import Acknowledged, Record, Started, Task

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr_ray.adapters.ledger import Reader
+from rlvr_ray.dataset.ledger import Reader
 from tests.faults.harness import Child, Clean, Died, Figures, Load, lost, sound
 from tests.faults.worker import Finish, Started, Task
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from rlvr_ray.adapters.ledger import Ledger, Reader
-from rlvr_ray.core.rows import DATASETS
+from rlvr_ray.dataset.ledger import Ledger, Reader
+from rlvr_ray.dataset.rows import DATASETS
 from tests.faults.disk import Listing, interpose
 from tests.faults.harness import (
     Child,

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from rlvr_ray import maintenance
-from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.ledger import Ledger, Reader
-from rlvr_ray.aggregator import Aggregator
-from rlvr_ray.core.rows import DATASETS
-from rlvr_ray.projection import month_of, rows_of
+from rlvr_ray.dataset.files import Dataset
+from rlvr_ray.dataset.ledger import Ledger, Reader
+from rlvr_ray.dataset.projection import month_of, rows_of
+from rlvr_ray.dataset.rows import DATASETS
+from rlvr_ray.pipeline import maintenance
+from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.settings import Settings
 from tests.faults.harness import Child, Clean, Figures, Load, lost, sound
 from tests.faults.worker import Task

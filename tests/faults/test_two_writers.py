@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.ledger import Ledger
-from rlvr_ray.aggregator import Aggregator
-from rlvr_ray.errors import LedgerError
+from rlvr_ray.core.errors import LedgerError
+from rlvr_ray.dataset.files import Dataset
+from rlvr_ray.dataset.ledger import Ledger
+from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.settings import Settings
 from tests.faults.harness import Child, Clean, Figures, Load, sound
 from tests.faults.worker import Failed, Task

@@ -9,13 +9,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from rlvr_ray import aggregator, codec, tasks
-from rlvr_ray.adapters import dataset
-from rlvr_ray.adapters.dataset import Dataset
-from rlvr_ray.adapters.ledger import Ledger, Operation, Reader
-from rlvr_ray.aggregator import Aggregator
-from rlvr_ray.core.rows import DATASETS
-from rlvr_ray.errors import Overloaded, RlvrError
+from rlvr_ray.core import codec, concurrency
+from rlvr_ray.core.errors import Overloaded, RlvrError
+from rlvr_ray.dataset import files
+from rlvr_ray.dataset.files import Dataset
+from rlvr_ray.dataset.ledger import Ledger, Operation, Reader
+from rlvr_ray.dataset.rows import DATASETS
+from rlvr_ray.pipeline import aggregator
+from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.settings import Settings
 from tests.faults.workload import asked, verifier
 
@@ -228,7 +229,7 @@ def main(pipe: "Connection[Said, Told]", task: Task) -> None:
     """The child, from its first moment to its last."""
     logging.basicConfig(filename=task.log, level=logging.INFO, force=True)
     aggregator.MAX_BACKOFF = SHORT_PAUSE
-    tasks.RESTART_PAUSE = SHORT_PAUSE
+    concurrency.RESTART_PAUSE = SHORT_PAUSE
 
     async def work() -> None:
         await _Worker(pipe, task).run()
@@ -246,4 +247,4 @@ def main(pipe: "Connection[Said, Told]", task: Task) -> None:
 
 # Once for all children: pydantic makes its (de)serialisers at their first use.
 codec.loads(type(asked(0)), codec.dumps(asked(0)))
-dataset._table("dpo_data", [{"prompt": "?"}])
+files._table("dpo_data", [{"prompt": "?"}])

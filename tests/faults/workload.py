@@ -3,9 +3,9 @@
 from uuid import UUID
 
 from rlvr_ray.core import ids
+from rlvr_ray.core.errors import JudgeError
 from rlvr_ray.core.records import Batch, Kind
-from rlvr_ray.errors import JudgeError
-from rlvr_ray.ports import Claim
+from rlvr_ray.verification.verifier import Claim
 from tests.builders import batch
 from tests.fakes import FakePanel, Verdict, verified
 

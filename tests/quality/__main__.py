@@ -15,9 +15,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlvr_ray.calibration.evaluation import Result
 from rlvr_ray.core.records import Verification
 from rlvr_ray.settings import parsed
+from rlvr_ray.verification.calibration.evaluation import Result
 from tests.quality.measuring import GOALS, Judge, Measured, measure, misses, path_of, table
 
 #: Characters of a text that is shown.

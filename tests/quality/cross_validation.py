@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rlvr_ray.core import grounding
-from rlvr_ray.vectors import KeptVectors
+from rlvr_ray.documents.embedding_cache import KeptVectors
+from rlvr_ray.verification import grounding
 from tests.embedder import minilm
 from tests.quality import measuring
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rlvr_ray import engines, judging
-from rlvr_ray.calibration.decisions import COLUMNS, columns
-from rlvr_ray.calibration.evaluation import Judged, Result, evaluate
-from rlvr_ray.calibration.labelled import Kind, Labelled, read
-from rlvr_ray.calibration.report import judge
-from rlvr_ray.ports import Panel
+from rlvr_ray.generation import engines
 from rlvr_ray.settings import Settings, load
+from rlvr_ray.verification import factory
+from rlvr_ray.verification.calibration.decisions import COLUMNS, columns
+from rlvr_ray.verification.calibration.evaluation import Judged, Result, evaluate
+from rlvr_ray.verification.calibration.labelled import Kind, Labelled, read
+from rlvr_ray.verification.calibration.report import judge
+from rlvr_ray.verification.verifier import Panel
 from tests.embedder import minilm
 from tests.quality.oracle import Oracle, Telling
 
@@ -102,11 +103,11 @@ def measure(
 @contextlib.asynccontextmanager
 async def _panel(by: Judge, settings: Settings, labelled: Labelled) -> AsyncIterator[Panel]:
     if by == "default":
-        async with judging.local_panel(settings) as panel:
+        async with factory.local_panel(settings) as panel:
             yield panel
     else:
         oracle = Oracle()
-        yield Telling(judging.build_panel(settings, oracle, minilm()), oracle, labelled)
+        yield Telling(factory.build_panel(settings, oracle, minilm()), oracle, labelled)
 
 
 def misses(measured: Measured) -> list[str]:

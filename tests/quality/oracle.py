@@ -8,10 +8,11 @@ import math
 import re
 from collections.abc import Sequence
 
-from rlvr_ray.calibration.labelled import Labelled, Row
+from rlvr_ray.core.errors import InputError, JudgeError
 from rlvr_ray.core.records import NO_TOKENS, Verification
-from rlvr_ray.errors import InputError, JudgeError
-from rlvr_ray.ports import Claim, Completion, Panel, Prompt
+from rlvr_ray.generation.generator import Completion, Prompt
+from rlvr_ray.verification.calibration.labelled import Labelled, Row
+from rlvr_ray.verification.verifier import Claim, Panel
 
 #: Probabilities of the verdict 1.
 TRUE, FALSE = 0.97, 0.03

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlvr_ray.calibration.labelled import read
-from rlvr_ray.core.calibration import pair_accuracy
-from rlvr_ray.core.grounding import Grounding, Similarity, assess
+from rlvr_ray.verification.calibration.labelled import read
+from rlvr_ray.verification.calibration.measures import pair_accuracy
+from rlvr_ray.verification.grounding import Grounding, Similarity, assess
 from tests.embedder import minilm
 from tests.quality.measuring import path_of
 from tests.quality.minimal_edits import KINDS, Edit, Kind, minimal_edits

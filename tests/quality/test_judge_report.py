@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rlvr_ray.cli import app
+from rlvr_ray.cli.main import app
 from tests.quality.measuring import path_of
 
 #: Rows of each file: enough to tell a judge from chance, and quick.

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from rlvr_ray.calibration.evaluation import evaluate
-from rlvr_ray.calibration.labelled import Labelled
 from rlvr_ray.core.records import Defect, Verification
-from rlvr_ray.ports import Claim, Prompt, Sample
+from rlvr_ray.generation.generator import Prompt, Sample
 from rlvr_ray.settings import load
+from rlvr_ray.verification.calibration.evaluation import evaluate
+from rlvr_ray.verification.calibration.labelled import Labelled
+from rlvr_ray.verification.verifier import Claim
 from tests.builders import assessment
 from tests.fakes import FakePanel
 from tests.labelled import judged, rows_file, verdict
@@ -29,7 +30,7 @@ ROW = {
 
 
 def verdict_on(row: dict[str, Any], name: str, text: str, folder: Path) -> float:
-    from rlvr_ray.adapters.ragas.logprob import verdict_prompt
+    from rlvr_ray.verification.verifiers.ragas.logprob import verdict_prompt
 
     oracle = Oracle()
     (oracle.row,) = rows_file(folder, [row]).rows

@@ -6,14 +6,14 @@ from uuid import UUID
 
 import pytest
 
-from rlvr_ray import judging
 from rlvr_ray.core import ids
+from rlvr_ray.core.errors import JudgeError
 from rlvr_ray.core.pairing import decide
 from rlvr_ray.core.records import Batch, FailedVerification, Reason, Verification
 from rlvr_ray.core.scoring import score
-from rlvr_ray.errors import JudgeError
-from rlvr_ray.ports import Claim, Panel
 from rlvr_ray.settings import load
+from rlvr_ray.verification import factory
+from rlvr_ray.verification.verifier import Claim, Panel
 from tests.builders import DECIDED, batch, context
 
 #: Question, passages, a right answer, a wrong one.
@@ -147,7 +147,7 @@ async def scores(panel: Panel, of: Batch) -> dict[str, float | None]:
 async def test_spellings_of_one_answer_make_no_pair(case: int) -> None:
     settings = load()
     wrong: list[str] = []
-    async with judging.local_panel(settings) as panel:
+    async with factory.local_panel(settings) as panel:
         for answer in CASES[case][2:]:
             spelled = {name: spell(answer) for name, spell in SPELLINGS.items()}
             wanted = {name: [answer, text, answer] for name, text in spelled.items()}
@@ -163,7 +163,7 @@ async def test_spellings_of_one_answer_make_no_pair(case: int) -> None:
 @pytest.mark.parametrize("case", range(len(CASES)), ids=lambda case: CASES[case][0][:30])
 async def test_a_text_has_one_score_wherever_it_stands(case: int) -> None:
     right, wrong = CASES[case][2:]
-    async with judging.local_panel(load()) as panel:
+    async with factory.local_panel(load()) as panel:
         alone = await scores(panel, batch_of(case, [right])) | await scores(
             panel, batch_of(case, [wrong])
         )

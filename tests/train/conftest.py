@@ -12,8 +12,8 @@ import pytest
 import ray
 from typer.testing import CliRunner
 
-from rlvr_ray.cli import app
-from rlvr_ray.models import SMOLLM2_135M
+from rlvr_ray.cli.main import app
+from rlvr_ray.generation.model_files import SMOLLM2_135M
 from tests.builders import context
 from tests.folders import Folder, decided
 from tests.vllm.tiny_model import write_tiny_model

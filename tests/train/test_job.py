@@ -17,11 +17,11 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlvr_ray.adapters.trl import unpack_gguf
 from rlvr_ray.client import Client
-from rlvr_ray.errors import ConfigError, LedgerError, Unavailable
-from rlvr_ray.ports import Document
-from rlvr_ray.training import Application
+from rlvr_ray.core.errors import ConfigError, LedgerError, Unavailable
+from rlvr_ray.documents.retriever import Document
+from rlvr_ray.training.evaluation import Application
+from rlvr_ray.training.trl import unpack_gguf
 from tests.cluster.conftest import RLVR, System, free_port, serving
 from tests.fakes import FakePanel, FakeRecorder, FakeRetriever
 from tests.train.conftest import CHOSEN, JOB, Cluster, Exports, Refused

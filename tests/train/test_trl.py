@@ -10,9 +10,9 @@ from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from rlvr_ray.adapters import trl
-from rlvr_ray.core.training import Plan
-from rlvr_ray.errors import ConfigError, InputError
+from rlvr_ray.core.errors import ConfigError, InputError
+from rlvr_ray.training import trl
+from rlvr_ray.training.dpo import Plan
 from tests.train.conftest import PLACES, Exports
 
 PROMPTS = [[{"role": "user", "content": "Name a colour."}]]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from rlvr_ray.adapters.vllm import VLLM
+from rlvr_ray.generation.engines.vllm import VLLM
 from rlvr_ray.settings import GeneratorSettings
 from tests.vllm.tiny_model import write_tiny_model
 

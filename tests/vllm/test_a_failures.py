@@ -9,10 +9,10 @@ from typing import Any
 import psutil
 import pytest
 
-from rlvr_ray.adapters.vllm import VLLM
-from rlvr_ray.core.prompts import Message
-from rlvr_ray.errors import ConfigError, TimedOut, Unavailable
-from rlvr_ray.ports import Prompt, Sample
+from rlvr_ray.core.errors import ConfigError, TimedOut, Unavailable
+from rlvr_ray.generation.engines.vllm import VLLM
+from rlvr_ray.generation.generator import Prompt, Sample
+from rlvr_ray.generation.prompts import Message
 from rlvr_ray.settings import GeneratorSettings
 
 in_session = pytest.mark.asyncio(loop_scope="session")

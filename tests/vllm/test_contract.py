@@ -2,8 +2,8 @@
 
 import pytest
 
-from rlvr_ray.adapters.vllm import VLLM
-from rlvr_ray.ports import Engine
+from rlvr_ray.generation.engines.vllm import VLLM
+from rlvr_ray.generation.generator import Engine
 from tests.engine_contract import AtWork, EngineContract
 from tests.vllm.conftest import CONTEXT
 

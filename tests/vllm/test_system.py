@@ -10,9 +10,9 @@ import httpx
 import psutil
 import pytest
 
+from rlvr_ray.cli.demo import documents
 from rlvr_ray.client import Batch
-from rlvr_ray.demo import documents
-from rlvr_ray.errors import RlvrError
+from rlvr_ray.core.errors import RlvrError
 from tests.cluster.conftest import System, serve
 
 RECOVERY_S = 180

@@ -1,1 +1,0 @@
-"""One vendor a module, each behind a port."""

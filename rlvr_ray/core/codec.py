@@ -1,0 +1,56 @@
+"""Records to JSON and back. JSON that is not a valid record is refused, and so is a record that
+could not be read back: what is written follows the rules of what is read."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from rlvr_ray.core.errors import InputError
+from rlvr_ray.core.records import one_line
+
+T = TypeVar("T")
+
+#: Characters of a reason.
+WHY_CHARS = 300
+
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+
+
+def dumps(record: object, kind: type[Any] | None = None) -> str:
+    """One line of JSON, UTF-8 as it is; ``kind`` is that of ``loads``, by default its own.
+
+    Raises InputError, with the field and the reason, where ``loads`` would refuse the JSON or make
+    another record of it.
+    """
+    kind = kind or type(record)
+    try:
+        data: bytes = _adapter(kind).dump_json(record, warnings=False)
+        if loads(kind, data) != record:  # NaN would come back as null, a list as a tuple
+            raise ValueError("a value in it comes back as another one")
+    except Exception as error:  # a value of any type may stand in a field
+        raise InputError(f"{kind.__name__} cannot be kept: {why(error)}") from None
+    return data.decode()
+
+
+def loads(kind: type[T], data: str | bytes) -> T:
+    """The record; raises ValueError if the JSON does not describe one."""
+    record: T = _adapter(kind).validate_json(data, strict=True, extra="forbid")
+    return record
+
+
+def why(error: Exception) -> str:
+    """What is wrong with a record, in one line: the first field and its reason."""
+    said = str(error)
+    if isinstance(error, ValidationError):
+        first, *rest = error.errors(include_url=False, include_context=False, include_input=False)
+        place = ".".join(str(part) for part in first["loc"])
+        said = f"{place}: {first['msg']}" if place else first["msg"]
+        said += f" (and {len(rest)} more)" if rest else ""
+    return one_line(said)[:WHY_CHARS]
+
+
+def plain(record: object) -> Any:
+    """The record as plain JSON data (dicts, lists, strings, numbers)."""
+    return _adapter(type(record)).dump_python(record, mode="json")

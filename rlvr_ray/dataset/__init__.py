@@ -1,0 +1,1 @@
+"""What is kept: the ledger, the rows and the files made from it."""

@@ -1,0 +1,423 @@
+"""The files that people train on: JSONL that grows by whole lines, and sealed Parquet parts."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow.fs import FileSelector, FileSystem, LocalFileSystem, SubTreeFileSystem
+
+from rlvr_ray.core import strict_json
+from rlvr_ray.core.errors import ConfigError, LedgerError, Unavailable
+from rlvr_ray.dataset.rows import Row
+
+_CONTEXTS = pa.list_(
+    pa.struct(
+        {
+            "content": pa.string(),
+            "score": pa.float64(),
+            "metadata": pa.struct(
+                {
+                    "document_id": pa.string(),
+                    "source": pa.string(),
+                    "chunk_index": pa.int64(),
+                    "start": pa.int64(),
+                }
+            ),
+        }
+    )
+)
+_JUDGE = pa.struct(
+    dict.fromkeys(
+        ("faithfulness", "relevancy", "model", "embedder", "version", "engine"), pa.string()
+    )
+)
+_STATEMENT = pa.struct({"text": pa.string(), "verdict": pa.float64(), "reason": pa.string()})
+#: What an assessment is made of: it stands with the answer, not with the pair.
+_MADE_OF = {"statements": pa.list_(_STATEMENT), "reverse_questions": pa.list_(pa.string())}
+
+
+def _assessments(made_of: Mapping[str, pa.DataType]) -> pa.DataType:
+    return pa.list_(
+        pa.struct(
+            {
+                "verifier": pa.string(),
+                "weight": pa.float64(),
+                "score": pa.float64(),
+                "faithfulness": pa.float64(),
+                "relevancy": pa.float64(),
+                "defect": pa.string(),
+                "detail": pa.string(),
+                "judge": _JUDGE,
+                **made_of,
+                "prompt_tokens": pa.int64(),
+                "completion_tokens": pa.int64(),
+                "cached_tokens": pa.int64(),
+                "duration_ms": pa.int64(),
+            }
+        )
+    )
+
+
+_PROVENANCE = pa.struct(
+    {
+        "event_id": pa.string(),
+        "model": pa.string(),
+        "seed": pa.int64(),
+        "finish_reason": pa.string(),
+        "reasoning_chars": pa.int64(),
+        "faithfulness": pa.float64(),
+        "relevancy": pa.float64(),
+        "score": pa.float64(),
+        "defect": pa.string(),
+        "assessments": _assessments({}),
+    }
+)
+_DPO = pa.schema(
+    {
+        "prompt": pa.string(),
+        "chosen": pa.string(),
+        "rejected": pa.string(),
+        "score_diff": pa.float64(),
+        "chosen_score": pa.float64(),
+        "rejected_score": pa.float64(),
+        "metadata": pa.struct(
+            {
+                "chosen_temp": pa.float64(),
+                "rejected_temp": pa.float64(),
+                "created_at": pa.string(),
+                "batch_id": pa.string(),
+                "correlation_id": pa.string(),
+                "question": pa.string(),
+                "references": pa.list_(pa.string()),
+                "prompt_version": pa.string(),
+                "num_candidates": pa.int64(),
+                "chosen_provenance": _PROVENANCE,
+                "rejected_provenance": _PROVENANCE,
+                "rule": pa.struct(
+                    {
+                        "min_score_diff": pa.float64(),
+                        "min_chosen_score": pa.float64(),
+                        "min_chosen_faithfulness": pa.float64(),
+                        "min_chosen_relevancy": pa.float64(),
+                        "rejected_needs_defect": pa.bool_(),
+                        "quality_filter": pa.bool_(),
+                        "prompt": pa.string(),
+                        "strategy": pa.string(),
+                        "max_length_ratio": pa.float64(),
+                        "version": pa.int64(),
+                    }
+                ),
+                "contexts": _CONTEXTS,
+            }
+        ),
+    }
+)
+_TRAINING = pa.schema(
+    {
+        "question": pa.string(),
+        "answer": pa.string(),
+        "contexts": _CONTEXTS,
+        "verification": pa.struct(
+            {
+                "status": pa.string(),
+                "reason": pa.string(),
+                "faithfulness": pa.float64(),
+                "relevancy": pa.float64(),
+                "score": pa.float64(),
+                "confidence": pa.string(),
+                "defect": pa.string(),
+                "assessments": _assessments(_MADE_OF),
+                "duration_ms": pa.int64(),
+            }
+        ),
+        "metadata": pa.struct(
+            {
+                "event_id": pa.string(),
+                "batch_id": pa.string(),
+                "correlation_id": pa.string(),
+                "references": pa.list_(pa.string()),
+                "candidate_index": pa.int64(),
+                "num_candidates": pa.int64(),
+                "temperature": pa.float64(),
+                "seed": pa.int64(),
+                "model": pa.string(),
+                "finish_reason": pa.string(),
+                "reasoning_chars": pa.int64(),
+                "prompt_version": pa.string(),
+                "generated_at": pa.string(),
+                "created_at": pa.string(),
+                "outcome": pa.string(),
+                "prompt_tokens": pa.int64(),
+                "completion_tokens": pa.int64(),
+                "cached_tokens": pa.int64(),
+            }
+        ),
+    }
+)
+#: Rows converted at once. The conversion holds the interpreter's lock: a thousand rows in one go
+#: would keep an acknowledgement waiting for some 50 ms.
+SLICE = 20
+
+#: Dataset name (also its folder) → the type of its rows.
+SCHEMAS = {"dpo_data": _DPO, "training_data": _TRAINING}
+
+
+class Dataset:
+    """JSONL under one folder, and Parquet parts there or at a URI. Blocking; paths are relative.
+
+    Raises ConfigError for a URI that cannot be used, Unavailable where a write fails: what was
+    there before is then still there.
+    """
+
+    def __init__(self, folder: Path, parts_uri: str | None = None) -> None:
+        self._folder = folder
+        self._uri = parts_uri or folder.absolute().as_uri()
+
+    @cached_property
+    def _parts(self) -> SubTreeFileSystem:
+        """Looked up when it is needed: JSONL must go on where a distant store is away."""
+        return _target(self._uri)
+
+    @cached_property
+    def _disk(self) -> Path | None:
+        """Where parts lie on a disk of this machine; None elsewhere."""
+        local = isinstance(self._parts.base_fs, LocalFileSystem)
+        return Path(self._parts.base_path) if local else None
+
+    def open(self) -> None:
+        """Raise ConfigError where parts cannot be put at their URI, Unavailable where not now."""
+        try:
+            _ = self._parts
+        except Unavailable as error:
+            if urlsplit(self._uri).scheme in ("", "file"):
+                raise ConfigError(str(error)) from None
+            raise
+
+    def jsonl_path(self, dataset: str, month: str) -> str:
+        """``month`` is YYYYMM."""
+        return f"{dataset}/{dataset}_{month}.jsonl"
+
+    def part_path(self, dataset: str, month: str, first_seq: int, last_seq: int) -> str:
+        """Named by the outcomes that it covers, so that names sort and never clash."""
+        return f"{dataset}/parquet/{dataset}_{month}_{first_seq:012d}-{last_seq:012d}.parquet"
+
+    @staticmethod
+    def lines(rows: Iterable[Row]) -> bytes:
+        """Rows as they lie in a JSONL file, one line each."""
+        return b"".join(_line(row) for row in rows)
+
+    def append(self, path: str, rows: Sequence[Row], offset: int) -> int:
+        """Write rows at ``offset``, cutting what lies behind it; return the new, durable length.
+
+        A reader that looks meanwhile may find the last line unfinished, since a file's length grows
+        page by page. Renaming a whole new file would copy the month's rows for each append.
+
+        Raises LedgerError where the file is shorter than that: it must be mended first.
+        """
+        data = self.lines(rows)
+        file = self._folder / path
+        with _writing(path):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                if os.fstat(descriptor).st_size < offset:
+                    raise LedgerError(f"{path} is shorter than the {offset:,} bytes on record")
+                os.ftruncate(descriptor, offset)
+                os.lseek(descriptor, offset, os.SEEK_SET)
+                try:
+                    view = memoryview(data)
+                    while view:
+                        view = view[os.write(descriptor, view) :]
+                    os.fsync(descriptor)
+                except OSError:
+                    os.ftruncate(descriptor, offset)  # no half line stays
+                    raise
+            finally:
+                os.close(descriptor)
+            if offset == 0:
+                _fsync(file.parent)
+        return offset + len(data)
+
+    def size(self, path: str) -> int:
+        """A JSONL file's length; 0 where there is none."""
+        file = self._folder / path
+        return file.stat().st_size if file.is_file() else 0
+
+    def cut(self, path: str, length: int) -> None:
+        """Cut what lies behind ``length`` bytes of a JSONL file."""
+        if self.size(path) > length:
+            os.truncate(self._folder / path, length)
+
+    def digest(self, path: str, end: int, start: int = 0) -> str | None:
+        """SHA-256 of a JSONL file's bytes from start to end; None where it has fewer."""
+        if self.size(path) < end:
+            return None
+        digest = hashlib.sha256()
+        if start < end:
+            with (self._folder / path).open("rb") as stream:
+                stream.seek(start)
+                while start < end and (block := stream.read(min(end - start, 2**20))):
+                    digest.update(block)
+                    start += len(block)
+        return digest.hexdigest()
+
+    def stray(self, known: Container[str]) -> list[str]:
+        """JSONL files and local parts that lie among the dataset's files and are not of it."""
+        found = [
+            *self._folder.glob("*_data/*.jsonl"),
+            *(self._disk.glob("*_data/parquet/*.parquet") if self._disk else ()),
+        ]
+        roots = [root for root in (self._folder, self._disk) if root]
+        names = {
+            file.relative_to(root).as_posix()
+            for file in found
+            for root in roots
+            if file.is_relative_to(root)
+        }
+        return sorted(name for name in names if name not in known)
+
+    def parts(self) -> set[str]:
+        """Paths of the parts that lie there."""
+        paths: set[str] = set()
+        with _writing("the Parquet parts", "listed"):
+            for name in SCHEMAS:
+                selector = FileSelector(f"{name}/parquet", allow_not_found=True, recursive=True)
+                paths |= {info.path for info in self._parts.get_file_info(selector) if info.is_file}
+        return paths
+
+    def write_part(self, dataset: str, path: str, rows: Sequence[Row]) -> str:
+        """Make a Parquet part appear whole, and return its SHA-256."""
+        table = _table(dataset, rows)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        data = sink.getvalue()
+        folder, temporary = path.rpartition("/")[0], f"{path}.tmp"
+        with _writing(path):
+            self._parts.create_dir(folder)
+            with self._parts.open_output_stream(temporary) as stream:
+                stream.write(data)
+            if self._disk:
+                _fsync(self._disk / temporary)
+            self._parts.move(temporary, path)
+            if self._disk:
+                _fsync(self._disk / folder)
+        return hashlib.sha256(data).hexdigest()
+
+    def part_holds(self, dataset: str, path: str, rows: Sequence[Row]) -> bool:
+        """Whether a part has just these rows, in this order."""
+        with _writing(path, "read"):
+            found = pq.read_table(path, filesystem=self._parts, schema=SCHEMAS[dataset])
+        return bool(found.equals(_table(dataset, rows)))
+
+    def part_digest(self, path: str) -> str | None:
+        """SHA-256 of a part; None where there is none."""
+        with _writing(path, "read"):
+            if not self._parts.get_file_info(path).is_file:
+                return None
+            with self._parts.open_input_file(path) as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class PartStream:
+    """A Parquet part that is made in memory, row group by row group, and taken away as it grows."""
+
+    def __init__(self, dataset: str, row_group: int) -> None:
+        self._dataset, self._row_group = dataset, row_group
+        self._made = io.BytesIO()
+        self._sink = pa.PythonFile(_Growing(self._made), mode="w")
+        self._writer = pq.ParquetWriter(self._sink, SCHEMAS[dataset], compression="zstd")
+        self._waiting = _table(dataset, ())
+
+    def add(self, rows: Sequence[Row]) -> bytes:
+        """Take rows, and write row groups that are full; return what the file grew by."""
+        # Converted at once: columns are smaller than rows, and none of the collector's business.
+        self._waiting = pa.concat_tables([self._waiting, _table(self._dataset, rows)])
+        while self._waiting.num_rows >= self._row_group:
+            self._group(self._row_group)
+        return self._taken()
+
+    def end(self) -> bytes:
+        """Write what is left and what closes the file; return it. It may have no rows."""
+        if self._waiting.num_rows:
+            self._group(self._waiting.num_rows)
+        self._writer.close()
+        return self._taken()
+
+    def _group(self, rows: int) -> None:
+        self._writer.write_table(self._waiting.slice(0, rows), row_group_size=rows)
+        self._waiting = self._waiting.slice(rows)
+
+    def _taken(self) -> bytes:
+        data = self._made.getvalue()
+        self._made.seek(0)
+        self._made.truncate()
+        return data
+
+
+class _Growing(io.RawIOBase):
+    """What the writer takes for a file: it only ever writes at the end."""
+
+    def __init__(self, target: io.BytesIO) -> None:
+        self._target = target
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._target.write(data)
+
+
+def _table(dataset: str, rows: Sequence[Row]) -> pa.Table:
+    schema = SCHEMAS[dataset]
+    slices = [rows[n : n + SLICE] for n in range(0, len(rows), SLICE)]
+    return pa.Table.from_batches(
+        [pa.RecordBatch.from_pylist(list(some), schema=schema) for some in slices], schema
+    )
+
+
+def _line(row: Row) -> bytes:
+    return strict_json.line(
+        json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    )
+
+
+def _fsync(path: Path) -> None:
+    """Of a file, or of a folder's entries."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _target(uri: str) -> SubTreeFileSystem:
+    shown = urlsplit(uri)._replace(netloc=urlsplit(uri).hostname or "", query="").geturl()
+    try:
+        filesystem, base = FileSystem.from_uri(uri)
+    except (pa.ArrowException, ValueError) as error:
+        why = str(error).replace(uri, shown)
+        raise ConfigError(f"dataset.parquet_uri {shown} cannot be used: {why}") from None
+    except OSError as error:
+        raise Unavailable(f"{shown} is out of reach: {str(error).replace(uri, shown)}") from None
+    try:
+        filesystem.create_dir(base)
+    except (OSError, pa.ArrowException) as error:
+        raise Unavailable(f"dataset.parquet_uri {shown} cannot be written: {error}") from None
+    return SubTreeFileSystem(base, filesystem)
+
+
+@contextlib.contextmanager
+def _writing(path: str, verb: str = "written") -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise Unavailable(f"{path} cannot be {verb}: {error}") from error

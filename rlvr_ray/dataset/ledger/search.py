@@ -1,0 +1,312 @@
+"""Looking through the ledger: batches by filter, their figures, and what people said of them.
+
+Every method is one look at one moment. Those that take ``low`` and ``high`` look at the batches
+whose numbers lie between them (``low`` itself is left out), so that a long search can be done in
+pieces. Values are parameters of the SQL, never part of its text.
+"""
+
+import contextlib
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from rlvr_ray.core import codec
+from rlvr_ray.core.errors import Unreadable
+from rlvr_ray.core.records import Outcome
+from rlvr_ray.dataset import filters
+from rlvr_ray.dataset.filters import Filter, Histogram, Measure
+from rlvr_ray.dataset.ledger import entries
+from rlvr_ray.dataset.ledger.counts import valid
+from rlvr_ray.dataset.ledger.provenance import Footprints
+from rlvr_ray.dataset.ledger.reader import Reader
+from rlvr_ray.dataset.reviews import Review, Verdict
+from rlvr_ray.dataset.rows import Row
+from rlvr_ray.dataset.state import Reviewed
+
+_MEASURES: dict[Measure, str] = {
+    "score_diff": "chosen - rejected",
+    "chosen_score": "chosen",
+    "rejected_score": "rejected",
+}
+#: In millionths.
+_BIN = filters.MILLION // filters.BINS
+_LATEST = "SELECT batch, verdict, max(seq) FROM review GROUP BY batch"
+#: Whether a batch has a text. It is done in C, while the interpreter does other things: first the
+#: whole record, then its texts. Only where SQLite does not know the case of the letters wanted, is
+#: what is left looked at here.
+_SAYS = f"""
+record LIKE :in_record ESCAPE '\\'
+AND ({valid("record")} ->> '$.question' LIKE :in_text ESCAPE '\\' OR EXISTS (
+    SELECT 1 FROM json_each({valid("record")}, '$.candidates') AS one
+    WHERE CASE one.type WHEN 'object' THEN one.value ->> '$.answer' END
+        LIKE :in_text ESCAPE '\\'
+))
+AND (:ascii OR says(CAST(record AS BLOB), :text))
+"""
+_CREATED = f"micros(CAST({valid('record')} ->> '$.created_at' AS BLOB))"
+#: Conditions on an entry, by the parameter that asks for each.
+_ENTRY = {
+    "outcomes": "outcome IN (SELECT value FROM json_each(:outcomes))",
+    "model": f"models IN (SELECT models.seq FROM models, json_each({valid('names')}) "
+    "WHERE value = :model)",
+    "min_score": "chosen >= :min_score",
+    "max_score": "chosen <= :max_score",
+    "min_margin": "chosen - rejected >= :min_margin",
+    "max_margin": "chosen - rejected <= :max_margin",
+    "since": "at >= :since",
+    "until": "at < :until",
+    "correlation_id": "correlation_id = :correlation_id",
+    "unreviewed": "entry.batch NOT IN (SELECT batch FROM review)",
+    "verdict": f"entry.batch IN (SELECT batch FROM ({_LATEST}) WHERE verdict = :verdict)",
+    "text": f"EXISTS (SELECT 1 FROM batch WHERE batch.seq = entry.batch AND {_SAYS})",
+}
+#: The same on the record of a batch that is open.
+_OPEN = {
+    "model": f"EXISTS (SELECT 1 FROM json_each({valid('record')}, '$.candidates') AS one "
+    "WHERE CASE one.type WHEN 'object' THEN one.value ->> '$.model' END = :model)",
+    "since": f"{_CREATED} >= :since",
+    "until": f"{_CREATED} < :until",
+    "correlation_id": f"{valid('record')} ->> '$.correlation_id' = :correlation_id",
+    "text": _SAYS,
+}
+
+
+class Browser(Reader, Footprints):
+    """A reader with a view on many batches; plain and blocking, for one thread at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        entries.add_functions(self._db)
+
+    def last(self) -> int:
+        """The number of the batch that was recorded last; 0 where there is none."""
+        return int(self._row("SELECT coalesce(max(seq), 0) FROM batch")[0])
+
+    def past_retention(self) -> int:
+        """Decided batches whose records are gone: only the files have their rows."""
+        return self.mark("swept")  # outcomes are numbered from 1 and never deleted
+
+    def models(self) -> list[str]:
+        """Those that wrote answers of decided batches, by name."""
+        rows = self._rows(
+            f"SELECT DISTINCT value FROM models, json_each({valid('names')}) ORDER BY value"
+        )
+        return [name for (name,) in rows]
+
+    def lines(self, where: Filter, low: int, high: int, limit: int) -> list[tuple[int, Row]]:
+        """The latest that fit, latest first, with their numbers: see ``browsing.line``."""
+        found: list[tuple[int, Row]] = []
+        with self.snapshot():
+            while len(found) < limit:
+                wanted = limit - len(found)
+                numbers = self._numbers(where, low, high, wanted, latest_first=True)
+                if not numbers:
+                    break
+                found += self._lines(numbers)
+                high = numbers[-1] - 1
+        return found
+
+    def _lines(self, numbers: Sequence[int]) -> list[tuple[int, Row]]:
+        found = []
+        for number, verdict, name, batch, outcome in self._rows(
+            "SELECT batch.seq, (SELECT CAST(verdict AS BLOB) FROM review "
+            "WHERE review.batch = batch.seq ORDER BY review.seq DESC LIMIT 1), "
+            "CAST(batch.batch_id AS BLOB), CAST(batch.record AS BLOB), "
+            "CAST(outcome.record AS BLOB) "
+            "FROM batch LEFT JOIN outcome ON outcome.batch = batch.seq "
+            "WHERE batch.seq IN (SELECT value FROM json_each(?)) ORDER BY batch.seq DESC",
+            (json.dumps(numbers),),
+        ):
+            try:
+                line = filters.line(
+                    self._batch(name, batch),
+                    None if outcome is None else codec.loads(Outcome, outcome),
+                    _verdict(verdict),
+                )
+            except (ValueError, IndexError):
+                with contextlib.suppress(Unreadable):
+                    self._numbered(number)  # which says why
+            else:
+                found.append((number, line))
+        return found
+
+    def states(self, where: Filter, low: int, high: int, limit: int) -> list[tuple[int, Reviewed]]:
+        """The earliest that fit, earliest first, with all that is known of each."""
+        found: list[tuple[int, Reviewed]] = []
+        with self.snapshot():
+            while len(found) < limit:
+                wanted = limit - len(found)
+                numbers = self._numbers(where, low, high, wanted, latest_first=False)
+                if not numbers:
+                    break
+                low = numbers[-1]
+                for number in numbers:
+                    with contextlib.suppress(Unreadable):
+                        found.append((number, self.reviewed(number)))
+        return found
+
+    def reviewed(self, number: int) -> Reviewed:
+        """The batch of a number that another look found; raises Unreadable."""
+        row = self._row(
+            "SELECT CAST(verdict AS BLOB) FROM review WHERE batch = ? ORDER BY seq DESC LIMIT 1",
+            (number,),
+        )
+        return Reviewed(state=self._numbered(number), verdict=_verdict(row and row[0]))
+
+    def count(self, where: Filter, low: int, high: int) -> int:
+        """How many fit."""
+        decided, opened, values = _conditions(where, low, high)
+        query = f"SELECT (SELECT count(*) FROM entry WHERE {decided})"
+        if opened is not None:
+            query += f" + (SELECT count(*) FROM batch WHERE {opened})"
+        return int(self._row(query, values)[0])
+
+    def histogram(self, of: Measure, where: Filter, low: int, high: int) -> Histogram:
+        """Of the ranked batches that fit; those that were not ranked are missing."""
+        decided, opened, values = _conditions(where, low, high)
+        counts, missing = [0] * filters.BINS, 0
+        with self.snapshot():
+            for place, number in self._rows(
+                f"SELECT min(({_MEASURES[of]}) / {_BIN}, {filters.BINS - 1}) AS place, count(*) "
+                f"FROM entry WHERE {decided} GROUP BY place",
+                values,
+            ):
+                if place is None:
+                    missing = number
+                else:
+                    counts[place] = number
+            if opened is not None:
+                missing += self._row(f"SELECT count(*) FROM batch WHERE {opened}", values)[0]
+        return Histogram(counts=tuple(counts), missing=missing)
+
+    # Reviews.
+
+    def unreviewed(self, where: Filter, seen: Sequence[UUID], low: int, high: int) -> list[int]:
+        """The numbers of pairs that fit, that nobody has judged and that are not in ``seen``."""
+        decided, _, values = _conditions(where, low, high)
+        rows = self._rows(
+            f"SELECT batch FROM entry WHERE {decided} AND outcome = 'pair' "
+            f"AND {_ENTRY['unreviewed']} AND batch NOT IN (SELECT seq FROM batch "
+            "WHERE batch_id IN (SELECT value FROM json_each(:seen)))",
+            values | {"seen": json.dumps([str(batch_id) for batch_id in seen])},
+        )
+        return [number for (number,) in rows]
+
+    def verdicts(self, where: Filter, low: int, high: int) -> dict[Verdict | None, int]:
+        """Pairs that fit, by the latest review; None is for those without one."""
+        decided, _, values = _conditions(where, low, high)
+        rows = self._rows(
+            "SELECT CAST(verdict AS BLOB), count(*) "
+            f"FROM entry LEFT JOIN ({_LATEST}) AS latest USING (batch) "
+            f"WHERE {decided} AND outcome = 'pair' GROUP BY verdict",
+            values,
+        )
+        found: Counter[Verdict | None] = Counter()
+        for name, number in rows:
+            found[_verdict(name)] += number
+        return found
+
+    def reviews(self, batch_id: UUID) -> list[tuple[int, Review]] | None:
+        """All of a batch with their sequence numbers, in the order in which they came.
+
+        None where the batch is not recorded.
+        """
+        rows = self._rows(
+            "SELECT review.seq, CAST(review.record AS BLOB) FROM batch "
+            "LEFT JOIN review ON review.batch = batch.seq WHERE batch_id = ? ORDER BY review.seq",
+            (str(batch_id),),
+        )
+        found = []
+        for seq, record in rows:
+            with contextlib.suppress(Unreadable):
+                if record is not None:
+                    found.append((seq, self._review(seq, record)))
+        return found if rows else None
+
+    def judged(self) -> dict[str, Verdict]:
+        """The latest review of each batch, by the batch's id; those past retention included."""
+        rows = self._rows(
+            "SELECT batch_id, CAST(verdict AS BLOB) "
+            f"FROM ({_LATEST}) AS latest JOIN batch ON seq = latest.batch"
+        )
+        found = {batch_id: _verdict(verdict) for batch_id, verdict in rows}
+        return {batch_id: verdict for batch_id, verdict in found.items() if verdict}
+
+    # Below.
+
+    def _numbers(
+        self, where: Filter, low: int, high: int, limit: int, *, latest_first: bool
+    ) -> list[int]:
+        decided, opened, values = _conditions(where, low, high)
+        order = "DESC" if latest_first else "ASC"
+        values["limit"] = limit
+        rows = self._rows(
+            f"SELECT batch FROM entry WHERE {decided} ORDER BY batch {order} LIMIT :limit", values
+        )
+        if opened is not None:
+            rows += self._rows(
+                f"SELECT seq FROM batch WHERE {opened} ORDER BY seq {order} LIMIT :limit", values
+            )
+        return sorted((number for (number,) in rows), reverse=latest_first)[:limit]
+
+
+def _verdict(name: bytes | None) -> Verdict | None:
+    """What a row says, and None where it says nothing that is known."""
+    try:
+        return Verdict((name or b"").decode())
+    except ValueError:
+        return None
+
+
+def _conditions(where: Filter, low: int, high: int) -> tuple[str, str | None, dict[str, Any]]:
+    """SQL for an entry, SQL for an open batch (None where none can fit), and their values."""
+    values = _values(where)
+    decided = ["batch > :low AND batch <= :high"]
+    opened = ["open AND seq > :low AND seq <= :high"]
+    for name in values:
+        if name in _ENTRY:
+            decided.append(_ENTRY[name])
+        if name in _OPEN:
+            opened.append(_OPEN[name])
+    if where.review == filters.UNREVIEWED:
+        decided.append(_ENTRY["unreviewed"])
+    values |= {"low": low, "high": high}
+    return " AND ".join(decided), " AND ".join(opened) if where.wants_open else None, values
+
+
+def _values(where: Filter) -> dict[str, Any]:
+    """What is asked for, as SQL compares it."""
+    found: dict[str, Any] = {"model": where.model, "correlation_id": where.correlation_id}
+    if where.outcomes:
+        found["outcomes"] = json.dumps(filters.reasons(where.outcomes))
+    for name in ("min_score", "max_score", "min_margin", "max_margin"):
+        value = getattr(where, name)
+        found[name] = None if value is None else filters.millionths(value)
+    for name in ("since", "until"):
+        value = getattr(where, name)
+        found[name] = None if value is None else filters.micros(value)
+    if where.review not in (None, filters.UNREVIEWED):
+        found["verdict"] = where.review
+    if where.text:
+        in_record = json.dumps(where.text, ensure_ascii=False)[1:-1]
+        found |= {
+            "text": where.text,
+            "in_record": _like(in_record),
+            "in_text": _like(where.text),
+            "ascii": where.text.isascii(),
+        }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _like(text: str) -> str:
+    """A pattern that fits whatever has the text.
+
+    SQLite knows the case of ASCII only, so other characters may be anything.
+    """
+    pattern = re.sub(r"([\\%_])", r"\\\1", text)
+    pattern = re.sub(r"[^\x00-\x7f]+", "%", pattern)
+    return f"%{pattern}%"

@@ -1,0 +1,1 @@
+"""Documents: reading them, cutting them into passages, finding passages."""

@@ -1,0 +1,1 @@
+"""Events for other programs: their bodies and schema, and RabbitMQ."""

@@ -1,0 +1,368 @@
+"""The engine: requests, streams, and what their failures mean."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from rlvr_ray.core.concurrency import gather, told_by
+from rlvr_ray.core.errors import (
+    ConfigError,
+    ContextOverflow,
+    InputError,
+    Overloaded,
+    ReplyError,
+    RlvrError,
+    TimedOut,
+    Unavailable,
+)
+from rlvr_ray.core.records import one_line
+from rlvr_ray.generation.engines.openai import refusals
+from rlvr_ray.generation.engines.openai.refusals import FILTERED, NEEDED, SPARED, TOO_LONG, Dialect
+from rlvr_ray.generation.engines.openai.replies import MISSHAPEN, Chunks, completion
+from rlvr_ray.generation.generator import Completion, Piece, Prompt, Sample
+from rlvr_ray.settings import EngineSettings
+
+log = logging.getLogger(__name__)
+
+#: Longest wait for one connection, in seconds: past it the server is down, not slow.
+CONNECT_S = 5.0
+#: Longest wait of ``check``, in seconds.
+CHECK_S = 10.0
+#: Characters that are quoted of what a server says.
+QUOTED = 200
+#: So many characters in a row that also stand in the prompt: the server quotes it.
+SHARED = 24
+#: HTTP statuses of a server that has no list of models.
+UNKNOWN = (400, 404, 405, 422, 501)
+#: Codes of an error within a reply that may pass: a gateway's, of the server behind it.
+BUSY = ("500", "502", "503", "504", "529")
+#: What an HTTP header can carry after ``Bearer``.
+KEY = re.compile(r"[!-~]*")
+#: What a request that is streamed has besides.
+STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
+
+
+class OpenAIChat:
+    """An Engine over one model of such a server."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        import httpx2
+        import openai
+
+        self._key = settings.api_key or SecretStr("")
+        self._section = settings.section
+        where = _address(settings.base_url, self._section)
+        if not settings.model:
+            raise ConfigError(
+                f"{self._section}.model is not set; give the model's name on the server"
+            )
+        if not KEY.fullmatch(self._key.get_secret_value()):
+            # An HTTP library would quote it in its error.
+            raise ConfigError(
+                f"{self._section}.api_key has a space, a line break or a letter outside ASCII"
+            )
+        self.model = settings.model
+        self._settings = settings
+        self._server = f"the {self._section}'s server {where}"
+        self._dialect = Dialect(settings.capabilities)
+        self._openai, self._reply = openai, httpx2.Response
+        # OPENAI_ORG_ID and OPENAI_PROJECT_ID are for other servers, as OPENAI_API_KEY is.
+        not_from_the_environment: Any = {
+            "OpenAI-Organization": openai.omit,
+            "OpenAI-Project": openai.omit,
+        }
+        try:
+            self._client = openai.AsyncOpenAI(
+                base_url=settings.base_url,
+                # Never empty: the client would take OPENAI_API_KEY, and send it to this server.
+                api_key=self._key.get_secret_value() or "none",
+                max_retries=settings.retries,
+                # Half the CPU time a call that the client's own transport takes.
+                http_client=openai.DefaultAioHttpClient(),
+                # Pauses within a reply say nothing: the time of the whole is limited.
+                timeout=openai.Timeout(None, connect=CONNECT_S),
+                default_headers=not_from_the_environment,
+            )
+        except Exception as error:  # an odd URL, a proxy or certificates that do not work, ...
+            why = one_line(str(error))
+            raise ConfigError(f"{self._section}.base_url: no way to {where}: {why}") from None
+
+    async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
+        """See ``ports.Generator``; the first failure cancels the requests beside it.
+
+        A prompt that is too long, or whose answer the server withholds, has the InputError in its
+        place. What is wrong with the settings raises Unavailable as well: it concerns all
+        prompts, and none of them is lost while somebody mends it.
+        """
+        return await gather(*(self._complete(prompt) for prompt in prompts))
+
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
+        """See ``ports.Engine``. A failure ends all samples; what was told is not told again."""
+
+        async def write(tell: Callable[[Piece], None]) -> None:
+            samples = range(len(prompt.samples))
+            await gather(*(self._write(prompt, index, tell) for index in samples))
+
+        return told_by(write)
+
+    async def check(self) -> str:
+        """The model's name; raises Unavailable or Overloaded where the server does not answer.
+
+        It is asked for its list of models. Not all have one, and some know a model by more names
+        than they list: what is in it does not matter.
+        """
+        client = self._client.with_options(max_retries=0)
+        async with self._limit(min(CHECK_S, self._settings.timeout_s)):
+            try:
+                await client.models.with_raw_response.list()
+            except self._openai.APIStatusError as error:
+                if error.status_code not in UNKNOWN:
+                    raise
+        return self.model
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._client.close()
+
+    async def _complete(self, prompt: Prompt) -> list[Completion] | InputError:
+        try:
+            return await gather(*(self._sample(prompt, sample) for sample in prompt.samples))
+        except InputError as error:
+            return error
+
+    async def _sample(self, prompt: Prompt, sample: Sample) -> Completion:
+        """One sample as a whole."""
+        async with self._limit(self._settings.timeout_s, prompt):
+            reply = await self._request(prompt, self._body(prompt, sample), self._post)
+        with self._reading():
+            return self._completion(json.loads(reply.content), prompt)
+
+    async def _write(self, prompt: Prompt, index: int, tell: Callable[[Piece], None]) -> None:
+        """One sample, told while it is written."""
+        chunks = Chunks()
+        async with self._limit(self._settings.timeout_s, prompt):
+            body = self._body(prompt, prompt.samples[index]) | STREAMED
+            create = self._client.chat.completions.with_raw_response.create
+            reply = await self._request(prompt, body, create)
+            with self._reading():
+                async with contextlib.aclosing(self._events(reply, prompt)) as events:
+                    async for event in events:
+                        if text := chunks.add(event):
+                            tell(Piece(sample=index, text=text))
+                rest, whole = chunks.end(self._server)
+                written = self._completion(whole, prompt)
+        tell(Piece(sample=index, text=rest, completion=written))
+
+    async def _events(self, reply: Any, prompt: Prompt) -> AsyncGenerator[Any]:
+        """The JSON of each event of a stream; the connection ends with it."""
+        http = reply.http_response
+        try:
+            if http.headers.get("content-type", "").startswith("application/json"):
+                yield json.loads(await http.aread())  # a server that does not stream
+                return
+            async for event in reply.parse(to=self._openai.AsyncStream[object]):
+                yield event
+        except (self._openai.OpenAIError, *MISSHAPEN):
+            raise
+        except Exception as error:  # the client lets those of its HTTP library through
+            raise self._gone(error, prompt) from None
+        finally:
+            await http.aclose()
+
+    def _body(self, prompt: Prompt, sample: Sample) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
+            "temperature": sample.temperature,
+            "seed": sample.seed,
+            # The newer max_completion_tokens is not known to all servers, and those that do not
+            # know it write on and on.
+            "max_tokens": prompt.max_tokens,
+        }
+        if prompt.json_schema is not None:
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {
+                    "name": "reply",
+                    "strict": True,
+                    "schema": dict(prompt.json_schema),
+                },
+            }
+        if prompt.logprobs:
+            if not self._dialect.takes("logprobs"):
+                raise Unavailable(
+                    f"{self._section}.capabilities has no `logprobs`: {NEEDED['logprobs']}"
+                )
+            body |= {"logprobs": True, "top_logprobs": prompt.logprobs}
+        return body
+
+    async def _post(self, **body: Any) -> Any:
+        """As the client's ``create`` does, which first walks through the whole body and its types.
+
+        That costs as much CPU time as all the rest of a call.
+        """
+        return await self._client.post("/chat/completions", body=body, cast_to=self._reply)
+
+    async def _request(
+        self, prompt: Prompt, body: Mapping[str, Any], send: Callable[..., Awaitable[Any]]
+    ) -> Any:
+        """The client's reply, to be read; asked again without what the server refuses.
+
+        That ends: each time there is a parameter less.
+        """
+        while True:
+            sent = self._dialect.fitted(body)
+            try:
+                return await send(**sent)
+            except self._openai.APIStatusError as error:
+                name = _refused(error, sent)
+                if name is None:
+                    raise
+                refuses = f"{self._server} refuses `{name}`{self._why(error, prompt)}"
+                if name not in SPARED:
+                    raise Unavailable(f"{refuses}; {NEEDED[name]}") from None
+                if self._dialect.leave_out(name):
+                    level = logging.INFO if name == "max_tokens" else logging.WARNING
+                    log.log(level, "%s. It is left out from now on: %s", refuses, SPARED[name])
+
+    @contextlib.asynccontextmanager
+    async def _limit(self, limit_s: float, prompt: Prompt | None = None) -> AsyncIterator[None]:
+        """Give a request so much time, and its failure our words."""
+        try:
+            async with asyncio.timeout(limit_s):
+                yield
+        except TimeoutError:
+            raise TimedOut(f"{self._server} did not answer within {limit_s:g} s") from None
+        except self._openai.APIStatusError as error:
+            raise self._meaning(error, prompt) from None
+        except self._openai.OpenAIError as error:
+            if isinstance(error, self._openai.APIError) and error.body is not None:  # in a stream
+                raise self._told(error.body, prompt) from None
+            raise self._gone(error.__cause__ or error, prompt) from None
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except MISSHAPEN:
+            raise ReplyError(
+                f"{self._server} answered with something that is no chat completion; "
+                f"is {self._section}.base_url right?"
+            ) from None
+
+    def _completion(self, reply: Any, prompt: Prompt) -> Completion:
+        if error := reply.get("error"):
+            raise self._told(error, prompt)
+        return completion(
+            reply,
+            server=self._server,
+            model=self.model,
+            wants_logprobs=prompt.logprobs > 0,
+            prompt=prompt,
+        )
+
+    def _told(self, error: Any, prompt: Prompt | None) -> RlvrError:
+        """What an error in place of an answer means, though the HTTP status is one of success."""
+        said = self._quoted(refusals.said(error), prompt)
+        code = error.get("code") if isinstance(error, Mapping) else None
+        if TOO_LONG.search(f"{code} {refusals.said(error)}"):
+            return ContextOverflow(f"the prompt is too long for {self._server}{said}")
+        if str(code) in FILTERED:
+            return InputError(f"{self._server} withholds its answer: its content filter")
+        if str(code) == "429":
+            return Overloaded(f"{self._server} has too much to do{said}")
+        if str(code) in BUSY:
+            return Unavailable(f"{self._server} failed{said}")
+        return ReplyError(f"{self._server} answers with an error{said or ', and does not say why'}")
+
+    def _gone(self, error: BaseException, prompt: Prompt | None) -> RlvrError:
+        why = self._quoted(str(error) or type(error).__name__, prompt)
+        return Unavailable(f"{self._server} is not there, or broke off{why}")
+
+    def _meaning(self, error: Any, prompt: Prompt | None) -> RlvrError:
+        """What a status other than success means to whoever asked."""
+        status, why = error.status_code, self._why(error, prompt)
+        if status in (401, 403):
+            return Unavailable(
+                f"{self._server} refuses the key ({self._section}.api_key), HTTP {status}"
+            )
+        if status == 429:
+            return Overloaded(
+                f"{self._server} has too much to do{why}; "
+                f"lower {self._section}.concurrency or {self._section}.requests_per_minute"
+            )
+        if status >= 500:
+            return Unavailable(f"{self._server} failed{why}")
+        if status == 413 or (status in (400, 422) and _too_long(error)):
+            return ContextOverflow(
+                f"the prompt is too long for {self._server}{why}; "
+                "ask for fewer passages (top_k), or choose a model of a larger context"
+            )
+        if status in (400, 422) and str(error.code) in FILTERED:
+            return InputError(f"{self._server} withholds its answer: its content filter")
+        return Unavailable(
+            f"{self._server} refuses the request{why}; "
+            f"check {self._section}.base_url, {self._section}.model and "
+            f"{self._section}.capabilities"
+        )
+
+    def _why(self, error: Any, prompt: Prompt | None) -> str:
+        said = self._quoted(refusals.said(error.body), prompt)
+        return f" (HTTP {error.status_code}){said}"
+
+    def _quoted(self, said: str, prompt: Prompt | None) -> str:
+        """What the server said, after a colon; not the key, and not what stands in the prompt."""
+        said = one_line(said)
+        if key := self._key.get_secret_value():
+            said = said.replace(key, "[key]")
+        said = said[:QUOTED]
+        for message in prompt.messages if prompt else ():
+            content = one_line(message.content)
+            if any(said[i : i + SHARED] in content for i in range(len(said) - SHARED + 1)):
+                return ""
+        return f": {said}" if said else ""
+
+
+def _refused(error: Any, sent: Mapping[str, Any]) -> str | None:
+    """The parameter that a server refuses, by its error; None where that says something else."""
+    if error.status_code not in refusals.STATUSES or _too_long(error):
+        return None
+    return refusals.refused(error.body, str(error.code), sent)
+
+
+def _too_long(error: Any) -> bool:
+    return TOO_LONG.search(f"{error.code} {refusals.said(error.body)}") is not None
+
+
+def _address(base_url: str | None, section: str) -> str:
+    """Host and port, for messages; raises ConfigError where the URL has none, or a password."""
+    try:
+        parts = urlsplit(base_url or "")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host:
+        raise ConfigError(
+            f"{section}.base_url is no URL of a server; give one, such as http://localhost:11434/v1"
+        )
+    if parts.username or parts.password:
+        # Logs and errors name URLs.
+        raise ConfigError(
+            f"{section}.base_url must not hold a user or password; use {section}.api_key"
+        )
+    return f"{host}:{port}" if port else host

@@ -1,0 +1,1 @@
+"""From a question to its outcome: ask, record, have verified, decide."""

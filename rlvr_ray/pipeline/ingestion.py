@@ -1,0 +1,45 @@
+"""The store of documents, where no server runs."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from operator import methodcaller
+from typing import Any
+
+from rlvr_ray.core import codec
+from rlvr_ray.documents.retriever import Document, Retriever
+from rlvr_ray.settings import Settings
+
+
+@contextlib.contextmanager
+def local_store(
+    settings: Settings,
+) -> Iterator[Callable[[Sequence[Document]], list[dict[str, Any]]]]:
+    """Storing without a server: the same store, opened by this process."""
+    from rlvr_ray.dataset.ledger import Ledger
+    from rlvr_ray.documents.minilm import MiniLM
+    from rlvr_ray.documents.qdrant import QdrantRetriever
+
+    def ingest(documents: Sequence[Document]) -> list[dict[str, Any]]:
+        ingested = asyncio.run(store.ingest(documents))
+        ledger.commit([methodcaller("ingested", ingested)])
+        stored: list[dict[str, Any]] = codec.plain(ingested)
+        return stored
+
+    with contextlib.closing(Ledger(settings.data_dir)) as ledger:
+        store = QdrantRetriever(settings.retrieval, settings.data_dir / "qdrant", MiniLM())
+        with contextlib.closing(store):
+            yield ingest
+
+
+@contextlib.contextmanager
+def local_retriever(settings: Settings) -> Iterator[Retriever]:
+    """The store without a server. Raises ConfigError where another process has it."""
+    from rlvr_ray.documents.minilm import MiniLM
+    from rlvr_ray.documents.qdrant import QdrantRetriever
+
+    store = QdrantRetriever(settings.retrieval, settings.data_dir / "qdrant", MiniLM())
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,258 @@
+"""What happens to a question, while somebody watches.
+
+The hub stands in the aggregator, since every process reaches it. It keeps what was told of a batch
+in memory and for a while only: the truth is the ledger's, and a watcher who comes after a restart
+is given the state that is on record.
+"""
+
+import asyncio
+import contextlib
+import re
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Literal, Self
+from uuid import UUID
+
+from rlvr_ray.core.errors import NotFound, RlvrError, Unreadable
+from rlvr_ray.core.records import Context
+from rlvr_ray.dataset.state import BatchState
+
+Kind = Literal["contexts", "piece", "state", "failed", "restart", "end"]
+
+#: Batches whose events are kept; the one that was touched longest ago goes first.
+TOPICS = 500
+#: Seconds after a look at a batch for which it counts as watched.
+WATCHED_S = 60.0
+#: Seconds in which what an answer grows by is gathered before it is told.
+BURST_S = 0.08
+#: Of an event in its id. Not what ``str.isdigit`` holds for digits: ``int`` cannot read all of it.
+_NUMBER = re.compile("[0-9]{1,15}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One event. ``data`` is a tuple of Context, a pair (candidate, text), a BatchState, an
+    RlvrError, or None; ``id`` names its place, for whoever wants to go on after it."""
+
+    kind: Kind
+    data: Any = None
+    id: str = ""
+
+
+#: What the hub answers a teller: it was taken, the batch is unknown here (tell all of it), or
+#: somebody else tells of it.
+Heard = Literal["taken", "unknown", "other"]
+
+
+class _Topic:
+    """The events of one batch: a state replaces all before it, so only the last is kept."""
+
+    def __init__(self) -> None:
+        self.epoch = secrets.token_hex(4)  # the batch may get another topic, which counts anew
+        self.events: list[tuple[int, Told]] = []
+        self.number = 0
+        self.teller: str | None = None
+        self.looked_at = 0.0
+        self.grew = asyncio.Event()
+
+    def has(self, kind: Kind) -> bool:
+        return any(told.kind == kind for _, told in self.events)
+
+    def id(self, number: int) -> str:
+        return f"{self.epoch}-{number}"
+
+    def place(self, last_id: str | None) -> int | None:
+        """The number of the event with this id, which may be any text; None where it is none."""
+        epoch, _, digits = (last_id or "").partition("-")
+        if epoch != self.epoch or not _NUMBER.fullmatch(digits) or int(digits) > self.number:
+            return None
+        return int(digits)
+
+    def after(self, number: int) -> list[Told]:
+        return [replace(told, id=self.id(n)) for n, told in self.events if n > number]
+
+    def add(self, told: Told) -> None:
+        if told.kind in ("state", "failed", "restart"):
+            self.events.clear()
+        self.number += 1
+        self.events.append((self.number, told))
+        self.grew.set()
+        self.grew = asyncio.Event()
+
+
+class Live:
+    """``find`` reads a batch from the ledger."""
+
+    def __init__(self, find: Callable[[UUID], Awaitable[BatchState | None]]) -> None:
+        self._find = find
+        self._topics: OrderedDict[UUID, _Topic] = OrderedDict()
+
+    def tell(
+        self, batch_id: UUID, teller: str, events: Sequence[Told], *, opens: bool = False
+    ) -> Heard:
+        """Take what the process says that asks; with ``opens``, all that there is so far."""
+        topic = self._topics.get(batch_id)
+        if topic is not None and topic.has("state"):
+            return "taken"  # the ledger has the batch: this is old
+        if opens:
+            topic = topic or self._open(batch_id)
+            topic.looked_at = time.monotonic()  # who asks so means to watch
+            if topic.teller not in (None, teller) or topic.events:
+                topic.add(Told(kind="restart"))
+            topic.teller = teller
+        if topic is None:
+            return "unknown"
+        if topic.teller != teller:
+            return "other"
+        for told in () if topic.has("failed") else events:
+            topic.add(told)
+            if told.kind == "failed":
+                topic.add(Told(kind="end"))
+        return "taken"
+
+    def state(self, state: BatchState) -> None:
+        """Tell how a batch stands, if somebody might want to know."""
+        topic = self._topics.get(state.batch.batch_id)
+        if topic is None:
+            return
+        topic.add(Told(kind="state", data=state))
+        if state.outcome is not None:
+            topic.add(Told(kind="end"))
+
+    async def refresh(self, batch_id: UUID) -> None:
+        """Tell how a batch stands in the ledger, if somebody might want to know."""
+        topic = self._topics.get(batch_id)
+        if topic is None:
+            return
+        try:
+            if state := await self._find(batch_id):
+                self.state(state)
+        except Unreadable as error:
+            topic.add(Told(kind="failed", data=error))
+            topic.add(Told(kind="end"))
+
+    def is_watched(self, batch_id: UUID) -> bool:
+        """Whether somebody looked at it just now."""
+        topic = self._topics.get(batch_id)
+        return topic is not None and time.monotonic() - topic.looked_at < WATCHED_S
+
+    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[Told]:
+        """The events after that one, or from the start; waits for some, but no longer than this.
+
+        Raises NotFound where nobody knows the batch.
+        """
+        topic = self._topics.get(batch_id) or await self._found(batch_id)
+        topic.looked_at = time.monotonic()
+        if batch_id in self._topics:
+            self._topics.move_to_end(batch_id)
+        after = topic.place(last_id)
+        if not (found := topic.after(after or 0)):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await topic.grew.wait()
+            found = topic.after(after or 0)
+        topic.looked_at = time.monotonic()
+        unknown = last_id and after is None
+        if found and unknown and found[0].kind not in ("state", "failed", "restart"):
+            found.insert(0, Told(kind="restart", id=topic.id(0)))
+        return found
+
+    async def _found(self, batch_id: UUID) -> _Topic:
+        """A topic for a batch that nobody told of here."""
+        state = await self._find(batch_id)
+        topic = self._topics.get(batch_id)  # somebody may have been faster
+        if topic is not None:
+            return topic
+        if state is None:
+            raise NotFound(f"there is no batch {batch_id}")
+        topic = self._open(batch_id)
+        self.state(state)
+        if state.outcome is None:
+            # It may have been decided between the reading and now, when nobody was told.
+            await self.refresh(batch_id)
+        return topic
+
+    def _open(self, batch_id: UUID) -> _Topic:
+        topic = self._topics[batch_id] = _Topic()
+        while len(self._topics) > TOPICS:
+            self._topics.popitem(last=False)
+        return topic
+
+
+Tell = Callable[[UUID, str, Sequence[Told], bool], Awaitable[Heard]]
+
+
+class Teller:
+    """Tells the hub of one ask; inside its block what is gathered is sent every ``BURST_S``.
+
+    A hub that is away, or new and without the beginning, changes nothing for the ask.
+    """
+
+    def __init__(self, tell: Tell, batch_id: UUID) -> None:
+        self._tell = tell
+        self._batch_id = batch_id
+        self._name = secrets.token_hex(8)
+        self._contexts: tuple[Context, ...] = ()
+        self._answers: dict[int, str] = {}
+        self._fresh: dict[int, str] = {}
+        self._silent = False
+        self._behind = False  #: what was told may be lost: the next time, all is told again
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self, contexts: Sequence[Context]) -> None:
+        """Tell the hub that there will be something; raises Unavailable where it is away."""
+        self._contexts = tuple(contexts)
+        await self._send_all()
+
+    def piece(self, candidate: int, text: str) -> None:
+        """What a candidate's answer grew by."""
+        self._answers[candidate] = self._answers.get(candidate, "") + text
+        self._fresh[candidate] = self._fresh.get(candidate, "") + text
+
+    async def failed(self, error: RlvrError) -> None:
+        """Tell that the ask failed, and why."""
+        await self._send([Told(kind="failed", data=error)])
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while not self._silent:
+            if self._fresh:
+                fresh, self._fresh = self._fresh, {}
+                await self._send([Told(kind="piece", data=piece) for piece in fresh.items()])
+            await asyncio.sleep(BURST_S)
+
+    async def _send(self, events: Sequence[Told]) -> None:
+        """Send these; where the hub lacks what came before, that first."""
+        try:
+            if not self._behind:
+                heard = await self._tell(self._batch_id, self._name, events, False)
+                self._silent = heard == "other"
+                if heard != "unknown":
+                    return
+            await self._send_all()
+            rest = [told for told in events if told.kind != "piece"]
+            if rest:
+                await self._tell(self._batch_id, self._name, rest, False)
+        except RlvrError:
+            self._behind = True
+
+    async def _send_all(self) -> None:
+        self._fresh.clear()
+        events = [Told(kind="contexts", data=self._contexts)]
+        events += [Told(kind="piece", data=piece) for piece in self._answers.items()]
+        await self._tell(self._batch_id, self._name, events, True)
+        self._behind = False

@@ -1,0 +1,1 @@
+"""Ray and HTTP: the application, its deployments, the API and the page."""

@@ -1,0 +1,62 @@
+"""The documents that questions are asked about."""
+
+import asyncio
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, UploadFile
+
+from rlvr_ray.core import codec
+from rlvr_ray.core.errors import NotFound
+from rlvr_ray.dataset import rows
+from rlvr_ray.documents import parsers
+from rlvr_ray.documents.retriever import Document, File
+from rlvr_ray.documents.retriever import Query as SearchQuery
+from rlvr_ray.serve.http.asks import Text
+from rlvr_ray.serve.http.services import Parts
+from rlvr_ray.settings import MAX_QUESTION_CHARS, MAX_TOP_K, Settings
+
+
+def routes(settings: Settings, parts: Parts) -> APIRouter:
+    """Store, list, remove, search."""
+    router = APIRouter(tags=["documents"])
+    retriever = parts.retriever
+
+    @router.post("/documents")
+    async def add_documents(files: list[UploadFile]) -> dict[str, Any]:
+        """Ingest Markdown, text, HTML and PDF files; one of a known name replaces that one.
+
+        Where one of them cannot be read, none is stored.
+        """
+        given = [File(source=file.filename or "", data=await file.read()) for file in files]
+        documents = await asyncio.to_thread(_read, given)
+        ingested = await retriever.ingest(documents)
+        await parts.recorder.ingested(ingested)
+        return {"documents": codec.plain(ingested)}
+
+    @router.get("/documents")
+    async def list_documents() -> dict[str, Any]:
+        """All documents, by name."""
+        return {"documents": codec.plain(await retriever.documents())}
+
+    @router.delete("/documents/{document_id}", status_code=204)
+    async def delete_document(document_id: UUID) -> None:
+        """Remove a document's passages. What was written with them keeps them."""
+        if not await retriever.delete(document_id):
+            raise NotFound(f"there is no document {document_id}")
+
+    @router.get("/search")
+    async def search(
+        question: Annotated[Text, Query(max_length=MAX_QUESTION_CHARS)],
+        top_k: Annotated[int | None, Query(ge=1, le=MAX_TOP_K)] = None,
+    ) -> dict[str, Any]:
+        """The passages that a question would be answered from, best first."""
+        query = SearchQuery(text=question, top_k=top_k or settings.retrieval.top_k)
+        (found,) = await retriever.search([query])
+        return {"contexts": [rows.context(context) for context in found]}
+
+    return router
+
+
+def _read(files: list[File]) -> list[Document]:
+    return [parsers.document(file) for file in files]

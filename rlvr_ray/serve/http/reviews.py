@@ -1,0 +1,118 @@
+"""A person's word on pairs: blind, appended, counted."""
+
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from rlvr_ray.core import ids
+from rlvr_ray.dataset import reviews, rows
+from rlvr_ray.dataset.reviews import Review, Said, Verdict
+from rlvr_ray.serve.http.asks import Key
+from rlvr_ray.serve.http.filters import Where
+from rlvr_ray.serve.http.services import Parts
+
+#: Batches that a reviewer may leave for later.
+MAX_SEEN = 200
+MAX_NOTE, MAX_REVIEWER = 2000, 100
+
+
+class ReviewBody(BaseModel):
+    """What somebody says of a pair: which answer is better, A or B, or neither."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    batch_id: UUID
+    a: int = Field(ge=0, description="The candidate that was shown as A.")
+    b: int = Field(ge=0, description="The candidate that was shown as B.")
+    verdict: Said
+    note: str = Field(default="", max_length=MAX_NOTE)
+    reviewer: str = Field(default="", max_length=MAX_REVIEWER)
+
+
+def routes(parts: Parts) -> APIRouter:
+    """The next pair, what is said of it, and how far people and judge agree."""
+    router = APIRouter(tags=["review"])
+    archive = parts.archive
+
+    @router.get("/reviews/next", responses={204: {"description": "Nothing is left."}})
+    async def next_review(
+        where: Where,
+        seen: Annotated[
+            list[UUID] | None, Query(max_length=MAX_SEEN, description="Batches to leave out.")
+        ] = None,
+    ) -> Any:
+        """A pair that nobody has judged, at random, its answers in random order.
+
+        Neither scores nor temperatures are told.
+        """
+        duel = await archive.duel(where, seen or ())
+        if duel is None:
+            return Response(status_code=204)
+        batch = duel.batch
+        return {
+            "batch_id": str(batch.batch_id),
+            "question": batch.question,
+            "contexts": [rows.context(context) for context in batch.contexts],
+            **{
+                name: {"candidate": index, "answer": batch.candidates[index].answer}
+                for name, index in (("a", duel.a), ("b", duel.b))
+            },
+            "left": duel.left,
+        }
+
+    @router.post("/reviews", status_code=201)
+    async def add_review(body: ReviewBody, key: Key = None) -> dict[str, Any]:
+        """Keep a verdict. Earlier ones stay; of a batch's verdicts the latest counts."""
+        seq, review = await archive.review(
+            ids.derive("review", key) if key else uuid4(),
+            body.batch_id,
+            body.a,
+            body.b,
+            body.verdict,
+            body.note,
+            body.reviewer,
+        )
+        return _plain(seq, review)
+
+    @router.get("/reviews")
+    async def list_reviews(batch_id: UUID) -> dict[str, Any]:
+        """All reviews of a batch, in the order in which they came."""
+        return {"reviews": [_plain(*entry) for entry in await archive.reviews(batch_id)]}
+
+    @router.get("/reviews/summary")
+    async def summary(where: Where) -> dict[str, Any]:
+        """How far people agree with the judge, over the pairs that fit.
+
+        `agreement` is the share of agree among agree and disagree, `low` and `high` its 95 %
+        interval after Wilson; null where nobody has said either.
+        """
+        verdicts = await archive.verdicts(where)
+        counts = reviews.counted(verdicts)
+        found = reviews.agreement(counts[Verdict.AGREE], counts[Verdict.DISAGREE])
+        return {
+            "reviewed": sum(counts.values()),
+            **counts,
+            "agreement": found.share,
+            "low": found.low,
+            "high": found.high,
+            "left": verdicts.get(None, 0),
+        }
+
+    return router
+
+
+def _plain(seq: int, review: Review) -> dict[str, Any]:
+    return {
+        "seq": seq,
+        "review_id": str(review.review_id),
+        "batch_id": str(review.batch_id),
+        "a": review.a,
+        "b": review.b,
+        "verdict": review.said,
+        "review": review.verdict.value,
+        "note": review.note,
+        "reviewer": review.reviewer,
+        "reviewed_at": review.reviewed_at.isoformat(),
+    }

@@ -1,0 +1,70 @@
+"""Whether everything is there, and what it holds."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from rlvr_ray import __version__
+from rlvr_ray.serve.http.services import Parts
+
+#: Longest wait for one part when readiness is asked.
+PROBE_TIMEOUT_S = 5.0
+
+
+def routes(parts: Parts) -> APIRouter:
+    """What needs the key."""
+    router = APIRouter(tags=["system"])
+
+    @router.get("/stats")
+    async def get_stats() -> dict[str, Any]:
+        """Counts by outcome, the latest outcomes, files."""
+        passages = await parts.retriever.count()
+        return {**await parts.recorder.stats(), "passages": passages}
+
+    return router
+
+
+def probes(parts: Parts) -> APIRouter:
+    """What a supervisor asks, without a key."""
+    router = APIRouter(tags=["system"])
+
+    @router.get("/livez")
+    async def livez() -> dict[str, str]:
+        """Whether this process answers."""
+        return {"status": "ok", "version": __version__}
+
+    @router.get("/readyz")
+    async def readyz() -> JSONResponse:
+        """Whether every part answers: 200, or 503 with what each one said; and who verifies."""
+        states = dict(
+            await asyncio.gather(
+                _probe("generator", parts.generator.check),
+                _probe("retriever", parts.retriever.count),
+                _probe("aggregator", lambda: parts.recorder.find(UUID(int=0))),
+            )
+        )
+        ready = all(state["ok"] for state in states.values())
+        states["generator"]["engine"] = parts.engine
+        return JSONResponse(
+            {
+                "status": "ready" if ready else "not ready",
+                "parts": states,
+                "verifiers": parts.verifiers,
+            },
+            200 if ready else 503,
+        )
+
+    return router
+
+
+async def _probe(name: str, call: Callable[[], Awaitable[Any]]) -> tuple[str, dict[str, Any]]:
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            answer = await call()
+    except Exception as error:
+        return name, {"ok": False, "detail": str(error) or "no answer in time"}
+    return name, {"ok": True, "detail": answer}

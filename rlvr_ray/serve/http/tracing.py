@@ -1,0 +1,68 @@
+"""Every step of a batch, and which batches an id leads to."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from rlvr_ray.core.errors import NotFound, Unreadable
+from rlvr_ray.observability import log_lines
+from rlvr_ray.pipeline.trace import story
+from rlvr_ray.serve.http.services import Parts
+from rlvr_ray.settings import Settings
+
+#: Batches of one correlation id that are told at once, the latest.
+AT_ONCE = 20
+
+
+def routes(settings: Settings, parts: Parts) -> APIRouter:
+    """Traces without a collector."""
+    router = APIRouter(tags=["tracing"])
+
+    async def told(batch_ids: Sequence[UUID]) -> list[dict[str, Any]]:
+        found = []
+        for batch_id in batch_ids:
+            try:
+                found.append(await parts.archive.footprint(batch_id))
+            except Unreadable:  # it takes no other batch with it
+                if len(batch_ids) == 1:
+                    raise
+        lines = await asyncio.to_thread(log_lines.find, parts.logs, batch_ids)
+        mirrored = settings.mirror.url is not None
+        return [
+            story(*one, mirrored=mirrored, logs=lines[one[0].batch.batch_id])
+            for one in found
+            if one is not None
+        ]
+
+    @router.get("/batches/{batch_id}/trace")
+    async def trace(batch_id: UUID) -> dict[str, Any]:
+        """Every step of a batch with times, its events, its rows in the files, its log lines.
+
+        Log lines are those of the node that answers.
+        """
+        found = await told([batch_id])
+        if not found:
+            raise NotFound(f"there is no batch {batch_id}")
+        return found[0]
+
+    @router.get("/traces")
+    async def traces(
+        id: Annotated[
+            str,
+            Query(
+                min_length=1,
+                max_length=200,
+                description="Of a batch, an event, a trace; or a correlation id.",
+            ),
+        ],
+    ) -> dict[str, Any]:
+        """The same for whatever an id leads to, latest first; `left` counts those not shown."""
+        batch_ids, left = await parts.archive.named(id, AT_ONCE)
+        if not batch_ids:
+            raise NotFound("no batch, event or correlation id is this")
+        return {"traces": await told(batch_ids), "left": left}
+
+    return router

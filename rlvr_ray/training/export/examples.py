@@ -1,0 +1,391 @@
+"""Rows of the datasets as pairs and answers to train on, and which of them are fit for that.
+
+What comes in are rows of ``core.rows`` that went through a file; ValueError says what is wrong
+with one.
+"""
+
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from rlvr_ray.core.pairing import (
+    PairingRule,
+    Scored,
+    all_pairs,
+    choose,
+    chosen_objection,
+    no_answer,
+    ranked,
+)
+from rlvr_ray.core.records import DIGITS, Context, Defect, Reason, clean_text
+from rlvr_ray.core.spelling import canonical_question, letters, seen
+from rlvr_ray.generation.prompts import rag_messages
+
+#: Which pairs a batch gives: the one that was decided, or those of the rule in force now.
+Pairs = Literal["decided", "best_worst", "best_random", "best_low", "all"]
+PromptStyle = Literal["question", "rag-messages"]
+#: What is never in train and eval at once.
+SplitBy = Literal["document", "question"]
+Messages = list[dict[str, str]]
+
+
+class Judged(NamedTuple):
+    """Who gave a score; empty texts where no such thing took part."""
+
+    verifier: str
+    model: str
+    engine: str
+    faithfulness: str
+    relevancy: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What pairs and answers have in common."""
+
+    batch_id: str
+    question: str
+    contexts: tuple[Context, ...]
+    prompt_version: str
+    models: tuple[str, ...]  #: that wrote the answers
+    judges: tuple[Judged, ...]
+
+    def prompt(self, style: PromptStyle) -> Messages:
+        """The question alone, or the chat that the model answered, contexts included."""
+        if style == "question":
+            return [{"role": "user", "content": self.question}]
+        return [asdict(message) for message in rag_messages(self.question, self.contexts)]
+
+    def links(self, by: SplitBy = "document") -> Iterator[str]:
+        """Rows with one of these in common stand on the same side of the split.
+
+        The question, whatever its spelling; by document also the documents of its passages, and
+        the passages themselves, of which a document under another name may have a copy.
+        """
+        yield f"question {unicodedata.normalize('NFKC', canonical_question(self.question))}"
+        if by == "question":
+            return
+        for context in self.contexts:
+            if text := letters(context.content):
+                yield f"passage {sha256(text.encode()).hexdigest()}"
+            for name in ("document_id", "source"):
+                if context.metadata.get(name):
+                    yield f"{name} {context.metadata[name]}"
+
+    @property
+    def documents(self) -> set[str]:
+        """The documents that its passages are of, by id or name; a passage of none is its own."""
+        return {
+            str(c.metadata.get("document_id") or c.metadata.get("source") or c.content)
+            for c in self.contexts
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair(Source):
+    """A row of ``dpo_data``, or two answers of a batch that make a pair."""
+
+    chosen: str
+    rejected: str
+    chosen_score: float
+    margin: float | None  #: None where a person turned it round
+    rule: tuple[tuple[str, str], ...]  #: thresholds by name
+    defect: Defect | None  #: of the rejected one; None where it is not known
+    cut_off: tuple[bool, bool]  #: whether the token limit cut the chosen, and the rejected one
+    indices: tuple[int, int] | None = None  #: of the answers, where it was not decided then
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Both texts."""
+        return self.chosen, self.rejected
+
+    @property
+    def score(self) -> float:
+        """Of the chosen one."""
+        return self.chosen_score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Source):
+    """A row of ``training_data``; ``score`` is None where the verification failed."""
+
+    event_id: str
+    index: int
+    answer: str
+    score: float | None
+    faithfulness: float | None
+    relevancy: float | None
+    defect: Defect | None
+    temperature: float
+    finish_reason: str
+    num_candidates: int  #: answers of its batch
+    outcome: str  #: ``pair``, or why its batch made none
+
+    @property
+    def cut_off(self) -> tuple[bool]:
+        """Whether the token limit cut it."""
+        return (self.finish_reason == "length",)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The one text."""
+        return (self.answer,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoPair(Source):
+    """A batch that made no pair, by its scored answers; the best one comes first."""
+
+    answers: tuple[str, ...]
+    scores: tuple[float, ...]
+    reason: str
+    cut_off: tuple[bool, ...]  #: which of the answers the token limit cut
+
+    @property
+    def score(self) -> float:
+        """Of the best answer."""
+        return self.scores[0]
+
+    @property
+    def answer(self) -> str:
+        """The best one."""
+        return self.answers[0]
+
+
+def pair(row: Any) -> Pair:
+    """Read a row of ``dpo_data``; raises ValueError saying what it lacks."""
+    metadata = _part(row, "metadata")
+    sides = [_part(metadata, f"{side}_provenance") for side in ("chosen", "rejected")]
+    return Pair(
+        **_source(metadata, _part(metadata, "contexts", list), sides),
+        question=_text(metadata, "question"),
+        chosen=_text(row, "chosen"),
+        rejected=_text(row, "rejected"),
+        chosen_score=_number(row, "chosen_score"),
+        margin=_number(row, "score_diff"),
+        rule=tuple(sorted((name, str(v)) for name, v in _part(metadata, "rule").items())),
+        defect=_defect(sides[1]),
+        cut_off=(_is_cut(sides[0]), _is_cut(sides[1])),
+    )
+
+
+def answer(row: Any) -> Answer:
+    """Read a row of ``training_data``; raises ValueError saying what it lacks."""
+    metadata, verification = _part(row, "metadata"), _part(row, "verification")
+    scored = verification.get("score") is not None
+    return Answer(
+        **_source(
+            metadata,
+            _part(row, "contexts", list),
+            [{"model": metadata.get("model"), "assessments": verification.get("assessments")}],
+        ),
+        question=_text(row, "question"),
+        event_id=_text(metadata, "event_id"),
+        index=int(_number(metadata, "candidate_index")),
+        answer=_text(row, "answer"),
+        score=_number(verification, "score") if scored else None,
+        faithfulness=_metric(verification, "faithfulness"),
+        relevancy=_metric(verification, "relevancy"),
+        defect=_defect(verification),
+        temperature=_number(metadata, "temperature"),
+        finish_reason=_text(metadata, "finish_reason"),
+        num_candidates=int(_number(metadata, "num_candidates")),
+        outcome=_text(metadata, "outcome"),
+    )
+
+
+def _source(
+    metadata: Mapping[str, Any], contexts: Sequence[Any], sides: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    assessments = [each for side in sides for each in _part(side, "assessments", list)]
+    return {
+        "batch_id": _text(metadata, "batch_id"),
+        "prompt_version": _text(metadata, "prompt_version"),
+        "contexts": tuple(map(_context, contexts)),
+        "models": tuple(dict.fromkeys(_text(side, "model") for side in sides)),
+        "judges": tuple(dict.fromkeys(map(_judged, assessments))),
+    }
+
+
+def _context(value: Any) -> Context:
+    score = _number(value, "score")
+    metadata = {k: v for k, v in _part(value, "metadata").items() if v is not None}
+    return Context(content=_text(value, "content"), score=score, metadata=metadata)
+
+
+def _judged(value: Any) -> Judged:
+    judge = _part(value, "judge")
+    names = ("model", "engine", "faithfulness", "relevancy", "version")
+    return Judged(_text(value, "verifier"), *(_text(judge, name) for name in names))
+
+
+def _part(row: Any, name: str, kind: type = dict) -> Any:
+    value = row.get(name) if isinstance(row, dict) else None
+    if not isinstance(value, kind):
+        what = "an object" if kind is dict else "a list"
+        raise ValueError(f"{name} is missing or is not {what}")
+    return value
+
+
+def _text(row: Any, name: str) -> str:
+    value = row.get(name) if isinstance(row, dict) else None
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is missing or is not text")
+    return clean_text(name, value)
+
+
+def _number(row: Any, name: str) -> float:
+    value: Any = row.get(name) if isinstance(row, dict) else None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Whole numbers can be larger than any float, and NaN is not smaller.
+    if number and abs(value) <= sys.float_info.max:
+        return float(value)
+    raise ValueError(f"{name} is missing or is not a number")
+
+
+def _metric(row: Any, name: str) -> float | None:
+    return None if row.get(name) is None else _number(row, name)
+
+
+def _is_cut(row: Any) -> bool:
+    return bool(row.get("finish_reason") == "length")
+
+
+def _defect(row: Any) -> Defect | None:
+    """Rows of earlier versions have none."""
+    name = row.get("defect")
+    try:
+        return None if name is None else Defect(name)
+    except ValueError:
+        raise ValueError(f"there is no defect {name!r}") from None
+
+
+def best(answers: Sequence[Answer], rule: PairingRule) -> tuple[Answer | None, Counter[str]]:
+    """The answer of a batch to imitate, and why the others are none.
+
+    It is the best one, the first of equals, among those that are whole and that the rule lets be
+    the chosen one of a pair.
+    """
+    reasons: Counter[str] = Counter()
+    fit: list[tuple[float, int, Answer]] = []
+    for value in answers:
+        if not seen(value.answer):
+            reasons["empty_answer"] += 1
+        elif value.score is None:
+            reasons["unscored"] += 1
+        elif value.finish_reason != "stop":
+            reasons["cut_off"] += 1
+        elif no_answer(value.answer, value.finish_reason):
+            reasons["not_an_answer"] += 1
+        elif why := chosen_objection(_as_scored(value, value.score), rule)[0]:
+            reasons[_UNFIT.get(why, why)] += 1
+        else:
+            fit.append((-value.score, value.index, value))
+    if not fit:
+        return None, reasons
+    if len(fit) > 1:
+        reasons["not_the_best"] += len(fit) - 1
+    return min(fit, key=lambda entry: entry[:2])[2], reasons
+
+
+#: Why an answer is not to be imitated, by why it is not chosen.
+_UNFIT = {Reason.CHOSEN_TOO_LOW: "score_too_low", Reason.CHOSEN_DEFECT: "defect"}
+
+
+def pairs(answers: Sequence[Answer], which: Pairs, rule: PairingRule) -> list[Pair] | Reason:
+    """The pairs that a batch's answers give by a rule, or why they give none.
+
+    Raises ValueError where some of its answers are not there.
+    """
+    scored = _scored(answers)
+    if isinstance(scored, Reason):
+        return scored
+    by_index = {value.index: value for value in answers}
+    match which:
+        case "best_worst" | "best_random" | "best_low":
+            rule = replace(rule, strategy=which)
+    found = choose(UUID(answers[0].batch_id), scored, rule)
+    if found.reason is not None:
+        return found.reason
+    both = all_pairs(scored, rule) if which == "all" else [(found.best, found.other)]
+    named = {**asdict(rule), "strategy": which}
+    return [
+        Pair(
+            **_both(by_index[one.index], by_index[other.index]),
+            chosen=one.answer,
+            rejected=other.answer,
+            chosen_score=one.score,
+            margin=round(one.score - other.score, DIGITS),
+            rule=tuple(sorted((name, str(value)) for name, value in named.items())),
+            defect=other.defect,
+            cut_off=by_index[one.index].cut_off + by_index[other.index].cut_off,
+            indices=(one.index, other.index),
+        )
+        for one, other in both
+    ]
+
+
+def no_pair(answers: Sequence[Answer]) -> NoPair | Reason:
+    """A batch that made no pair though two or more answers have scores; else why it is none.
+
+    Raises ValueError where some of its answers are not there.
+    """
+    scored = _scored(answers)
+    if isinstance(scored, Reason):
+        return scored
+    best = ranked(scored)
+    answers_by_index = {value.index: value for value in answers}
+    return NoPair(
+        **_both(*answers),
+        answers=tuple(one.answer for one in best),
+        scores=tuple(one.score for one in best),
+        reason=answers[0].outcome,
+        cut_off=tuple(answers_by_index[one.index].finish_reason == "length" for one in best),
+    )
+
+
+def _scored(answers: Sequence[Answer]) -> list[Scored] | Reason:
+    """Those that have a score, as the rule sees them: two or more, or why there are not."""
+    first = answers[0]
+    if len(answers) != first.num_candidates:
+        raise ValueError(
+            f"{len(answers)} of {first.num_candidates} answers of batch {first.batch_id} are there"
+        )
+    if first.outcome == Reason.SINGLE_ANSWER:
+        return Reason.SINGLE_ANSWER
+    scored = [
+        _as_scored(value, value.score)
+        for value in answers
+        if value.score is not None and no_answer(value.answer, value.finish_reason) is None
+    ]
+    return scored if len(scored) > 1 else Reason.UNSCORED
+
+
+def _as_scored(value: Answer, score: float) -> Scored:
+    return Scored(
+        index=value.index,
+        answer=value.answer,
+        score=score,
+        faithfulness=value.faithfulness,
+        relevancy=value.relevancy,
+        defect=value.defect,
+    )
+
+
+def _both(*answers: Answer) -> dict[str, Any]:
+    """What a row has of the batch that its answers are of."""
+    first = answers[0]
+    return {
+        "batch_id": first.batch_id,
+        "question": first.question,
+        "contexts": first.contexts,
+        "prompt_version": first.prompt_version,
+        "models": tuple(dict.fromkeys(name for value in answers for name in value.models)),
+        "judges": tuple(dict.fromkeys(judge for value in answers for judge in value.judges)),
+    }

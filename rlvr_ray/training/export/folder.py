@@ -1,0 +1,282 @@
+"""``rlvr export``: the datasets of a data folder as a folder that a trainer reads.
+
+One pass finds pairs that contradict each other. Another one converts rows into a file beside, and
+notes what hangs together; then they are dealt out to train and eval. In memory stay ids, hashes and
+figures of the rows, not their texts.
+"""
+
+import itertools
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rlvr_ray import __version__
+from rlvr_ray.core import strict_json
+from rlvr_ray.core.answer_text import answer_in, control_tokens
+from rlvr_ray.core.errors import InputError, RlvrError, Unavailable
+from rlvr_ray.core.spelling import same_answer, seen
+from rlvr_ray.dataset.rows import Row
+from rlvr_ray.generation.prompts import PROMPT_VERSION
+from rlvr_ray.settings import Settings
+from rlvr_ray.training.export import decontamination, formats
+from rlvr_ray.training.export.card import REASONS, card
+from rlvr_ray.training.export.contradictions import Contradictions
+from rlvr_ray.training.export.decontamination import HeldOut
+from rlvr_ray.training.export.examples import Answer, Messages, NoPair, Pair
+from rlvr_ray.training.export.near_duplicates import NearDuplicates
+from rlvr_ray.training.export.overlap import words
+from rlvr_ray.training.export.report import Tally, figures, nothing, ranked
+from rlvr_ray.training.export.request import Request
+from rlvr_ray.training.export.reviews import Human
+from rlvr_ray.training.export.selection import chosen, contradictions
+from rlvr_ray.training.export.splitting import Groups
+
+#: What a folder may hold.
+FILES = (
+    *(f"{split}.{kind}" for split in ("train", "eval") for kind in ("jsonl", "parquet")),
+    "dataset_info.json",
+    "README.md",
+)
+#: Rows of one Parquet row group.
+ROW_GROUP = 1000
+
+
+def run(settings: Settings, request: Request) -> dict[str, Any]:
+    """Write the folder, which appears whole or not at all, and return what the card says.
+
+    Raises InputError where nothing can be exported, Unavailable where the disk does not take it.
+    """
+    count = _counter(request)
+    out = request.out.resolve()
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        report = _write(settings, request, count, temporary)
+        temporary.rename(out)
+    except OSError as error:
+        raise Unavailable(f"{request.out} cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return report
+
+
+def _write(
+    settings: Settings, request: Request, count: Callable[[str], int] | None, folder: Path
+) -> dict[str, Any]:
+    tally, groups = Tally(), Groups()
+    min_score = settings.dpo.min_chosen_score if request.format == "sft" else None
+    held_out = None
+    if request.decontaminate:
+        held_out = decontamination.read(request.decontaminate, request.decontaminate_column)
+    spool = folder / "spool"
+    with ExitStack() as stack:
+        stream = stack.enter_context(spool.open("wb"))
+        kept = None
+        if request.near_duplicates is not None:
+            texts = stack.enter_context(TemporaryFile(dir=folder))
+            kept = NearDuplicates(request.near_duplicates, texts)
+        human = _human(settings, request)
+        contradicted = contradictions(settings, request, human)
+        for value in chosen(settings, request, tally, human):
+            prompt = value.prompt(request.prompt)
+            tokens = formats.tokens(prompt, value.answers, count) if count else 0
+            if reason := _unfit(value):
+                tally.left_out[reason] += 1
+            elif _is_contradicted(value, contradicted):
+                tally.leave("contradiction", f"batch {value.batch_id}")
+            elif request.prompt == "rag-messages" and not value.contexts:
+                tally.left_out["no_contexts"] += 1
+            elif request.max_tokens is not None and tokens > request.max_tokens:
+                tally.left_out["too_long"] += 1
+            elif not _overlaps(value, prompt, held_out, kept, tally):
+                stream.write(_line(formats.convert(request.format, prompt, value)))
+                links = list(value.links(request.split_by))
+                groups.add(links)
+                tally.took(value, prompt, links[0], tokens)
+    if not tally.facts:
+        raise InputError(nothing(settings.data_dir / request.dataset, tally))
+    split = groups.split(request.eval_share)
+    files = _deal(spool, split.in_eval, folder, request.parquet)
+    spool.unlink()
+    reached = sum(split.in_eval) / len(split.in_eval)
+    report = {
+        "format": request.format,
+        "dataset": request.dataset,
+        "pairs": request.pairs if request.has_pairs else None,
+        "prompt": request.prompt,
+        "prompt_version": PROMPT_VERSION,
+        "files": files,
+        "read": tally.read,
+        "left_out": {name: tally.left_out[name] for name in REASONS if tally.left_out[name]},
+        "unreadable": tally.unreadable,
+        "examples": tally.examples,
+        "human": {**tally.human, "turned_round": tally.turned} if request.human else None,
+        "near_duplicates": request.near_duplicates,
+        "decontaminate": [asdict(file) for file in held_out.files] if held_out else [],
+        "max_tokens": request.max_tokens,
+        "min_score": min_score,
+        "splits": {
+            name: figures(
+                [f for f, held in zip(tally.facts, split.in_eval, strict=True) if held == is_eval]
+            )
+            for name, is_eval in (("train", False), ("eval", True))
+            if name in files
+        },
+        "questions": len(tally.questions),
+        "documents": len(tally.documents),
+        "split": {
+            "by": request.split_by,
+            "wanted": request.eval_share,
+            "reached": reached,
+            "groups": split.groups,
+            "largest": split.largest,
+        },
+        "control_tokens": tally.found_control_tokens(),
+        "models": dict(ranked(tally.models)),
+        "judges": [{**judge._asdict(), "rows": n} for judge, n in ranked(tally.judges)],
+        "rules": [{"rule": dict(rule), "rows": n} for rule, n in ranked(tally.rules)],
+        "defects": [{"defect": name or None, "rows": n} for name, n in ranked(tally.defects)],
+        "prompt_versions": dict(ranked(tally.prompt_versions)),
+    }
+    if request.format == "llamafactory":
+        info = json.dumps(formats.dataset_info(files), indent=2)
+        (folder / "dataset_info.json").write_text(info + "\n", "utf-8")
+    (folder / "README.md").write_text(
+        card(report, __version__, request.license, request.languages), "utf-8"
+    )
+    return report
+
+
+def _unfit(value: Pair | Answer | NoPair) -> str | None:
+    """Why a row's answers teach nothing, or wrong things; control tokens are only counted."""
+    if not all(map(seen, value.answers)):
+        return "empty_answer"
+    if isinstance(value, Pair) and same_answer(*value.answers):
+        return "identical_answers"
+    for text in value.answers:
+        said = answer_in(text)
+        cut = said.text != text.strip() and not control_tokens(text)
+        if said.reasoning_chars or cut:
+            return "not_an_answer"
+    return None
+
+
+def _is_contradicted(value: Pair | Answer | NoPair, found: Contradictions) -> bool:
+    if isinstance(value, Pair):
+        return found.has(value.question, value.chosen, value.rejected)
+    return value.batch_id in found.batches
+
+
+def _overlaps(
+    value: Pair | Answer | NoPair,
+    prompt: Messages,
+    held_out: HeldOut | None,
+    kept: NearDuplicates | None,
+    tally: Tally,
+) -> bool:
+    """Whether a row is to be left out for what it shares with held-out questions or kept rows."""
+    if held_out is None and kept is None:
+        return False
+    asked, *said = (words(text) for text in (value.question, *value.answers))
+    if held_out is not None:
+        # First, so that a row that goes here takes no other with it as its near-duplicate.
+        hit = held_out.hit(asked, [*(words(message["content"]) for message in prompt), *said])
+        if hit is not None:
+            place = f"{hit.source}:{hit.line}"
+            tally.leave("held_out", f"batch {value.batch_id} has {hit.why} in {place}")
+            return True
+    like = kept.admit(value.batch_id, [asked, *said]) if kept is not None else None
+    if like is not None:
+        told = f"batch {value.batch_id} is {like.similarity:.2f} like batch {like.name}"
+        tally.leave("near_duplicate", told)
+    return like is not None
+
+
+def _counter(request: Request) -> Callable[[str], int] | None:
+    """Counts a text's tokens."""
+    if request.tokenizer is None:
+        return None
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(request.tokenizer))
+    except Exception as error:  # it has no class of its own
+        raise InputError(f"{request.tokenizer} is no tokenizer.json: {error}") from None
+    tokenizer.no_truncation()  # some files cut at a model's limit, or fill up to it
+    tokenizer.no_padding()
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _human(settings: Settings, request: Request) -> Human | None:
+    """What people say; None where it is not asked for."""
+    if not request.human:
+        return None
+    return Human(settings.data_dir, reviewed_only=request.reviewed_only)
+
+
+def _deal(spool: Path, in_eval: Iterable[bool], folder: Path, parquet: bool) -> dict[str, str]:
+    """Write each split's rows, and return the files' names by split."""
+    held = list(in_eval)
+    files: dict[str, str] = {}
+    for split, is_eval in (("train", False), ("eval", True)):
+        if is_eval not in held:
+            continue
+        files[split] = f"{split}.{'parquet' if parquet else 'jsonl'}"
+        with spool.open("rb") as stream:
+            lines = (line for line, row in zip(stream, held, strict=True) if row == is_eval)
+            if parquet:
+                _to_parquet(folder / files[split], lines)
+            else:
+                with (folder / files[split]).open("wb") as target:
+                    target.writelines(lines)
+    return files
+
+
+def _to_parquet(file: Path, lines: Iterable[bytes]) -> None:
+    """Rows have no nulls and no empty lists, so the first shows the type of all."""
+    lines = iter(lines)
+    writer: pq.ParquetWriter | None = None
+    try:
+        while rows := [json.loads(line) for line in itertools.islice(lines, ROW_GROUP)]:
+            if writer is None:
+                schema = pa.Table.from_pylist(rows[:1]).schema
+                writer = pq.ParquetWriter(file, schema, compression="zstd")
+            writer.write_table(pa.Table.from_pylist(rows, writer.schema))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _line(row: Row) -> bytes:
+    return strict_json.line(json.dumps(row, ensure_ascii=False, allow_nan=False))
+
+
+def push(folder: Path, repo: str, *, public: bool = False) -> str:
+    """Upload an exported folder to the model hub, as a dataset, and return its address.
+
+    The files of an export that the repository held before are replaced or removed.
+
+    Raises InputError for what is no exported folder and where others could read what was not meant
+    for them, ConfigError without a token that may write, Unavailable if the hub cannot be reached.
+    """
+    from rlvr_ray.training.export import hub
+
+    splits = [file for file in folder.glob("train.*") if file.name in FILES]
+    if not splits or not (folder / "README.md").is_file():
+        raise InputError(f"{folder} is no exported folder: it needs README.md and train.jsonl")
+    try:
+        return hub.upload(folder, FILES, repo, public=public)
+    except RlvrError as error:
+        again = shlex.join(["rlvr", "push", str(folder), repo, *(["--public"] if public else [])])
+        raise type(error)(f"{error}; the folder is complete: {again} pushes it again") from None

@@ -1,0 +1,265 @@
+"""Asking a judge for one structured answer, so that nothing but a sound one comes back."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ValidationError
+from ragas.llms.base import InstructorBaseRagasLLM
+from ragas.metrics.collections.answer_relevancy.util import AnswerRelevanceOutput
+
+from rlvr_ray.core import ids, sanitising, strict_json
+from rlvr_ray.core.errors import InputError, JudgeError
+from rlvr_ray.core.records import Usage
+from rlvr_ray.generation.generator import Completion, Prompt, Sample
+from rlvr_ray.generation.prompts import Message
+from rlvr_ray.verification.verifier import Equipment
+
+Model = TypeVar("Model", bound=BaseModel)
+
+#: Reverse questions of one answer, RAGAS's default.
+STRICTNESS = 3
+#: They must differ to be worth averaging; verdicts must not.
+QUESTION_TEMPERATURE, VERDICT_TEMPERATURE = 0.4, 0.0
+#: Said again behind the input: in few words, which small models need.
+RELEVANCE_AGAIN = "Generate a question for the given answer."
+#: A judge that wrote something unusable is asked once more, with another seed and twice the limit.
+ATTEMPTS = 2
+#: Fields that RAGAS types as int and means as a bit.
+BINARY = ("verdict", "noncommittal", "answerable")
+#: Characters of what RAGAS leaves open: small models do not know when to stop.
+_LENGTHS = {"question": 200, "reason": 500}
+
+_FENCE = re.compile(r"\A```(?:json)?\s*\n(.*?)\n?```\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked(Generic[Model]):
+    """A stock prompt for structured answers, behind whose input ``again`` says the task once more.
+
+    ``check`` raises JudgeError where an answer cannot be used; ``fields`` are JSON schemas for
+    fields of these names, closer than RAGAS's own; ``account`` hears of every completion.
+    """
+
+    prompt: str
+    response_model: type[Model]
+    again: str
+    mark: str
+    seed_of: UUID
+    account: Callable[[Completion], None]
+    count: int = 1
+    temperature: float = VERDICT_TEMPERATURE
+    check: Callable[[Model], None] | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_judge(self, attempt: int, limit: int) -> Prompt:
+        """What the judge sees, with other seeds at each attempt."""
+        seed = ids.seed(self.seed_of, "judge", attempt)
+        return Prompt(
+            messages=(Message(role="user", content=guarded(self.prompt, self.mark, self.again)),),
+            samples=tuple(
+                Sample(temperature=self.temperature, seed=(seed + n) % 2**31)
+                for n in range(self.count)
+            ),
+            max_tokens=limit,
+            json_schema=_strict(_schema(self.response_model), self.fields),
+        )
+
+    def read(self, completions: list[Completion] | InputError, limit: int) -> list[Model]:
+        """The answers; raises JudgeError where one of them is not sound."""
+        if isinstance(completions, InputError):
+            raise JudgeError(f"the judge cannot take this answer: {completions}")
+        for completion in completions:
+            self.account(completion)
+        return [self._read(completion, limit) for completion in completions]
+
+    def _read(self, completion: Completion, limit: int) -> Model:
+        if completion.finish_reason == "length":
+            raise JudgeError(f"the judge's answer was cut at {limit:,} tokens")
+        if not completion.text and completion.reasoning_chars:
+            raise JudgeError(
+                "the judge wrote reasoning only: give it more tokens (judge.max_tokens), or switch "
+                "its reasoning off"
+            )
+        answer = parse(completion.text, self.response_model, self.mark)
+        if self.check is not None:
+            self.check(answer)
+        return answer
+
+
+async def ask(
+    equipment: Equipment, asked: Sequence[Asked[Model]]
+) -> list[list[Model] | JudgeError]:
+    """The answers to each prompt, all asked in one call, and once more those that were no use."""
+    found: dict[int, list[Model] | JudgeError] = {}
+    unread = list(range(len(asked)))
+    for attempt in range(ATTEMPTS):
+        if not unread:
+            break
+        limit = equipment.max_tokens * (attempt + 1)
+        prompts = [asked[at].to_judge(attempt, limit) for at in unread]
+        answers = await equipment.judge.generate(prompts)
+        for at, completions in zip(unread, answers, strict=True):
+            try:
+                found[at] = asked[at].read(completions, limit)
+            except JudgeError as error:
+                found[at] = error
+        unread = [at for at in unread if isinstance(found[at], JudgeError)]
+    return [found[at] for at in range(len(asked))]
+
+
+class JudgeLLM(InstructorBaseRagasLLM):
+    """RAGAS's view of a Generator, for one answer; keeps what the judge wrote and what it cost."""
+
+    def __init__(self, equipment: Equipment, seed_of: UUID, mark: str) -> None:
+        self.equipment = equipment
+        self.seed_of = seed_of
+        self.mark = mark
+        self._drawn: list[AnswerRelevanceOutput] = []
+        self.questions: list[str] = []
+        self.usage = Usage(prompt_tokens=0, completion_tokens=0)
+        self.model = ""
+
+    def generate(self, prompt: str, response_model: type[Model]) -> Model:
+        """RAGAS never calls it."""
+        raise NotImplementedError("this judge is asynchronous: call agenerate")
+
+    async def agenerate(self, prompt: str, response_model: type[Model]) -> Model:
+        """One structured answer to a stock prompt; raises JudgeError if there is no sound one."""
+        if not issubclass(response_model, AnswerRelevanceOutput):
+            raise NotImplementedError(f"{response_model.__name__} is asked for by ``ask``")
+        # RAGAS asks the same prompt STRICTNESS times in a row. Drawn together, they share one
+        # prefill and decode at the same time.
+        if not self._drawn:
+            self._drawn = await self._ask(
+                self.asked(
+                    prompt,
+                    AnswerRelevanceOutput,
+                    RELEVANCE_AGAIN,
+                    count=STRICTNESS,
+                    temperature=QUESTION_TEMPERATURE,
+                    check=_check_question,
+                )
+            )
+            self.questions = [answer.question for answer in self._drawn]
+        return self._drawn.pop(0)  # type: ignore[return-value]
+
+    def asked(
+        self, prompt: str, response_model: type[Model], again: str, **how: Any
+    ) -> Asked[Model]:
+        """A prompt about this answer, whose cost counts as its own; ``how`` as in ``Asked``."""
+        return Asked(
+            prompt=prompt,
+            response_model=response_model,
+            again=again,
+            mark=self.mark,
+            seed_of=self.seed_of,
+            account=self.account,
+            **how,
+        )
+
+    async def ask(self, prompt: str, response_model: type[Model], again: str, **how: Any) -> Model:
+        """The answer to a prompt about this answer; raises JudgeError if there is no sound one."""
+        (answer,) = await self._ask(self.asked(prompt, response_model, again, **how))
+        return answer
+
+    def account(self, completion: Completion) -> None:
+        """Add a completion's cost, and note who wrote it."""
+        self.model = completion.model
+        self.usage += completion.usage
+
+    async def _ask(self, asked: Asked[Model]) -> list[Model]:
+        (answers,) = await ask(self.equipment, [asked])
+        if isinstance(answers, JudgeError):
+            raise answers
+        return answers
+
+
+def _check_question(answer: AnswerRelevanceOutput) -> None:
+    answer.question = " ".join(sanitising.visible(answer.question).split())
+    if not answer.question:
+        raise JudgeError("the judge wrote no question for the answer")
+
+
+def guarded(prompt: str, mark: str, again: str) -> str:
+    """A stock RAGAS prompt whose input texts stand between marks, with the task said again."""
+    head, start, rest = prompt.rpartition("\ninput: ")
+    material, end, tail = rest.rpartition("\nOutput: ")
+    if not (start and end) or tail:
+        raise JudgeError("this version of RAGAS builds its prompts in another way")
+    marked = _texts(json.loads(material), partial(sanitising.between, mark))
+    data = json.dumps(marked, indent=4, ensure_ascii=False)
+    return f"{sanitising.NOTICE}\n{head}{start}{data}\n{again}{end}"
+
+
+def _texts(value: Any, change: Callable[[str], str]) -> Any:
+    """JSON data with every text in it changed; keys stay."""
+    if isinstance(value, list):
+        return [_texts(item, change) for item in value]
+    if isinstance(value, dict):
+        return {key: _texts(item, change) for key, item in value.items()}
+    return change(value) if isinstance(value, str) else value
+
+
+def parse(text: str, response_model: type[Model], mark: str) -> Model:
+    """The answer in a judge's text; raises JudgeError unless it is that JSON object and no more.
+
+    A code fence around it is let pass, and marks that the judge hands back are taken out.
+    """
+    if fenced := _FENCE.match(text.strip()):
+        text = fenced[1]
+    try:
+        data = strict_json.loads(text)
+        answer = response_model.model_validate(
+            _texts(data, partial(sanitising.without, mark)), strict=True
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "JSON"
+        raise JudgeError(f"the judge's answer cannot be read: {where}: {first['msg']}") from None
+    except RecursionError:
+        raise JudgeError("the judge's answer cannot be read: nested too deeply") from None
+    except ValueError as error:
+        raise JudgeError(f"the judge's answer cannot be read: {error}") from None
+    _check_binary(answer.model_dump())
+    return answer
+
+
+@cache
+def _schema(response_model: type[BaseModel]) -> dict[str, Any]:
+    return response_model.model_json_schema()
+
+
+def _strict(schema: Any, fields: Mapping[str, Any]) -> Any:
+    """RAGAS's JSON schema with what it leaves open closed: bits, extra keys, endless texts."""
+    if isinstance(schema, list):
+        return [_strict(item, fields) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    strict = {key: _strict(value, fields) for key, value in schema.items()}
+    if "properties" in strict:
+        strict["additionalProperties"] = False
+        properties = strict["properties"]
+        for name in properties:
+            if name in BINARY:
+                properties[name] = {"type": "integer", "enum": [0, 1]}
+            if name in _LENGTHS:
+                properties[name] = {"type": "string", "maxLength": _LENGTHS[name]}
+            properties[name] = {**properties[name], **fields.get(name, {})}
+    return strict
+
+
+def _check_binary(value: Any) -> None:
+    """Raise JudgeError where a bit is something else, for engines that do not enforce schemas."""
+    if isinstance(value, list):
+        for item in value:
+            _check_binary(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in BINARY and item not in (0, 1):
+                raise JudgeError(f"the judge gave {item} as {key}, which must be 0 or 1")
+            _check_binary(item)
