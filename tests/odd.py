@@ -29,7 +29,7 @@ from rlvr_ray.dataset.filters import MEASURES, OUTCOMES, REVIEWS, Filter
 from rlvr_ray.dataset.ledger import Browser, Ledger
 from rlvr_ray.dataset.projection import Projector
 from rlvr_ray.dataset.reviews import Review, Verdict
-from rlvr_ray.documents.qdrant import payload_of
+from rlvr_ray.documents.qdrant.payloads import payload_of
 from rlvr_ray.documents.retriever import Ingested
 from rlvr_ray.events import consumer, validation
 from rlvr_ray.pipeline.aggregator import Aggregator

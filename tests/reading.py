@@ -4,7 +4,7 @@ import pytest
 
 from rlvr_ray.core.errors import InputError
 from rlvr_ray.documents import parsers
-from rlvr_ray.documents.retriever import File
+from rlvr_ray.documents.parsers import File
 
 
 def read(name: str, data: bytes) -> str:

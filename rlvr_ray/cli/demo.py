@@ -14,7 +14,8 @@ from rlvr_ray.cli import server_output
 from rlvr_ray.client import Batch, Client
 from rlvr_ray.client.servers import BIN
 from rlvr_ray.documents import folders
-from rlvr_ray.documents.retriever import Document, File
+from rlvr_ray.documents.parsers import File
+from rlvr_ray.documents.retriever import Document
 from rlvr_ray.settings import Settings
 
 #: Installed packages whose descriptions are ingested.

@@ -31,6 +31,7 @@ from rlvr_ray.cli.terminal import (
 from rlvr_ray.client.results import IngestedDocument, StoredDocument
 from rlvr_ray.core import codec
 from rlvr_ray.core.errors import InputError, NotFound
+from rlvr_ray.documents import stores
 from rlvr_ray.pipeline import ingestion
 from rlvr_ray.settings import Settings
 
@@ -86,9 +87,9 @@ def ingest(
 
 def _place(settings: Settings) -> tuple[str, bool]:
     """Where the store is that is used without a server, and whether it has to be made."""
-    if settings.retrieval.url:
-        return settings.retrieval.url, False
-    folder = settings.data_dir / "qdrant"
+    folder = stores.folder(settings)
+    if folder is None:
+        return str(settings.retrieval.url), False
     return str(folder), not folder.exists()
 
 

@@ -25,7 +25,8 @@ from rlvr_ray.client.results import (
 from rlvr_ray.client.system import Stats, Trace, Traces
 from rlvr_ray.client.watch import PATIENCE_S, LiveEvent, StateChanged, Submitted, Wait, Watch
 from rlvr_ray.core.errors import RlvrError, Unavailable
-from rlvr_ray.documents.retriever import Document, File
+from rlvr_ray.documents.parsers import File
+from rlvr_ray.documents.retriever import Document
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -29,8 +29,8 @@ from rlvr_ray.client.results import (
 from rlvr_ray.client.system import Stats, Trace, Traces
 from rlvr_ray.client.watch import Submitted
 from rlvr_ray.core.errors import InputError, RlvrError
-from rlvr_ray.documents.naming import TEXT_SUFFIXES, suffix
-from rlvr_ray.documents.retriever import Document, File
+from rlvr_ray.documents.parsers import TEXT_SUFFIXES, File, suffix
+from rlvr_ray.documents.retriever import Document
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,12 +7,12 @@ from pathlib import Path
 from rlvr_ray.core.errors import InputError
 from rlvr_ray.core.records import clean_text
 from rlvr_ray.documents import parsers
-from rlvr_ray.documents.naming import MAX_UPLOAD, SUFFIXES, suffix
-from rlvr_ray.documents.retriever import Document, File
+from rlvr_ray.documents.parsers import MAX_UPLOAD, SUFFIXES, File, suffix
+from rlvr_ray.documents.retriever import Document
 
 
 def read(paths: Sequence[Path]) -> list[Document]:
-    """The documents in ``files(paths)``; raises InputError as that and ``reading.document``."""
+    """The documents in ``files(paths)``; raises InputError as that and ``parsers.document``."""
     return [parsers.document(file) for file in files(paths)]
 
 

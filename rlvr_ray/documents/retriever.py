@@ -21,14 +21,6 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class File:
-    """A file as it was given; the end of ``source`` says what it is."""
-
-    source: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """A text to be searched; ``source`` names it: the same source again replaces it."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rlvr_ray.core import codec
 from rlvr_ray.documents.retriever import Document, Retriever
+from rlvr_ray.documents.stores import open_store
 from rlvr_ray.settings import Settings
 
 
@@ -17,8 +18,6 @@ def local_store(
 ) -> Iterator[Callable[[Sequence[Document]], list[dict[str, Any]]]]:
     """Storing without a server: the same store, opened by this process."""
     from rlvr_ray.dataset.ledger import Ledger
-    from rlvr_ray.documents.minilm import MiniLM
-    from rlvr_ray.documents.qdrant import QdrantRetriever
 
     def ingest(documents: Sequence[Document]) -> list[dict[str, Any]]:
         ingested = asyncio.run(store.ingest(documents))
@@ -27,7 +26,7 @@ def local_store(
         return stored
 
     with contextlib.closing(Ledger(settings.data_dir)) as ledger:
-        store = QdrantRetriever(settings.retrieval, settings.data_dir / "qdrant", MiniLM())
+        store = open_store(settings)
         with contextlib.closing(store):
             yield ingest
 
@@ -35,11 +34,5 @@ def local_store(
 @contextlib.contextmanager
 def local_retriever(settings: Settings) -> Iterator[Retriever]:
     """The store without a server. Raises ConfigError where another process has it."""
-    from rlvr_ray.documents.minilm import MiniLM
-    from rlvr_ray.documents.qdrant import QdrantRetriever
-
-    store = QdrantRetriever(settings.retrieval, settings.data_dir / "qdrant", MiniLM())
-    try:
+    with contextlib.closing(open_store(settings)) as store:
         yield store
-    finally:
-        store.close()

@@ -20,6 +20,7 @@ from rlvr_ray.core.records import Batch, Context, Verification
 from rlvr_ray.dataset.state import BatchState, Ending
 from rlvr_ray.documents.minilm import MiniLM
 from rlvr_ray.documents.retriever import Chunk, Document, Ingested, Passage, Query, Stored
+from rlvr_ray.documents.stores import open_store
 from rlvr_ray.generation import engines
 from rlvr_ray.generation.generator import Completion, Generator, Piece, Prompt
 from rlvr_ray.generation.throttle import Limited
@@ -71,11 +72,8 @@ class RetrieverReplica:
     """Holds the vector store's folder."""
 
     def __init__(self, settings: Settings) -> None:
-        from rlvr_ray.documents.qdrant import QdrantRetriever
-
         logs.configure(settings.log)
-        folder = settings.data_dir / "qdrant"
-        self._store = QdrantRetriever(settings.retrieval, folder, MiniLM())
+        self._store = open_store(settings)
 
     async def search(self, queries: Sequence[Query]) -> list[list[Context]]:
         return await self._store.search(queries)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from rlvr_ray.client import servers
 from rlvr_ray.core.errors import ConfigError, Overloaded, RlvrError, Unavailable
 from rlvr_ray.dataset.projection import STEP
+from rlvr_ray.documents import stores
 from rlvr_ray.generation import engines, model_files
 from rlvr_ray.settings import EngineSettings, Settings
 from rlvr_ray.verification import factory
@@ -47,8 +48,8 @@ def before_start(settings: Settings) -> None:
     _embedder()
     for engine in _engines(chosen):
         engines.check_files(engine)
-    if settings.retrieval.url is not None:
-        _qdrant(settings)
+    if stores.folder(settings) is None:
+        stores.check_server(settings, PATIENCE_S)
     check_broker(settings)
     try:
         Dataset(settings.data_dir, settings.dataset.parquet_uri).open()
@@ -113,13 +114,6 @@ def _embedder() -> str:
     for file in (model_files.MINILM_L6_V2, model_files.MINILM_L6_V2_TOKENIZER):
         file.locate()
     return "all-MiniLM-L6-v2"
-
-
-def _qdrant(settings: Settings) -> str:
-    """What the server says of the collection. Raises Unavailable or ConfigError."""
-    from rlvr_ray.documents import qdrant
-
-    return qdrant.check(settings.retrieval, PATIENCE_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,11 +224,11 @@ def _records(looked: int, whole: bool, aside: Mapping[str, str]) -> Check:
 
 def _documents(settings: Settings) -> list[Check]:
     _embedder()
-    store = settings.data_dir / "qdrant"
-    if settings.retrieval.url is not None:
-        detail = _qdrant(settings)
+    folder = stores.folder(settings)
+    if folder is None:
+        detail = stores.check_server(settings, PATIENCE_S)
     else:
-        detail = f"{store}" if store.exists() else "none yet; rlvr ingest stores some"
+        detail = f"{folder}" if folder.exists() else "none yet; rlvr ingest stores some"
     return [Check(name="documents", state="ok", detail=detail)]
 
 

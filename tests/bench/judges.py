@@ -24,7 +24,7 @@ from rlvr_ray.cli import demo
 from rlvr_ray.core import ids
 from rlvr_ray.core.errors import InputError
 from rlvr_ray.documents.minilm import MiniLM
-from rlvr_ray.documents.qdrant import QdrantRetriever
+from rlvr_ray.documents.qdrant.store import QdrantRetriever
 from rlvr_ray.documents.retriever import Query
 from rlvr_ray.generation.engines.llamacpp import LlamaCpp
 from rlvr_ray.generation.generator import Completion, Generator, Prompt, Sample

@@ -22,7 +22,7 @@ import uvicorn
 
 from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.ledger import Ledger
-from rlvr_ray.documents.qdrant import QdrantRetriever
+from rlvr_ray.documents.qdrant.store import QdrantRetriever
 from rlvr_ray.documents.retriever import Document
 from rlvr_ray.generation.generator import Prompt
 from rlvr_ray.pipeline.aggregator import Aggregator

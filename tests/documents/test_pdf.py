@@ -7,9 +7,9 @@ import pytest
 
 from rlvr_ray.core.errors import InputError
 from rlvr_ray.documents import parsers
+from rlvr_ray.documents.parsers import File
 from rlvr_ray.documents.parsers import pdf as adapter
-from rlvr_ray.documents.parsers.cleaning import printed, seen
-from rlvr_ray.documents.retriever import File
+from rlvr_ray.documents.parsers.cleaning import printed, without_invisible
 from tests import reading as files
 from tests.pdfs import drawing, pdf, rewritten
 
@@ -122,7 +122,7 @@ def test_a_page_that_is_all_pages() -> None:
     ],
 )
 def test_what_shows_nothing_goes(text: str, expected: str) -> None:
-    assert seen(text) == expected
+    assert without_invisible(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from rlvr_ray.core.errors import ConfigError, InputError
 from rlvr_ray.core.records import Context
 from rlvr_ray.documents.embedder import Embedder
 from rlvr_ray.documents.minilm import MiniLM
-from rlvr_ray.documents.qdrant import QdrantRetriever
+from rlvr_ray.documents.qdrant.store import QdrantRetriever
 from rlvr_ray.documents.retriever import Chunk, Document, Query
 from rlvr_ray.settings import RetrievalSettings
 from tests import embedder
@@ -325,7 +325,7 @@ class TestOpening:
         await store.ingest([Document(source="cats.md", text=CATS)])
         script = (
             "import sys; from pathlib import Path\n"
-            "from rlvr_ray.documents.qdrant import QdrantRetriever\n"
+            "from rlvr_ray.documents.qdrant.store import QdrantRetriever\n"
             "from rlvr_ray.settings import RetrievalSettings\n"
             "from tests.fakes import FakeEmbedder\n"
             "QdrantRetriever(RetrievalSettings(), Path(sys.argv[1]), FakeEmbedder())\n"

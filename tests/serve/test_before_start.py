@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from rlvr_ray.cli.main import app
 from rlvr_ray.core.errors import ConfigError, RlvrError, Unavailable
-from rlvr_ray.documents import qdrant
+from rlvr_ray.documents.qdrant import server as qdrant
+from rlvr_ray.documents.qdrant.store import QdrantRetriever
 from rlvr_ray.serve import doctor
 from rlvr_ray.settings import Settings, load
 from tests.dropping_server import DroppingServer, reply
@@ -122,7 +123,7 @@ class TestQdrant:
     def test_what_grpc_says_is_one_of_ours(self, here: Path) -> None:
         retrieval = settings(retrieval={"url": f"http://{CLOSED}", "grpc_port": 9}).retrieval
         with pytest.raises(Unavailable, match=r"9 does not answer over gRPC: UNAVAILABLE"):
-            qdrant.QdrantRetriever(retrieval, here, FakeEmbedder())
+            QdrantRetriever(retrieval, here, FakeEmbedder())
 
 
 class TestModelFiles:

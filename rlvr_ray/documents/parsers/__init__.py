@@ -1,55 +1,70 @@
-"""From files to documents: text as it is, HTML as it is seen, PDF as it is printed."""
+"""From files to documents: text as it is, HTML as it is seen, PDF as it is printed.
+
+To add a format, write one file with a function ``text(name, data) -> str``, which raises InputError
+in one line that begins with the file's name, and add one entry to ``PARSERS``. Every place that
+asks which files are documents (command line, HTTP, clients, page) reads it from here.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePath
 
 from rlvr_ray.core.errors import InputError
-from rlvr_ray.documents.naming import (
-    HTML_SUFFIXES,
-    MAX_UPLOAD,
-    PDF_SUFFIXES,
-    SUFFIXES,
-    TEXT_SUFFIXES,
-    suffix,
-)
-from rlvr_ray.documents.retriever import Document, File
+from rlvr_ray.documents.parsers import html, pdf, plain
+from rlvr_ray.documents.retriever import Document
+
+#: Bytes of one upload, and of one file.
+MAX_UPLOAD = 50 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file as it was given; the suffix of ``source`` says what it is."""
+
+    source: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Parser:
+    """How files of one format become text."""
+
+    label: str  #: the format's name, for people
+    media_type: str
+    text: Callable[[str, bytes], str]  #: file name and content → text
+    is_text: bool = False  #: the file is its text already: it can also be given as a string
+
+
+_MARKDOWN = Parser("Markdown", "text/markdown", plain.text, is_text=True)
+_HTML = Parser("HTML", "text/html", html.text)
+#: By suffix, in lower case.
+PARSERS = {
+    ".md": _MARKDOWN,
+    ".markdown": _MARKDOWN,
+    ".txt": Parser("text", "text/plain", plain.text, is_text=True),
+    ".rst": Parser("reStructuredText", "text/x-rst", plain.text, is_text=True),
+    ".html": _HTML,
+    ".htm": _HTML,
+    ".pdf": Parser("PDF", "application/pdf", pdf.text),
+}
+SUFFIXES = tuple(PARSERS)
+TEXT_SUFFIXES = tuple(suffix for suffix, parser in PARSERS.items() if parser.is_text)
+
+
+def suffix(name: str) -> str:
+    """The end of a file's name that says what it is, in lower case; empty where there is none."""
+    return PurePath(name).suffix.lower()
 
 
 def document(file: File) -> Document:
-    """What the file says; the end of its name tells how it is read.
+    """The file's text, read by the parser for its suffix.
 
     The same bytes are always the same text. Blocking, for seconds where a PDF is long. Raises
     InputError, in one line that begins with the file's name.
     """
-    read = _READERS.get(suffix(file.source))
-    if read is None:
+    parser = PARSERS.get(suffix(file.source))
+    if parser is None:
         raise InputError(f"{file.source or 'a file'}: only {', '.join(SUFFIXES)} can be ingested")
     if len(file.data) > MAX_UPLOAD:
         raise InputError(f"{file.source} is larger than {MAX_UPLOAD:,} bytes")
-    return Document(source=file.source, text=read(file.source, file.data))
-
-
-def _text(name: str, data: bytes) -> str:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name} is not UTF-8: {error.reason} at byte {error.start}") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _html(name: str, data: bytes) -> str:
-    from rlvr_ray.documents.parsers import html
-
-    return html.text(name, data)
-
-
-def _pdf(name: str, data: bytes) -> str:
-    from rlvr_ray.documents.parsers import pdf
-
-    return pdf.text(name, data)
-
-
-_READERS: dict[str, Callable[[str, bytes], str]] = {
-    **dict.fromkeys(TEXT_SUFFIXES, _text),
-    **dict.fromkeys(HTML_SUFFIXES, _html),
-    **dict.fromkeys(PDF_SUFFIXES, _pdf),
-}
+    return Document(source=file.source, text=parser.text(file.source, file.data))

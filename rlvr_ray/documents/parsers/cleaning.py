@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+#: Characters of the text in an HTML or PDF file: a small file can hold very much.
+MAX_TEXT = 20 * 2**20
 #: Typographic joins of letters, which no search would find.
 _LIGATURES = {
     code: unicodedata.normalize("NFKC", chr(code))
@@ -11,7 +13,7 @@ _LIGATURES = {
 _SHY = "\u00ad"
 # Controls, marks of direction, tags, and widths of nothing. The joiners U+200C and U+200D stay:
 # Persian and Indian scripts, and emoji, need them.
-_UNSEEN = re.compile(
+_INVISIBLE = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
@@ -26,9 +28,9 @@ _HYPHENATED = re.compile(r"(?<![^\W\d_])[^\W\d_]++[-\u2010][^\W\d_]++")
 _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 
-def seen(text: str) -> str:
+def without_invisible(text: str) -> str:
     """The text without characters that show nothing; halves of characters become U+FFFD."""
-    return _SURROGATES.sub("\ufffd", _UNSEEN.sub("", text))
+    return _SURROGATES.sub("\ufffd", _INVISIBLE.sub("", text))
 
 
 def printed(text: str) -> str:
@@ -38,7 +40,7 @@ def printed(text: str) -> str:
     """
     text = _SPACES.sub(" ", _LINE_ENDS.sub("\n", text).translate(_LIGATURES))
     text = "\n".join(line.strip(" ") for line in text.split("\n"))
-    text = seen(_joined(text))
+    text = without_invisible(_joined(text))
     return _EMPTY_LINES.sub("\n\n", text).strip()
 
 

@@ -9,15 +9,14 @@ import re
 from typing import TYPE_CHECKING
 
 from rlvr_ray.core.errors import InputError
-from rlvr_ray.documents.naming import MAX_TEXT
-from rlvr_ray.documents.parsers.cleaning import seen
+from rlvr_ray.documents.parsers.cleaning import MAX_TEXT, without_invisible
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement as Element
 
 #: Bytes in which a page says its charset.
 _HEAD = 4096
-_UNSEEN = (
+_INVISIBLE = (
     "//script | //style | //template | //noscript | //svg | //math | //object | //iframe | "
     "//textarea | //select | //button | //dialog[not(@open)] | //*[@hidden] | "
     "//*[translate(normalize-space(@aria-hidden), 'TRUE', 'true') = 'true']"
@@ -66,7 +65,7 @@ def text(name: str, data: bytes) -> str:
     except (etree.LxmlError, ValueError, AssertionError) as error:
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{name} cannot be read as HTML ({why})") from None
-    lines = [line.rstrip() for line in seen(found).splitlines()]
+    lines = [line.rstrip() for line in without_invisible(found).splitlines()]
     body = _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n")
     if not body.strip():
         raise InputError(f"{name} holds no text that a reader sees")
@@ -101,15 +100,15 @@ def _parsed(name: str, data: bytes) -> "Element":
 
 def _prune(page: "Element") -> None:
     """Leave what a reader came for, and sees."""
-    unseen = page.xpath(_UNSEEN)
-    unseen += [
+    invisible = page.xpath(_INVISIBLE)
+    invisible += [
         element
         for element in page.xpath("//*[@style]")
         if _HIDING.search(_CSS_COMMENT.sub("", element.get("style")))
     ]
     if page.xpath(_TEXT):
-        unseen += page.xpath(_AROUND)
-    for element in unseen:
+        invisible += page.xpath(_AROUND)
+    for element in invisible:
         if element.getparent() is None:  # all of the page
             element.clear()
         else:

@@ -7,12 +7,13 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from rlvr_ray.core.errors import InputError, RlvrError
-from rlvr_ray.documents.naming import MAX_PAGES, MAX_TEXT
-from rlvr_ray.documents.parsers.cleaning import printed
+from rlvr_ray.documents.parsers.cleaning import MAX_TEXT, printed
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
 
+#: Pages of a PDF.
+MAX_PAGES = 5_000
 #: Seconds for one file. Real ones take a hundredth of a second a page; drawings within drawings
 #: could take for ever.
 READ_S = 300.0

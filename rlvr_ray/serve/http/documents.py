@@ -10,7 +10,8 @@ from rlvr_ray.core import codec
 from rlvr_ray.core.errors import NotFound
 from rlvr_ray.dataset import rows
 from rlvr_ray.documents import parsers
-from rlvr_ray.documents.retriever import Document, File
+from rlvr_ray.documents.parsers import File
+from rlvr_ray.documents.retriever import Document
 from rlvr_ray.documents.retriever import Query as SearchQuery
 from rlvr_ray.serve.http.asks import Text
 from rlvr_ray.serve.http.services import Parts

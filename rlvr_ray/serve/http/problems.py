@@ -23,7 +23,7 @@ from rlvr_ray.core.errors import (
     Unavailable,
     Unreadable,
 )
-from rlvr_ray.documents.naming import MAX_UPLOAD
+from rlvr_ray.documents.parsers import MAX_UPLOAD
 
 MAX_BODY = 64 * 2**10
 #: Seconds after which a caller that was turned away may try again.

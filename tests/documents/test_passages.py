@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 
-from rlvr_ray.documents.naming import chunk_id, document_id
+from rlvr_ray.documents.passages import chunk_id, document_id
 from tests.strategies import texts
 
 DOCUMENT = UUID("11111111-2222-5333-8444-555555555555")
