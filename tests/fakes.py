@@ -20,7 +20,7 @@ from rlvr_ray.core.errors import InputError, JudgeError, KeyReused
 from rlvr_ray.core.records import NO_TOKENS, Assessment, Batch, Context, Usage, Verification
 from rlvr_ray.dataset.state import BatchState, Ending
 from rlvr_ray.documents.retriever import Chunk, Document, Ingested, Passage, Query, Stored
-from rlvr_ray.events.ports import Posted
+from rlvr_ray.events.outbox import Posted
 from rlvr_ray.generation.generator import Completion, FinishReason, Piece, Prompt, Sample
 from rlvr_ray.observability.metrics import METRICS
 from rlvr_ray.pipeline.live import Heard, Live, Told

@@ -407,7 +407,7 @@ def look_at_everything(browser: Browser) -> None:
     browser.recent(50), browser.sealed(9), browser.past_retention()
     browser.last_outcome_before(datetime.now(UTC))
     browser.look_through_others()
-    for read in (browser.batches, browser.decided, browser.open_batches, browser.events):
+    for read in (browser.batches, browser.decided, browser.open_batches, browser.outbox):
         seq = 0
         while (page := read(seq, 500)).more:
             seq = page.last

@@ -11,10 +11,12 @@ from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.records import (
     NO_TOKENS,
     Batch,
+    Candidate,
     Outcome,
     Usage,
 )
 from rlvr_ray.dataset.reviews import Verdict
+from rlvr_ray.documents.retriever import Ingested
 
 T = TypeVar("T")
 
@@ -32,6 +34,29 @@ class BatchState:
 
     def __post_init__(self) -> None:
         pairing.check(self.batch, self.results, self.outcome)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchCommit:
+    """A record of a batch that was committed; ``seq`` is its place in the order of commits."""
+
+    seq: int
+    state: BatchState  #: as it is now
+    record: Candidate | Result | Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentCommit:
+    """A document that was stored with new content, the ``version``-th of its life."""
+
+    seq: int
+    document: Ingested
+    version: int
+    at: datetime
+
+
+#: A row of the ledger's outbox, with the record that it stands for.
+Commit = BatchCommit | DocumentCommit
 
 
 class Page(list[T]):

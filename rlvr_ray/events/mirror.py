@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from rlvr_ray.core.errors import ConfigError, Unavailable
 from rlvr_ray.dataset.state import Page
-from rlvr_ray.events.ports import Posted, Publisher
+from rlvr_ray.events.outbox import Posted
+from rlvr_ray.events.ports import Publisher
 
 if TYPE_CHECKING:
     from rlvr_ray.dataset.ledger import Operation

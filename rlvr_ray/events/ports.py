@@ -1,18 +1,9 @@
 """The way to the broker, and back."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rlvr_ray.events.bodies import Event
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Posted:
-    """An event and its place in the order of commits."""
-
-    seq: int
-    event: Event
+from rlvr_ray.events.outbox import Posted
 
 
 class Publisher(Protocol):

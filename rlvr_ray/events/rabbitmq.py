@@ -19,7 +19,7 @@ from rlvr_ray.core.errors import ConfigError
 from rlvr_ray.events import amqp
 from rlvr_ray.events.bodies import headers
 from rlvr_ray.events.consumer import Consumer, Received
-from rlvr_ray.events.ports import Posted
+from rlvr_ray.events.outbox import Posted
 from rlvr_ray.settings import MirrorSettings
 
 #: Messages that nobody's queue wanted are kept up to this number, the latest of them.

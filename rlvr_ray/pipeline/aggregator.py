@@ -38,6 +38,7 @@ from rlvr_ray.dataset.queries import LedgerArchive
 from rlvr_ray.dataset.state import BatchState, Ending
 from rlvr_ray.dataset.stats import Statistics, Troubles, measure
 from rlvr_ray.documents.retriever import Ingested
+from rlvr_ray.events import outbox
 from rlvr_ray.events.mirror import Mirror
 from rlvr_ray.events.ports import Inbox, Publisher
 from rlvr_ray.observability import logs
@@ -108,7 +109,7 @@ class Aggregator:
             self._mirror = Mirror(
                 publisher,
                 partial(self._read, methodcaller("mark", "mirrored")),
-                lambda after, limit: self._read(methodcaller("events", after, limit)),
+                lambda after, limit: self._read(partial(outbox.events, after=after, limit=limit)),
                 self._commits.commit,
                 self._note,
             )

@@ -11,6 +11,7 @@ from rlvr_ray.dataset.ledger import Browser, Ledger, Operation, Reader
 from rlvr_ray.dataset.projection import Projector
 from rlvr_ray.dataset.provenance import Footprint
 from rlvr_ray.dataset.state import BatchState
+from rlvr_ray.events import outbox
 from rlvr_ray.events.mirror import WINDOW
 from rlvr_ray.observability import log_lines
 from rlvr_ray.pipeline import trace
@@ -94,7 +95,7 @@ async def replay(settings: Settings, since: datetime, told: Callable[[int], None
     count = 0
     try:
         seq = ledger.first_event(since) - 1
-        while (posted := ledger.events(seq, WINDOW)).more:
+        while (posted := outbox.events(ledger, seq, WINDOW)).more:
             if posted:
                 await publisher.publish(posted)
             seq = posted.last

@@ -12,6 +12,7 @@ from rlvr_ray.core.errors import InputError, LedgerError, Overloaded
 from rlvr_ray.core.records import Batch
 from rlvr_ray.dataset.group_commit import Commits
 from rlvr_ray.dataset.ledger import Ledger, Operation, Reader
+from rlvr_ray.events import outbox
 from tests.builders import batch, context
 from tests.patience import PATIENCE_S
 
@@ -148,7 +149,7 @@ async def test_what_a_failing_one_wrote_is_undone(system: System) -> None:
         await bad
     await good
     assert system.questions() == ["0", "1"]
-    assert len(system.reader.events(0, 100)) == 6
+    assert len(outbox.events(system.reader, 0, 100)) == 6
 
 
 async def test_a_record_that_could_not_be_read_back_is_refused_alone(system: System) -> None:

@@ -26,9 +26,9 @@ from rlvr_ray.core.records import NO_TOKENS, Batch, Judge, Kind, Outcome, Statem
 from rlvr_ray.dataset.ledger import Ledger, Operation, Reader, schema, writer
 from rlvr_ray.dataset.state import Backlog, BatchState, Ending, JsonlFile, Part
 from rlvr_ray.documents.retriever import Ingested
-from rlvr_ray.events import bodies
+from rlvr_ray.events import bodies, outbox
 from rlvr_ray.events.bodies import Event
-from rlvr_ray.events.ports import Posted
+from rlvr_ray.events.outbox import Posted
 from tests.builders import CREATED, DECIDED, batch, candidate, context, failed, verification
 from tests.patience import PATIENCE_S
 
@@ -162,7 +162,7 @@ class TestDecide:
         with pytest.raises((TypeError, LedgerError)):
             ledger.commit([deciding(asked, 0.9, 0.7, 0.5)])
         assert ledger.decided(0, 10) == []
-        assert ledger.events(0, 10) == []
+        assert outbox.events(ledger, 0, 10) == []
 
 
 class TestCommit:
@@ -382,7 +382,7 @@ def events_of(asked: Batch, *scores: float | str) -> list[Event]:
 
 
 def told(ledger: Reader, after: int = 0) -> list[Event]:
-    return [posted.event for posted in ledger.events(after, 1000)]
+    return [posted.event for posted in outbox.events(ledger, after, 1000)]
 
 
 def document(content: str, source: str = "a.md", num_chunks: int = 3) -> Ingested:
@@ -414,7 +414,7 @@ class TestOutbox:
         asked = batch()
         settle(ledger, asked, *scores)
         assert told(ledger) == events_of(asked, *scores)
-        assert [posted.seq for posted in ledger.events(0, 100)] == list(range(1, 8))
+        assert [posted.seq for posted in outbox.events(ledger, 0, 100)] == list(range(1, 8))
 
     def test_the_order_is_that_of_the_commits(self, ledger: Ledger) -> None:
         one, two = batch(("a", "b"), "One?"), batch(("c",), "Two?", kind=Kind.SINGLE)
@@ -431,10 +431,10 @@ class TestOutbox:
         ledger = Ledger(tmp_path)
         settle(ledger, asked, 0.9, ODD)
         ledger.commit([ingesting(document("A", f"{ODD}.md"))])
-        before = ledger.events(0, 100)
+        before = outbox.events(ledger, 0, 100)
         ledger.close()
         ledger = Ledger(tmp_path)
-        assert ledger.events(0, 100) == before
+        assert outbox.events(ledger, 0, 100) == before
         assert told(ledger)[:-1] == events_of(asked, 0.9, ODD)
         ledger.close()
 
@@ -504,17 +504,17 @@ class TestOutbox:
         for one in asked:
             settle(ledger, one, 0.9, 0.7, 0.5)
             ledger.commit([ingesting(document("A", f"{one.question}.md"))])
-        whole = ledger.events(0, 1000)
+        whole = outbox.events(ledger, 0, 1000)
         assert len(whole) == 24
         assert [posted.seq for posted in whole] == sorted({posted.seq for posted in whole})
         for limit in (1, 2, 5, 24, 25):
             after, paged = 0, list[Posted]()
-            while page := ledger.events(after, limit):
+            while page := outbox.events(ledger, after, limit):
                 assert len(page) <= limit
                 paged += page
                 after = page[-1].seq
             assert paged == whole
-        assert ledger.events(whole[-1].seq, 10) == []
+        assert outbox.events(ledger, whole[-1].seq, 10) == []
 
     def test_bodies_are_strict_json(self, ledger: Ledger) -> None:
         settle(ledger, batch(), 0.9, "silent", 0.5)
@@ -591,7 +591,7 @@ class TestDocuments:
     def test_what_is_told(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = Clock(monkeypatch)
         ledger.commit([ingesting(document("A", "ü.md", num_chunks=7))])
-        (posted,) = ledger.events(0, 10)
+        (posted,) = outbox.events(ledger, 0, 10)
         document_id = ids.derive("document", "ü.md")
         assert posted.event == bodies.document_ingested(
             document_id=document_id,
@@ -682,10 +682,10 @@ class TestReader:
         ledger._db.execute("BEGIN IMMEDIATE")
         ledger.record([asked])
         assert reader.find(asked.batch_id) is None
-        assert (reader.counts(), reader.events(0, 10)) == ({"open": 0}, [])
+        assert (reader.counts(), outbox.events(reader, 0, 10)) == ({"open": 0}, [])
         ledger._db.execute("COMMIT")
         assert reader.find(asked.batch_id) == ledger.find(asked.batch_id)
-        assert (reader.counts(), len(reader.events(0, 10))) == ({"open": 1}, 3)
+        assert (reader.counts(), len(outbox.events(reader, 0, 10))) == ({"open": 1}, 3)
 
     def test_in_another_thread_while_the_writer_is_at_work(
         self, ledger: Ledger, reader: Reader
@@ -705,10 +705,10 @@ class TestReader:
         one, two = batch(question="One?"), batch(question="Two?")
         settle(ledger, one, 0.9, 0.7, 0.5)
         with reader.snapshot():
-            before = reader.counts(), reader.events(0, 100), reader.decided(0, 10)
+            before = reader.counts(), outbox.events(reader, 0, 100), reader.decided(0, 10)
             settle(ledger, two, 0.9, 0.7, 0.5)
             ledger.commit([lambda it: it.mirrored(5), lambda it: it.advance(2, {"f": 1})])
-            assert (reader.counts(), reader.events(0, 100), reader.decided(0, 10)) == before
+            assert (reader.counts(), outbox.events(reader, 0, 100), reader.decided(0, 10)) == before
             assert reader.find(two.batch_id) is None
             assert (reader.mark("mirrored"), reader.mark("projected")) == (0, 0)
             assert reader.files() == {}
@@ -964,7 +964,7 @@ def test_a_full_disk_is_overload_and_nothing_is_lost(ledger: Ledger) -> None:
     with pytest.raises(Overloaded, match="no room left"):
         ledger.commit([recording(batch(question="Small?")), recording(large)])
     assert [state.batch for _, state in ledger.open_batches(0, 10)] == [kept]
-    assert len(ledger.events(0, 10)) == 3
+    assert len(outbox.events(ledger, 0, 10)) == 3
 
     ledger._db.pragma("max_page_count", 1_000_000)
     assert ledger.commit([recording(large)]) == [large]

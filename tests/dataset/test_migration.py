@@ -31,7 +31,7 @@ from rlvr_ray.dataset.filters import entry_of
 from rlvr_ray.dataset.ledger import Ledger, Reader, schema
 from rlvr_ray.dataset.state import Backlog, BatchState, JsonlFile
 from rlvr_ray.documents.retriever import Ingested
-from rlvr_ray.events import bodies
+from rlvr_ray.events import bodies, outbox
 from rlvr_ray.events.bodies import Event
 from rlvr_ray.settings import DatasetSettings
 from tests.builders import CREATED, DECIDED, assessment, batch, verification
@@ -437,7 +437,7 @@ def test_what_happened_before_can_be_told(folder: Folder, known: dict[str, Any])
         wanted.append(bodies.outcome_decided(state.batch, state.outcome, state.results))
 
     ledger = Ledger(folder.path)
-    posted = ledger.events(0, 1000)
+    posted = outbox.events(ledger, 0, 1000)
     assert [event.seq for event in posted] == list(range(1, len(wanted) + 1))
     assert [event.event for event in posted] == wanted
     assert ledger.backlog() == Backlog(pending=len(wanted), oldest=CREATED)
@@ -449,12 +449,12 @@ def test_events_and_what_the_broker_has_of_them_stay(folder: Folder) -> None:
     made(folder)
     ledger = Ledger(folder.path)
     ledger.commit([lambda it: it.ingested([DOCUMENT]), lambda it: it.mirrored(9)])
-    before = ledger.events(0, 1000), ledger.backlog()
+    before = outbox.events(ledger, 0, 1000), ledger.backlog()
     assert before[1].pending > 9
     ledger.close()
     write_ledger(folder.path, 2)
     ledger = Ledger(folder.path)
-    assert (ledger.events(0, 1000), ledger.backlog()) == before
+    assert (outbox.events(ledger, 0, 1000), ledger.backlog()) == before
     ledger.close()
 
 
@@ -646,7 +646,7 @@ def test_a_second_opening_changes_nothing(folder: Folder, known: dict[str, Any])
 
 def test_open_batches_can_be_decided(folder: Folder, known: dict[str, Any]) -> None:
     ledger = Ledger(folder.path)
-    told = len(ledger.events(0, 1000))
+    told = len(outbox.events(ledger, 0, 1000))
     state = decided(99, batch_id=OPEN[0].batch_id)
     outcome = state.outcome
     assert outcome is not None
@@ -655,7 +655,7 @@ def test_open_batches_can_be_decided(folder: Folder, known: dict[str, Any]) -> N
         batch=OPEN[0], results=state.results, outcome=outcome
     )
     assert ledger.decided(len(STATES) + 1, 10)[0][1].batch == OPEN[0]
-    assert len(ledger.events(0, 1000)) == told + 4
+    assert len(outbox.events(ledger, 0, 1000)) == told + 4
     ledger.close()
 
 
@@ -684,7 +684,7 @@ def test_an_empty_ledger_becomes_an_empty_one(tmp_path: Path, version: int) -> N
     write_ledger(tmp_path, version)
     ledger = Ledger(tmp_path)
     assert content(ledger) == known
-    assert ledger.events(0, 10) == []
+    assert outbox.events(ledger, 0, 10) == []
     ledger.close()
 
 
@@ -753,7 +753,7 @@ def test_no_record_holds_up_a_migration(
         harmless = table == "outcome" and "json_set" in damage  # the field is of a batch
         assert lost == 1 or harmless
         assert ledger.mark("projected") == len(STATES) + 1
-        told = {posted.event.body["batch_id"] for posted in ledger.events(0, 1000)}
+        told = {posted.event.body["batch_id"] for posted in outbox.events(ledger, 0, 1000)}
         assert len(told) >= len(STATES) + len(OPEN)
 
 

@@ -17,6 +17,7 @@ from rlvr_ray.dataset.ledger import Ledger, Reader
 from rlvr_ray.dataset.rows import DATASETS
 from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.documents.retriever import Ingested
+from rlvr_ray.events import outbox
 from rlvr_ray.settings import DatasetSettings
 from tests.builders import batch
 from tests.folders import Folder, decide_in, decided, expected, same_files
@@ -137,10 +138,10 @@ class TestWhatGoes:
     def test_events_of_it_are_told_no_more(self, folder: Folder) -> None:
         prune(folder)
         reader = Reader(folder.path)
-        told = {posted.event.body["batch_id"] for posted in reader.events(0, 1000)}
+        told = {posted.event.body["batch_id"] for posted in outbox.events(reader, 0, 1000)}
         assert told == {str(b.batch_id) for b in (STATES[4].batch, STATES[5].batch, OPEN)}
-        assert len(reader.events(0, 1000)) == 17
-        assert [posted.seq for posted in reader.events(0, 3)] == [29, 30, 31]
+        assert len(outbox.events(reader, 0, 1000)) == 17
+        assert [posted.seq for posted in outbox.events(reader, 0, 3)] == [29, 30, 31]
         reader.close()
 
     def test_ids_are_still_known(self, folder: Folder) -> None:
@@ -224,7 +225,9 @@ class TestWhatStays:
             ledger.commit([lambda it: it.ingested([document])])
             ledger.commit([lambda it: it.mirrored(7)])
             assert projector.prune(IN_APRIL, mirrored=True) == 1
-            assert [p.event.event_type for p in ledger.events(0, 10)] == ["document.ingested"]
+            assert [p.event.event_type for p in outbox.events(ledger, 0, 10)] == [
+                "document.ingested"
+            ]
 
     def test_a_month_that_is_confirmed_in_part(self, folder: Folder) -> None:
         """Of half a month neither its file nor its part could be written again."""

@@ -24,6 +24,7 @@ from rlvr_ray.dataset.filters import Filter
 from rlvr_ray.dataset.ledger import Browser, Ledger, Reader
 from rlvr_ray.dataset.state import Ending
 from rlvr_ray.documents.retriever import Ingested
+from rlvr_ray.events import outbox
 from rlvr_ray.pipeline import maintenance
 from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.pipeline.external import External
@@ -343,7 +344,7 @@ def test_a_document_whose_record_cannot_be_read_is_news(folder: Path) -> None:
     change(folder, "UPDATE document SET record = 'x' WHERE seq = 2")
     ledger = Ledger(folder)
     ledger.commit([methodcaller("ingested", DOCUMENTS)])
-    events = [one.event.event_id for one in ledger.events(0, 1000)]
+    events = [one.event.event_id for one in outbox.events(ledger, 0, 1000)]
     assert ids.document_event(DOCUMENTS[1].document_id, 1) in events
     assert len(ledger._rows("SELECT 1 FROM document")) == 4
     ledger.close()

@@ -13,8 +13,9 @@ from rlvr_ray.core.errors import ConfigError, LedgerError, RlvrError, Unavailabl
 from rlvr_ray.dataset.ledger import Ledger, Operation
 from rlvr_ray.dataset.state import Page
 from rlvr_ray.events import mirror as module
+from rlvr_ray.events import outbox
 from rlvr_ray.events.mirror import Mirror
-from rlvr_ray.events.ports import Posted
+from rlvr_ray.events.outbox import Posted
 from tests.builders import batch
 from tests.fakes import FakePublisher
 from tests.patience import PATIENCE_S
@@ -49,7 +50,7 @@ class System:
 
     async def events(self, after: int, limit: int) -> Page[Posted]:
         self.reads.append(after)
-        return self.ledger.events(after, limit)
+        return outbox.events(self.ledger, after, limit)
 
     async def commit(self, operation: Operation) -> Any:
         if self.broken is not None:
@@ -127,7 +128,7 @@ async def test_every_event_goes_out_in_the_order_of_commits(system: System) -> N
         await system.until_marked(6)
         system.record("Three?")
         await system.until_marked(9)
-    assert system.publisher.published == system.ledger.events(0, 100)
+    assert system.publisher.published == outbox.events(system.ledger, 0, 100)
     assert system.published() == list(range(1, 10))
     assert system.ledger.backlog().pending == 0
 

@@ -16,7 +16,7 @@ from rlvr_ray.core import ids
 from rlvr_ray.core.errors import ConfigError, Unavailable
 from rlvr_ray.core.records import Batch
 from rlvr_ray.events import amqp, bodies
-from rlvr_ray.events.ports import Posted
+from rlvr_ray.events.outbox import Posted
 from rlvr_ray.events.rabbitmq import RabbitMQ
 from rlvr_ray.settings import MirrorSettings
 from tests.broker import Broker

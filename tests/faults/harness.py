@@ -23,6 +23,7 @@ from rlvr_ray.dataset.audit import audit
 from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.ledger import Reader
 from rlvr_ray.dataset.rows import DATASETS, Row
+from rlvr_ray.events import outbox
 from tests.faults import worker
 from tests.faults.worker import (
     Acknowledged,
@@ -322,7 +323,7 @@ def _examine_events(reader: Reader, acknowledged: Collection[int], found: Findin
     """Each fact has its event, once."""
     told: Counter[Any] = Counter()
     seq = 0
-    while posted := reader.events(seq, 500):
+    while posted := outbox.events(reader, seq, 500):
         told.update(one.event.event_id for one in posted)
         seq = posted[-1].seq
     due = {

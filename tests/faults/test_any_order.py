@@ -37,6 +37,7 @@ from rlvr_ray.dataset.projection import Projector, rows_of
 from rlvr_ray.dataset.rows import DATASETS, Row
 from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.events import bodies as events
+from rlvr_ray.events import outbox
 from rlvr_ray.pipeline.external import External
 from rlvr_ray.settings import DatasetSettings
 from tests.builders import DECIDED, assessment, failed, verification
@@ -179,7 +180,7 @@ class Machine(RuleBasedStateMachine):
         for number in NUMBERS:
             found = self.ledger.find(batch_id(number))
             assert found == self.model.states.get(number), f"batch {number}"
-        told = [posted.event.event_id for posted in self.ledger.events(0, 1000)]
+        told = [posted.event.event_id for posted in outbox.events(self.ledger, 0, 1000)]
         assert told == self.model.events
         decided = [state.batch for _, state in self.ledger.decided(0, 100)]
         assert decided == [asked(number) for number in self.model.decided]
@@ -461,6 +462,6 @@ def test_every_order_of_a_batch_s_results_ends_the_same(
         outcome = decide(batch, state.results, RULE, DECIDED)
         ledger.commit([methodcaller("decide", batch, state.results, outcome)])
         (_, decided), *_ = ledger.decided(0, 1)
-        told = {str(one.event.event_id): one.event.body for one in ledger.events(0, 100)}
+        told = {str(one.event.event_id): one.event.body for one in outbox.events(ledger, 0, 100)}
         ends.append((decided, told, rows_of(decided)))
     assert all(end == ends[0] for end in ends)

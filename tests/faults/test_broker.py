@@ -15,6 +15,7 @@ import pytest
 from rlvr_ray.dataset.audit import audit
 from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.ledger import Ledger, Reader
+from rlvr_ray.events import outbox
 from rlvr_ray.events.bodies import Event
 from rlvr_ray.events.rabbitmq import RabbitMQ
 from rlvr_ray.pipeline.aggregator import Aggregator
@@ -127,7 +128,7 @@ def told(folder: Path) -> list[Event]:
     reader = Reader(folder)
     found: list[Event] = []
     seq = 0
-    while posted := reader.events(seq, 500):
+    while posted := outbox.events(reader, seq, 500):
         found += [one.event for one in posted]
         seq = posted[-1].seq
     assert list(audit(reader, Dataset(folder))) == []

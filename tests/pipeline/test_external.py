@@ -18,6 +18,7 @@ from rlvr_ray.dataset.audit import audit
 from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.ledger import Ledger, Reader
 from rlvr_ray.dataset.state import BatchState
+from rlvr_ray.events import outbox
 from rlvr_ray.events import validation as messages
 from rlvr_ray.events.consumer import Consumer, Received, verification_completed, verification_failed
 from rlvr_ray.events.rabbitmq import RabbitMQ, Verifications
@@ -313,7 +314,7 @@ async def test_own_events_of_a_panel_change_nothing(tmp_path: Path) -> None:
     async def refuse(*_: object) -> None:
         raise AssertionError("nothing is new")
 
-    told = [posted.event.body for posted in ledger.events(0, 100)]
+    told = [posted.event.body for posted in outbox.events(ledger, 0, 100)]
     verified = [body for body in told if body["event_type"] == "verification.completed"]
     assert [body["relevancy"] for body in verified] == [None] * 3
     external = External(read, refuse, refuse, timeout_s=1e9)

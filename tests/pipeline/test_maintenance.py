@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from rlvr_ray.cli.main import app
 from rlvr_ray.dataset.ledger import Ledger, Reader
+from rlvr_ray.events import outbox
 from rlvr_ray.events.rabbitmq import RabbitMQ
 from rlvr_ray.settings import load
 from tests.broker import Broker
@@ -185,7 +186,7 @@ class TestReplay:
         for _ in range(2):
             assert rlvr("events", "replay", "--since", "2026-01-01T00:00:00", **env).exit_code == 0
         ledger = Reader(tmp_path)
-        ids = [str(posted.event.event_id) for posted in ledger.events(0, 10_000)]
+        ids = [str(posted.event.event_id) for posted in outbox.events(ledger, 0, 10_000)]
         assert ledger.mark("mirrored") == 0, "a replay is not the mirror"
         ledger.close()
         found = asyncio.run(heard())

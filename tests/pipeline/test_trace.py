@@ -25,6 +25,7 @@ from rlvr_ray.dataset.provenance import Footprint
 from rlvr_ray.dataset.reviews import Review, Verdict
 from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.documents.retriever import Ingested
+from rlvr_ray.events import outbox
 from rlvr_ray.observability import log_lines
 from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.pipeline.trace import story
@@ -58,7 +59,7 @@ def told(folder: Path) -> dict[UUID, dict[UUID, int]]:
     """The numbers of all events by batch, as they are published."""
     found: dict[UUID, dict[UUID, int]] = {}
     with closing(Browser(folder)) as browser:
-        for posted in browser.events(0, 10_000):
+        for posted in outbox.events(browser, 0, 10_000):
             if posted.event.body["batch_id"]:
                 batch_id = UUID(posted.event.body["batch_id"])
                 found.setdefault(batch_id, {})[posted.event.event_id] = posted.seq

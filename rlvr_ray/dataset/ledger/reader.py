@@ -14,17 +14,30 @@ import apsw
 from rlvr_ray.core import codec
 from rlvr_ray.core.errors import LedgerError, NotFound, Overloaded, Unreadable
 from rlvr_ray.core.pairing import Result
-from rlvr_ray.core.records import Batch, FailedVerification, Outcome, Usage, Verification
+from rlvr_ray.core.records import (
+    Batch,
+    Candidate,
+    FailedVerification,
+    Outcome,
+    Usage,
+    Verification,
+)
 from rlvr_ray.dataset.filters import Entry
 from rlvr_ray.dataset.ledger import entries, schema
 from rlvr_ray.dataset.ledger.counts import Figures, moment, valid
 from rlvr_ray.dataset.reviews import Review
 from rlvr_ray.dataset.rows import DATASETS
-from rlvr_ray.dataset.state import BatchState, Ending, JsonlFile, Page, Part
+from rlvr_ray.dataset.state import (
+    BatchCommit,
+    BatchState,
+    Commit,
+    DocumentCommit,
+    Ending,
+    JsonlFile,
+    Page,
+    Part,
+)
 from rlvr_ray.documents.retriever import Ingested
-from rlvr_ray.events import bodies
-from rlvr_ray.events.bodies import Event
-from rlvr_ray.events.ports import Posted
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -325,14 +338,14 @@ class Reader(Figures):
         )
         return max(last, pruned), [name for (name,) in months]
 
-    # Events.
+    # Outbox.
 
-    def events(self, after: int, limit: int) -> Page[Posted]:
-        """Events in the order of their commits; those of batches past retention are left out."""
+    def outbox(self, after: int, limit: int) -> Page[Commit]:
+        """What was committed, in that order; without batches that are past retention."""
         with self.snapshot():
-            return self._events(after, limit)
+            return self._outbox(after, limit)
 
-    def _events(self, after: int, limit: int) -> Page[Posted]:
+    def _outbox(self, after: int, limit: int) -> Page[Commit]:
         rows = self._rows(
             "SELECT outbox.seq, CAST(kind AS BLOB), outbox.batch, candidate, at FROM outbox "
             "LEFT JOIN batch ON batch.seq = outbox.batch AND kind <> 'document' "
@@ -341,39 +354,33 @@ class Reader(Figures):
             (after, limit),
         )
         states: dict[int, BatchState | None] = {}  # None for one that cannot be read
-        page: Page[Posted] = Page(last=rows[-1][0] if rows else after, more=bool(rows))
+        page: Page[Commit] = Page(last=rows[-1][0] if rows else after, more=bool(rows))
         for seq, kind, number, candidate, at in rows:
             with contextlib.suppress(Unreadable):
                 if kind == b"document":
-                    event = self._document_event(seq, number, at)
-                else:
-                    if number not in states:
-                        states[number] = None
-                        states[number] = self._numbered(number)
-                    if (state := states[number]) is None:
-                        continue
+                    page.append(self._document_commit(seq, number, at))
+                    continue
+                if number not in states:
+                    states[number] = None
+                    states[number] = self._numbered(number)
+                if state := states[number]:
                     try:
-                        event = _event(state, kind.decode(), candidate)
-                    except (ValueError, LookupError, TypeError) as error:
+                        record = _committed(state, kind.decode(), candidate)
+                    except ValueError as error:
                         raise self._unreadable(f"event number {seq}", error) from None
-                page.append(Posted(seq=seq, event=event))
+                    page.append(BatchCommit(seq=seq, state=state, record=record))
         return page
 
-    def _document_event(self, seq: int, number: int, at: int) -> Event:
+    def _document_commit(self, seq: int, number: int, at: int) -> DocumentCommit:
         row = self._row(
             "SELECT number, seq, CAST(record AS BLOB) FROM document WHERE seq = ?", (number,)
         )
         if row is None:
             error = ValueError(f"there is no document number {number}")
             raise self._unreadable(f"event number {seq}", error)
-        times, *record = row
-        ingested = self._document(*record)
-        return bodies.document_ingested(
-            document_id=ingested.document_id,
-            number=times,
-            filename=ingested.source,
-            num_chunks=ingested.num_chunks,
-            at=moment(at),
+        version, *record = row
+        return DocumentCommit(
+            seq=seq, document=self._document(*record), version=version, at=moment(at)
         )
 
     def first_event(self, since: datetime) -> int:
@@ -561,14 +568,15 @@ def _usage(sums: str) -> Usage:
     return Usage(prompt_tokens=prompt, completion_tokens=completion, cached_tokens=cached)
 
 
-def _event(state: BatchState, kind: str, index: int | None) -> Event:
+def _committed(state: BatchState, kind: str, index: int | None) -> Candidate | Result | Outcome:
+    """The record of a batch that a row of the outbox stands for; raises ValueError."""
     if kind == "outcome" and state.outcome is not None:
-        return bodies.outcome_decided(state.batch, state.outcome, state.results)
+        return state.outcome
     if index is None or not 0 <= index < len(state.batch.candidates):
         raise ValueError(f"it tells of candidate {index}, which batch {state.batch.batch_id} lacks")
     candidate = state.batch.candidates[index]
     if kind == "answer":
-        return bodies.answer_generated(state.batch, candidate)
+        return candidate
     if kind == "verification" and candidate.event_id in state.results:
-        return bodies.verification_ended(state.batch, candidate, state.results[candidate.event_id])
+        return state.results[candidate.event_id]
     raise ValueError(f"batch {state.batch.batch_id} has nothing of the kind {kind!r}")
