@@ -861,6 +861,24 @@ class TestVersions:
                 kind(tmp_path)
         assert (tmp_path / "ledger.db").read_bytes() == before
 
+    def test_a_file_from_before_the_first_version_is_refused_and_left_alone(
+        self, tmp_path: Path
+    ) -> None:
+        """Their versions were counted, too: 1 may be another schema than ours."""
+        db = apsw.Connection(str(tmp_path / "ledger.db"))
+        db.pragma("journal_mode", "wal")
+        for version in (1, 7):
+            db.execute(f"CREATE TABLE batch_{version} (seq)")
+            db.pragma("user_version", version)
+            for kind in (Ledger, Reader):
+                with pytest.raises(
+                    LedgerError, match=r"0\.1\.0 or later.*move the data folder away"
+                ):
+                    kind(tmp_path)
+            assert db.pragma("user_version") == version
+            assert db.execute("SELECT count(*) FROM sqlite_schema").fetchall() != [(0,)]
+        db.close()
+
     def test_an_empty_file_is_a_new_ledger(self, tmp_path: Path) -> None:
         (tmp_path / "ledger.db").touch()
         ledger = Ledger(tmp_path)

@@ -146,12 +146,7 @@ class Reader(Figures):
         with self._translated():
             self._db = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
             try:
-                version = schema.check(self._db, str(self._path))
-                if version != schema.VERSION:
-                    raise LedgerError(
-                        f"{self._path} is from an earlier rlvr_ray (schema {version}); "
-                        "`rlvr rebuild` or `rlvr serve` brings it up to date"
-                    )
+                schema.check(self._db, str(self._path))
             except BaseException:
                 self._db.close()
                 raise

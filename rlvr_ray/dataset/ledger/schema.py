@@ -1,31 +1,28 @@
-"""The tables, and how a file of an earlier version becomes one of this version."""
-
-import json
-from collections.abc import Callable
-from typing import Any
+"""The tables, and the version of a file that has them."""
 
 import apsw
 
-from rlvr_ray.core import codec
 from rlvr_ray.core.errors import LedgerError
-from rlvr_ray.core.records import Batch, Outcome
-from rlvr_ray.dataset.filters import entry_of
-from rlvr_ray.dataset.ledger import entries
-from rlvr_ray.dataset.ledger.counts import valid
 
-#: In ``PRAGMA user_version``; one more than the number of migrations.
-VERSION = 7
+#: In ``PRAGMA user_version``. A later version migrates a file of this one in ``prepare``.
+VERSION = 1
+#: In ``PRAGMA application_id``: "rlvr". Files of versions before 0.1.0 lack it.
+APPLICATION = 0x726C7672
 
 #: Sequence numbers grow in the order of commits. Tables refer to a batch by its number, not by its
 #: random id, so that rows of one time lie together and the cost of a write does not grow.
-_TABLES_2 = """
+#: ``entry`` has a row for each decided batch within retention; those that are open are few, and
+#: their records are read.
+SCHEMA = """
 CREATE TABLE batch (
     seq INTEGER PRIMARY KEY,
     batch_id TEXT NOT NULL UNIQUE,
     open INTEGER NOT NULL,          -- 1 until the outcome is decided
-    record TEXT NOT NULL            -- empty once its retention has passed
+    record TEXT NOT NULL,           -- empty once its retention has passed
+    run TEXT                        -- of a bulk run: its correlation id; the batch id is derived
 ) STRICT;
 CREATE INDEX batch_open ON batch (seq) WHERE open;
+CREATE INDEX batch_run ON batch (run) WHERE run NOTNULL;
 CREATE TABLE verification (
     batch INTEGER NOT NULL REFERENCES batch (seq),
     candidate INTEGER NOT NULL,     -- its index
@@ -81,16 +78,11 @@ INSERT INTO mark VALUES
     ('mirrored', 0),                -- the last event that the broker has confirmed
     ('pruned', 0),                  -- the last outcome whose batch is past retention
     ('swept', 0);                   -- the last of those whose records are gone
-"""
-
-#: What is searched through: a narrow row for each decided batch within retention, so that a look at
-#: all of them reads no records. Those that are open are few, and read.
-_BROWSING = """
 CREATE TABLE models (               -- those that answered together
     seq INTEGER PRIMARY KEY,
     names TEXT NOT NULL UNIQUE      -- a JSON list
 ) STRICT;
-CREATE TABLE entry (
+CREATE TABLE entry (                -- what is searched: narrow, so that a search reads no records
     batch INTEGER PRIMARY KEY REFERENCES batch (seq),
     at INTEGER NOT NULL,            -- when it was decided, microseconds since 1970
     outcome TEXT NOT NULL,          -- pair, or why there is none
@@ -108,185 +100,29 @@ CREATE TABLE review (               -- nothing here is changed; of a batch's rev
 ) STRICT;
 CREATE INDEX review_batch ON review (batch, verdict);
 """
-#: The batches of a bulk run, also past retention.
-_RUNS = """
-ALTER TABLE batch ADD COLUMN run TEXT;  -- correlation id, where the batch id is derived
-CREATE INDEX batch_run ON batch (run) WHERE run NOTNULL;
-"""
-SCHEMA = _TABLES_2 + _BROWSING + _RUNS
-
-#: From version 1 to 2, whose tables are today's. Events of what happened before are told to the
-#: mirror as well.
-_EVENT_ID = "CASE json_each.type WHEN 'object' THEN json_each.value ->> '$.event_id' END"
-_FROM_1 = f"""
-ALTER TABLE batch RENAME TO batch_1;
-ALTER TABLE verification RENAME TO verification_1;
-ALTER TABLE outcome RENAME TO outcome_1;
-ALTER TABLE file RENAME TO file_1;
-ALTER TABLE part RENAME TO part_1;
-DROP INDEX batch_open;
-DROP INDEX outcome_reason;
-{_TABLES_2}
-INSERT INTO batch SELECT seq, batch_id, open, record FROM batch_1;
-INSERT INTO verification
-    SELECT batch.seq, json_each.key, completed, verification_1.record
-    FROM verification_1 JOIN batch USING (batch_id),
-         json_each({valid("batch.record")}, '$.candidates')
-    WHERE {_EVENT_ID} = answer_event_id AND typeof(json_each.key) = 'integer';
-INSERT INTO outcome
-    SELECT outcome_1.seq, batch.seq, reason, month, answers, outcome_1.record
-    FROM outcome_1 JOIN batch USING (batch_id);
-INSERT INTO outbox (kind, batch, candidate, at)
-    SELECT 'answer', batch.seq, json_each.key,
-           coalesce(unixepoch({valid("batch.record")} ->> '$.created_at'), 0)
-    FROM batch, json_each({valid("batch.record")}, '$.candidates')
-    WHERE typeof(json_each.key) = 'integer' ORDER BY batch.seq, json_each.key;
-INSERT INTO outbox (kind, batch, candidate, at)
-    SELECT kind, batch, candidate, at FROM (
-        SELECT 'verification' AS kind, outcome.seq, verification.batch, candidate,
-               coalesce(unixepoch({valid("outcome.record")} ->> '$.decided_at'), 0) AS at
-        FROM outcome JOIN verification USING (batch)
-        UNION ALL
-        SELECT 'outcome', seq, batch, NULL,
-               coalesce(unixepoch({valid("record")} ->> '$.decided_at'), 0)
-        FROM outcome
-    ) ORDER BY seq, kind DESC, candidate;
-INSERT INTO file (path, bytes) SELECT path, bytes FROM file_1;
-INSERT INTO part SELECT * FROM part_1;
-UPDATE mark SET seq = (SELECT seq FROM projected) WHERE name = 'projected';
-DROP TABLE verification_1;
-DROP TABLE outcome_1;
-DROP TABLE batch_1;
-DROP TABLE file_1;
-DROP TABLE part_1;
-DROP TABLE projected;
-"""
-
-#: What is written from records is written again, since rows have other keys. Files past retention
-#: stay: there is nothing to write them from.
-_WRITE_FILES_AGAIN = """
-DELETE FROM file WHERE kept = 0;
-UPDATE file SET bytes = kept;
-UPDATE part SET sha256 = NULL
-    WHERE last_seq > (SELECT seq FROM mark WHERE name = 'pruned');
-UPDATE mark SET seq = (SELECT seq FROM mark WHERE name = 'pruned') WHERE name = 'projected';
-"""
-
-
-def _from_2(db: apsw.Connection) -> None:
-    """A verification was one judge's; now it holds what each of several verifiers says.
-
-    One that cannot be read stays as it is: its batch is set aside, and nothing else is held up.
-    """
-    db.create_scalar_function("with_assessment", _with_assessment, 1)
-    db.execute(
-        "UPDATE verification "
-        "SET record = coalesce(with_assessment(CAST(record AS BLOB)), record) WHERE completed"
-    )
-    db.create_scalar_function("with_assessment", None)
-    db.execute(_WRITE_FILES_AGAIN)
-
-
-def _with_assessment(*values: Any) -> str | None:
-    """A version 2 record of a verification in the form of version 3; None where it is none."""
-    try:
-        old: dict[str, Any] = json.loads(values[0])
-        method = old["judge"]["faithfulness"]
-        assessment = {
-            # As it was computed then: outcomes on record were decided with this very number.
-            "score": round((old["faithfulness"] + old["relevancy"]) / 2, 6),
-            "judge": {**old["judge"], "engine": ""},
-            "verifier": method if method in ("grounded", "ragas") else "external",
-            "weight": 1.0,
-            "faithfulness": old["faithfulness"],
-            "relevancy": old["relevancy"],
-            "detail": "",
-            "statements": old["statements"],
-            "reverse_questions": old["reverse_questions"],
-            "usage": old["usage"],
-            "duration_ms": old["duration_ms"],
-        }
-        new = {
-            "answer_event_id": old["answer_event_id"],
-            "assessments": [assessment],
-            "duration_ms": old["duration_ms"],
-            "completed_at": old["completed_at"],
-        }
-        return json.dumps(new, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (ValueError, TypeError, KeyError):
-        return None
-
-
-def _from_4(db: apsw.Connection) -> None:
-    """Rows to search through, made from the records.
-
-    A record that cannot be read gets none: ``verify-store`` names it, and nothing else is held up.
-    """
-    db.execute(_BROWSING)
-    known: dict[str, int] = {}
-    for number, batch, outcome in db.execute(
-        "SELECT batch.seq, CAST(batch.record AS BLOB), CAST(outcome.record AS BLOB) FROM outcome "
-        "JOIN batch ON batch.seq = outcome.batch WHERE batch.record <> '' ORDER BY batch.seq"
-    ):
-        try:
-            entry = entry_of(codec.loads(Batch, batch), codec.loads(Outcome, outcome))
-        except ValueError:
-            continue
-        entries.add(db, number, entry, known)
-
-
-#: Earlier ledgers have the name in the record only. The 15th character is a UUID's version. Rows
-#: tell how much reasoning there was.
-_FROM_6 = f"""{_RUNS}{_WRITE_FILES_AGAIN}
-UPDATE batch SET run = record ->> '$.correlation_id'
-    WHERE substr(batch_id, 15, 1) = '5' AND json_valid(record);
-"""
-
-#: Version → what makes it the next one: statements, or what is done with the connection.
-MIGRATIONS: dict[int, str | Callable[[apsw.Connection], None]] = {
-    1: _FROM_1,
-    2: _from_2,
-    3: _WRITE_FILES_AGAIN,  # a pair's rule has more settings
-    4: _from_4,
-    5: _WRITE_FILES_AGAIN,  # answers have defects, and a pair's rule has more settings
-    6: _FROM_6,
-}
 
 
 def prepare(db: apsw.Connection, path: str) -> None:
-    """Make the tables, or bring them to this version, in one transaction.
-
-    Raises LedgerError where the file is from a newer version.
-    """
-    version = check(db, path)
-    if version == VERSION:
-        return
-    db.pragma("foreign_keys", False)  # tables are replaced; what they hold is checked below
-    with db:
-        if version == 0:
+    """Make the tables of a new file, in one transaction; raises LedgerError as ``check`` does."""
+    if db.pragma("user_version") == 0:
+        with db:
             db.execute(SCHEMA)
-        else:
-            for step in range(version, VERSION):
-                migration = MIGRATIONS[step]
-                if isinstance(migration, str):
-                    db.execute(migration)
-                else:
-                    migration(db)
-            if broken := db.execute("PRAGMA foreign_key_check").fetchall():
-                raise LedgerError(
-                    f"{path} (schema {version}) is damaged: {len(broken)} rows refer to none; "
-                    "it stays as it was"
-                )
-        db.pragma("user_version", VERSION)
-    db.pragma("foreign_keys", True)
+            db.pragma("application_id", APPLICATION)
+            db.pragma("user_version", VERSION)
+    check(db, path)
 
 
-def check(db: apsw.Connection, path: str) -> int:
-    """The file's version; raises LedgerError where it is newer than this program."""
-    version = int(db.pragma("user_version"))
+def check(db: apsw.Connection, path: str) -> None:
+    """Raise LedgerError where the file is of another version, or not a ledger."""
+    version = db.pragma("user_version")
+    if db.pragma("application_id") != APPLICATION:
+        raise LedgerError(
+            f"{path} was not made by rlvr_ray 0.1.0 or later, and cannot be read: move the data "
+            "folder away and start with a new one, or keep to the version that made it; the JSONL "
+            "and Parquet files beside it stay readable"
+        )
     if version > VERSION:
         raise LedgerError(
             f"{path} was written by a newer rlvr_ray (schema {version}, this one knows "
             f"{VERSION}); install that version"
         )
-    return version
