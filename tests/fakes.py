@@ -23,7 +23,7 @@ from rlvr_ray.documents.retriever import Chunk, Document, Ingested, Passage, Que
 from rlvr_ray.events.outbox import Posted
 from rlvr_ray.generation.generator import Completion, FinishReason, Piece, Prompt, Sample
 from rlvr_ray.observability.metrics import METRICS
-from rlvr_ray.pipeline.live import Heard, Live, Told
+from rlvr_ray.pipeline.live import Acknowledgement, LiveEvent, LiveHub
 from rlvr_ray.verification.verifier import Claim, StreamingPanel
 from tests.builders import candidate, context, verification
 from tests.patience import PATIENCE_S
@@ -336,7 +336,7 @@ class FakeRecorder(Faulty):
         self.outcome: Callable[[Batch], str | None] = lambda batch: "pair"
         self.documents: list[Ingested] = []
         self.full: Exception | None = None  #: what ``admit`` raises
-        self.live = Live(self._known)
+        self.live = LiveHub(self._known)
 
     async def record(self, batches: Sequence[Batch]) -> list[Batch]:
         async with self._call():
@@ -396,10 +396,12 @@ class FakeRecorder(Faulty):
     async def ingested(self, documents: Sequence[Ingested]) -> None:
         self.documents += documents
 
-    async def tell(self, batch_id: UUID, teller: str, events: Sequence[Told], opens: bool) -> Heard:
-        return self.live.tell(batch_id, teller, events, opens=opens)
+    async def publish_live(
+        self, batch_id: UUID, publisher: str, events: Sequence[LiveEvent], opens: bool
+    ) -> Acknowledgement:
+        return self.live.publish(batch_id, publisher, events, opens=opens)
 
-    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[Told]:
+    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[LiveEvent]:
         return await self.live.watch(batch_id, last_id, wait_s)
 
     async def stats(self) -> dict[str, Any]:

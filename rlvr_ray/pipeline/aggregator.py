@@ -46,7 +46,7 @@ from rlvr_ray.observability.metrics import NO_METRICS, Metrics
 from rlvr_ray.observability.tracing import OFF, Tracer, decided, tell_results
 from rlvr_ray.pipeline.commit_observer import Facts
 from rlvr_ray.pipeline.external import External
-from rlvr_ray.pipeline.live import Live
+from rlvr_ray.pipeline.live import LiveHub
 from rlvr_ray.settings import Settings
 from rlvr_ray.verification.verifier import Claim, Judged, StreamingPanel
 
@@ -121,7 +121,7 @@ class Aggregator:
         self.last_error: str | None = None
         self._troubles = Troubles()
         self._statistics = Statistics()
-        self.live = Live(self.find)
+        self.live = LiveHub(self.find)
         self._reserved: dict[UUID, str] = {}
 
     async def start(self) -> None:

@@ -1,8 +1,7 @@
-"""What happens to a question, while somebody watches.
+"""Live events of a question, for whoever watches it: the hub and its publisher.
 
-The hub stands in the aggregator, since every process reaches it. It keeps what was told of a batch
-in memory and for a while only: the truth is the ledger's, and a watcher who comes after a restart
-is given the state that is on record.
+The hub is in the aggregator, which every process reaches. It keeps the events of a batch in memory
+for a while. The ledger has the truth: a watcher who comes after a restart gets the state on record.
 """
 
 import asyncio
@@ -27,25 +26,25 @@ Kind = Literal["contexts", "piece", "state", "failed", "restart", "end"]
 TOPICS = 500
 #: Seconds after a look at a batch for which it counts as watched.
 WATCHED_S = 60.0
-#: Seconds in which what an answer grows by is gathered before it is told.
+#: Seconds in which what an answer grows by is gathered before it is sent.
 BURST_S = 0.08
 #: Of an event in its id. Not what ``str.isdigit`` holds for digits: ``int`` cannot read all of it.
 _NUMBER = re.compile("[0-9]{1,15}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class LiveEvent:
     """One event. ``data`` is a tuple of Context, a pair (candidate, text), a BatchState, an
-    RlvrError, or None; ``id`` names its place, for whoever wants to go on after it."""
+    RlvrError, or None; ``id`` names its place, for a watcher who continues after it."""
 
     kind: Kind
     data: Any = None
     id: str = ""
 
 
-#: What the hub answers a teller: it was taken, the batch is unknown here (tell all of it), or
-#: somebody else tells of it.
-Heard = Literal["taken", "unknown", "other"]
+#: The hub's reply to a publisher: the events were taken, the batch is unknown here (send all
+#: again), or another publisher sends its events.
+Acknowledgement = Literal["taken", "unknown", "other"]
 
 
 class _Topic:
@@ -53,14 +52,14 @@ class _Topic:
 
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(4)  # the batch may get another topic, which counts anew
-        self.events: list[tuple[int, Told]] = []
+        self.events: list[tuple[int, LiveEvent]] = []
         self.number = 0
-        self.teller: str | None = None
+        self.publisher: str | None = None
         self.looked_at = 0.0
         self.grew = asyncio.Event()
 
     def has(self, kind: Kind) -> bool:
-        return any(told.kind == kind for _, told in self.events)
+        return any(event.kind == kind for _, event in self.events)
 
     def id(self, number: int) -> str:
         return f"{self.epoch}-{number}"
@@ -72,59 +71,59 @@ class _Topic:
             return None
         return int(digits)
 
-    def after(self, number: int) -> list[Told]:
-        return [replace(told, id=self.id(n)) for n, told in self.events if n > number]
+    def after(self, number: int) -> list[LiveEvent]:
+        return [replace(event, id=self.id(n)) for n, event in self.events if n > number]
 
-    def add(self, told: Told) -> None:
-        if told.kind in ("state", "failed", "restart"):
+    def add(self, event: LiveEvent) -> None:
+        if event.kind in ("state", "failed", "restart"):
             self.events.clear()
         self.number += 1
-        self.events.append((self.number, told))
+        self.events.append((self.number, event))
         self.grew.set()
         self.grew = asyncio.Event()
 
 
-class Live:
+class LiveHub:
     """``find`` reads a batch from the ledger."""
 
     def __init__(self, find: Callable[[UUID], Awaitable[BatchState | None]]) -> None:
         self._find = find
         self._topics: OrderedDict[UUID, _Topic] = OrderedDict()
 
-    def tell(
-        self, batch_id: UUID, teller: str, events: Sequence[Told], *, opens: bool = False
-    ) -> Heard:
-        """Take what the process says that asks; with ``opens``, all that there is so far."""
+    def publish(
+        self, batch_id: UUID, publisher: str, events: Sequence[LiveEvent], *, opens: bool = False
+    ) -> Acknowledgement:
+        """Take events from the process that asks; with ``opens``, all events so far."""
         topic = self._topics.get(batch_id)
         if topic is not None and topic.has("state"):
             return "taken"  # the ledger has the batch: this is old
         if opens:
             topic = topic or self._open(batch_id)
             topic.looked_at = time.monotonic()  # who asks so means to watch
-            if topic.teller not in (None, teller) or topic.events:
-                topic.add(Told(kind="restart"))
-            topic.teller = teller
+            if topic.publisher not in (None, publisher) or topic.events:
+                topic.add(LiveEvent(kind="restart"))
+            topic.publisher = publisher
         if topic is None:
             return "unknown"
-        if topic.teller != teller:
+        if topic.publisher != publisher:
             return "other"
-        for told in () if topic.has("failed") else events:
-            topic.add(told)
-            if told.kind == "failed":
-                topic.add(Told(kind="end"))
+        for event in () if topic.has("failed") else events:
+            topic.add(event)
+            if event.kind == "failed":
+                topic.add(LiveEvent(kind="end"))
         return "taken"
 
     def state(self, state: BatchState) -> None:
-        """Tell how a batch stands, if somebody might want to know."""
+        """Publish the state of a batch that has a topic."""
         topic = self._topics.get(state.batch.batch_id)
         if topic is None:
             return
-        topic.add(Told(kind="state", data=state))
+        topic.add(LiveEvent(kind="state", data=state))
         if state.outcome is not None:
-            topic.add(Told(kind="end"))
+            topic.add(LiveEvent(kind="end"))
 
     async def refresh(self, batch_id: UUID) -> None:
-        """Tell how a batch stands in the ledger, if somebody might want to know."""
+        """Publish the state in the ledger of a batch that has a topic."""
         topic = self._topics.get(batch_id)
         if topic is None:
             return
@@ -132,15 +131,15 @@ class Live:
             if state := await self._find(batch_id):
                 self.state(state)
         except Unreadable as error:
-            topic.add(Told(kind="failed", data=error))
-            topic.add(Told(kind="end"))
+            topic.add(LiveEvent(kind="failed", data=error))
+            topic.add(LiveEvent(kind="end"))
 
     def is_watched(self, batch_id: UUID) -> bool:
         """Whether somebody looked at it just now."""
         topic = self._topics.get(batch_id)
         return topic is not None and time.monotonic() - topic.looked_at < WATCHED_S
 
-    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[Told]:
+    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[LiveEvent]:
         """The events after that one, or from the start; waits for some, but no longer than this.
 
         Raises NotFound where nobody knows the batch.
@@ -158,13 +157,13 @@ class Live:
         topic.looked_at = time.monotonic()
         unknown = last_id and after is None
         if found and unknown and found[0].kind not in ("state", "failed", "restart"):
-            found.insert(0, Told(kind="restart", id=topic.id(0)))
+            found.insert(0, LiveEvent(kind="restart", id=topic.id(0)))
         return found
 
     async def _found(self, batch_id: UUID) -> _Topic:
-        """A topic for a batch that nobody told of here."""
+        """A topic for a batch that has none."""
         state = await self._find(batch_id)
-        topic = self._topics.get(batch_id)  # somebody may have been faster
+        topic = self._topics.get(batch_id)  # another watcher may have been faster
         if topic is not None:
             return topic
         if state is None:
@@ -172,7 +171,7 @@ class Live:
         topic = self._open(batch_id)
         self.state(state)
         if state.outcome is None:
-            # It may have been decided between the reading and now, when nobody was told.
+            # It may have been decided between the reading and now, when there was no topic.
             await self.refresh(batch_id)
         return topic
 
@@ -183,28 +182,28 @@ class Live:
         return topic
 
 
-Tell = Callable[[UUID, str, Sequence[Told], bool], Awaitable[Heard]]
+Publish = Callable[[UUID, str, Sequence[LiveEvent], bool], Awaitable[Acknowledgement]]
 
 
-class Teller:
-    """Tells the hub of one ask; inside its block what is gathered is sent every ``BURST_S``.
+class LivePublisher:
+    """Sends the hub the events of one ask; inside its block text is sent every ``BURST_S``.
 
-    A hub that is away, or new and without the beginning, changes nothing for the ask.
+    A hub that is away, or new and without the first events, changes nothing for the ask.
     """
 
-    def __init__(self, tell: Tell, batch_id: UUID) -> None:
-        self._tell = tell
+    def __init__(self, publish: Publish, batch_id: UUID) -> None:
+        self._publish = publish
         self._batch_id = batch_id
         self._name = secrets.token_hex(8)
         self._contexts: tuple[Context, ...] = ()
         self._answers: dict[int, str] = {}
         self._fresh: dict[int, str] = {}
         self._silent = False
-        self._behind = False  #: what was told may be lost: the next time, all is told again
+        self._behind = False  #: events may be lost: the next time, all are sent again
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, contexts: Sequence[Context]) -> None:
-        """Tell the hub that there will be something; raises Unavailable where it is away."""
+        """Send the contexts; raises Unavailable where the hub is away."""
         self._contexts = tuple(contexts)
         await self._send_all()
 
@@ -214,8 +213,8 @@ class Teller:
         self._fresh[candidate] = self._fresh.get(candidate, "") + text
 
     async def failed(self, error: RlvrError) -> None:
-        """Tell that the ask failed, and why."""
-        await self._send([Told(kind="failed", data=error)])
+        """Send that the ask failed, and why."""
+        await self._send([LiveEvent(kind="failed", data=error)])
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
@@ -232,27 +231,27 @@ class Teller:
         while not self._silent:
             if self._fresh:
                 fresh, self._fresh = self._fresh, {}
-                await self._send([Told(kind="piece", data=piece) for piece in fresh.items()])
+                await self._send([LiveEvent(kind="piece", data=piece) for piece in fresh.items()])
             await asyncio.sleep(BURST_S)
 
-    async def _send(self, events: Sequence[Told]) -> None:
+    async def _send(self, events: Sequence[LiveEvent]) -> None:
         """Send these; where the hub lacks what came before, that first."""
         try:
             if not self._behind:
-                heard = await self._tell(self._batch_id, self._name, events, False)
-                self._silent = heard == "other"
-                if heard != "unknown":
+                reply = await self._publish(self._batch_id, self._name, events, False)
+                self._silent = reply == "other"
+                if reply != "unknown":
                     return
             await self._send_all()
-            rest = [told for told in events if told.kind != "piece"]
+            rest = [event for event in events if event.kind != "piece"]
             if rest:
-                await self._tell(self._batch_id, self._name, rest, False)
+                await self._publish(self._batch_id, self._name, rest, False)
         except RlvrError:
             self._behind = True
 
     async def _send_all(self) -> None:
         self._fresh.clear()
-        events = [Told(kind="contexts", data=self._contexts)]
-        events += [Told(kind="piece", data=piece) for piece in self._answers.items()]
-        await self._tell(self._batch_id, self._name, events, True)
+        events = [LiveEvent(kind="contexts", data=self._contexts)]
+        events += [LiveEvent(kind="piece", data=piece) for piece in self._answers.items()]
+        await self._publish(self._batch_id, self._name, events, True)
         self._behind = False

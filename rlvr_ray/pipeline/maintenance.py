@@ -1,4 +1,4 @@
-"""Work on a data folder from outside the running system: check it, rebuild it, retell it."""
+"""Work on a data folder beside the running system: check it, rebuild files, replay events."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,10 +14,10 @@ from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.events import outbox
 from rlvr_ray.events.mirror import WINDOW
 from rlvr_ray.observability import log_lines
-from rlvr_ray.pipeline import trace
+from rlvr_ray.pipeline.trace import batch_trace
 from rlvr_ray.settings import Settings
 
-#: Batches of one correlation id that are told at once, the latest.
+#: Batches of one correlation id that are shown at once, the latest.
 TRACES = 20
 
 
@@ -55,12 +55,12 @@ def traces(settings: Settings, name: str) -> dict[str, Any]:
         )
     lines = log_lines.find(log_lines.latest_session(), batch_ids)
     mirrored = settings.mirror.url is not None
-    told = [
-        trace.story(*one, mirrored=mirrored, logs=lines[one[0].batch.batch_id])
+    shown = [
+        batch_trace(*one, mirrored=mirrored, logs=lines[one[0].batch.batch_id])
         for one in found
         if one is not None
     ]
-    return {"traces": told, "left": left}
+    return {"traces": shown, "left": left}
 
 
 def rebuild(settings: Settings) -> dict[str, bool]:
@@ -83,8 +83,10 @@ def rebuild(settings: Settings) -> dict[str, bool]:
         ledger.close()
 
 
-async def replay(settings: Settings, since: datetime, told: Callable[[int], None]) -> int:
-    """Publish again every event committed since then; returns how many, ``told`` as it goes on.
+async def replay(settings: Settings, since: datetime, progress: Callable[[int], None]) -> int:
+    """Publish again every event committed since then; return how many.
+
+    ``progress`` gets the number as it grows.
 
     They carry the ids that they had, so that consumers know them. Raises Unavailable, ConfigError.
     """
@@ -100,7 +102,7 @@ async def replay(settings: Settings, since: datetime, told: Callable[[int], None
                 await publisher.publish(posted)
             seq = posted.last
             count += len(posted)
-            told(count)
+            progress(count)
     finally:
         await publisher.close()
         ledger.close()

@@ -1,4 +1,4 @@
-"""What became of a batch, step by step, as plain data: what a trace shows without a collector."""
+"""The trace of a batch from the ledger, as plain data: what a collector would show, without one."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -18,20 +18,20 @@ from rlvr_ray.observability import trace_ids
 Step = dict[str, Any]
 
 
-def story(
+def batch_trace(
     state: BatchState, footprint: Footprint, *, mirrored: bool, logs: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """All of a batch; ``mirrored`` says whether events go to a broker at all."""
     batch = state.batch
-    teller = _Teller(batch, footprint, mirrored=mirrored)
-    steps = [teller.asked()]
+    of = _Steps(batch, footprint, mirrored=mirrored)
+    steps = [of.asked()]
     for candidate in batch.candidates:
-        steps.append(teller.answered(candidate))
+        steps.append(of.answered(candidate))
         if result := state.results.get(candidate.event_id):
-            steps.append(teller.verified(candidate, result))
+            steps.append(of.verified(candidate, result))
     if state.outcome is not None:
-        steps.append(teller.decided(state.outcome))
-    steps += [teller.reviewed(review) for review in footprint.reviews]
+        steps.append(of.decided(state.outcome))
+    steps += [of.reviewed(review) for review in footprint.reviews]
     return {
         "trace_id": trace_ids.trace_id(batch.batch_id),
         "batch_id": str(batch.batch_id),
@@ -45,7 +45,7 @@ def story(
     }
 
 
-class _Teller:
+class _Steps:
     def __init__(self, batch: Batch, footprint: Footprint, *, mirrored: bool) -> None:
         self._batch = batch
         self._footprint = footprint

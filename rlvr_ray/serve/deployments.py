@@ -27,7 +27,7 @@ from rlvr_ray.generation.throttle import Limited
 from rlvr_ray.observability import logs
 from rlvr_ray.observability.metrics import Metrics
 from rlvr_ray.observability.tracing import OFF, Tracer
-from rlvr_ray.pipeline.live import BURST_S, Heard, Told
+from rlvr_ray.pipeline.live import BURST_S, Acknowledgement, LiveEvent
 from rlvr_ray.serve.handles import RemoteGenerator, RemotePanel
 from rlvr_ray.serve.ray_metrics import RayMeter
 from rlvr_ray.settings import EngineSettings, LogSettings, Settings
@@ -196,10 +196,12 @@ class AggregatorActor:
         await self._started
         return await getattr(self._aggregator.archive, name)(*arguments)
 
-    async def tell(self, batch_id: UUID, teller: str, events: Sequence[Told], opens: bool) -> Heard:
-        return self._aggregator.live.tell(batch_id, teller, events, opens=opens)
+    async def publish_live(
+        self, batch_id: UUID, publisher: str, events: Sequence[LiveEvent], opens: bool
+    ) -> Acknowledgement:
+        return self._aggregator.live.publish(batch_id, publisher, events, opens=opens)
 
-    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[Told]:
+    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[LiveEvent]:
         await self._started
         return await self._aggregator.live.watch(batch_id, last_id, wait_s)
 

@@ -23,7 +23,7 @@ from rlvr_ray.dataset.rows import Row
 from rlvr_ray.dataset.state import BatchState, Duel, Ending, Reviewed
 from rlvr_ray.documents.retriever import Chunk, Document, Ingested, Passage, Query, Stored
 from rlvr_ray.generation.generator import Completion, Piece, Prompt
-from rlvr_ray.pipeline.live import Heard, Told
+from rlvr_ray.pipeline.live import Acknowledgement, LiveEvent
 from rlvr_ray.verification.verifier import Claim, Judged
 
 APP = "rlvr"  #: the Serve application
@@ -176,15 +176,19 @@ class RemoteRecorder:
             found = await self._handle.of_run.remote(run, after, limit)
             return found
 
-    async def tell(self, batch_id: UUID, teller: str, events: Sequence[Told], opens: bool) -> Heard:
+    async def publish_live(
+        self, batch_id: UUID, publisher: str, events: Sequence[LiveEvent], opens: bool
+    ) -> Acknowledgement:
         with boundary("the aggregator"):
-            reply: Heard = await self._handle.tell.remote(batch_id, teller, events, opens)
+            reply: Acknowledgement = await self._handle.publish_live.remote(
+                batch_id, publisher, events, opens
+            )
             return reply
 
-    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[Told]:
+    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[LiveEvent]:
         with boundary("the aggregator"):
-            told: list[Told] = await self._handle.watch.remote(batch_id, last_id, wait_s)
-            return told
+            events: list[LiveEvent] = await self._handle.watch.remote(batch_id, last_id, wait_s)
+            return events
 
     async def stats(self) -> dict[str, Any]:
         with boundary("the aggregator"):

@@ -26,7 +26,7 @@ from rlvr_ray.documents.qdrant.store import QdrantRetriever
 from rlvr_ray.documents.retriever import Document
 from rlvr_ray.generation.generator import Prompt
 from rlvr_ray.pipeline.aggregator import Aggregator
-from rlvr_ray.pipeline.live import Heard, Told
+from rlvr_ray.pipeline.live import Acknowledgement, LiveEvent
 from rlvr_ray.serve.http import Parts, create_api
 from rlvr_ray.settings import Settings
 from rlvr_ray.verification import factory
@@ -44,10 +44,12 @@ PATIENCE = 300.0
 class StageAggregator(Aggregator):
     """With what the actor around the real one adds."""
 
-    async def tell(self, batch_id: UUID, teller: str, events: Sequence[Told], opens: bool) -> Heard:
-        return self.live.tell(batch_id, teller, events, opens=opens)
+    async def publish_live(
+        self, batch_id: UUID, publisher: str, events: Sequence[LiveEvent], opens: bool
+    ) -> Acknowledgement:
+        return self.live.publish(batch_id, publisher, events, opens=opens)
 
-    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[Told]:
+    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[LiveEvent]:
         return await self.live.watch(batch_id, last_id, wait_s)
 
 

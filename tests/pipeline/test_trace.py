@@ -28,7 +28,7 @@ from rlvr_ray.documents.retriever import Ingested
 from rlvr_ray.events import outbox
 from rlvr_ray.observability import log_lines
 from rlvr_ray.pipeline.aggregator import Aggregator
-from rlvr_ray.pipeline.trace import story
+from rlvr_ray.pipeline.trace import batch_trace
 from rlvr_ray.serve.http import Parts, create_api
 from rlvr_ray.settings import Settings
 from tests.builders import CREATED, DECIDED, batch
@@ -169,7 +169,7 @@ def test_what_people_said_is_a_step(tmp_path: Path) -> None:
     with closing(Ledger(tmp_path)) as ledger:
         decide_in(ledger, pair)
         ledger.commit([methodcaller("review", said)])
-    steps = story(*footprint(tmp_path, pair.batch.batch_id), mirrored=False, logs=[])["steps"]
+    steps = batch_trace(*footprint(tmp_path, pair.batch.batch_id), mirrored=False, logs=[])["steps"]
     assert (steps[-1]["step"], steps[-1]["detail"]) == ("reviewed", "Ann: disagree, B is right")
 
 
@@ -202,14 +202,14 @@ def test_what_names_nothing_finds_nothing(sealed: Folder, name: str) -> None:
     assert named(sealed.path, name) == ([], 0)
 
 
-# The story.
+# The trace.
 
 
 def test_steps_are_told_in_the_order_of_time() -> None:
     state = decided(3, (0.9, "the judge is silent", 0.5), asked_at=CREATED - timedelta(seconds=2))
     numbers = {ids.answer_event(state.batch.batch_id, n): n + 4 for n in range(3)}
     footprint = Footprint(numbers=numbers, mirrored=5, files=())
-    told = story(state, footprint, mirrored=True, logs=[])
+    told = batch_trace(state, footprint, mirrored=True, logs=[])
     steps = told["steps"]
     assert [(step["step"], step["after_s"]) for step in steps] == [
         ("asked", 0.0),
@@ -244,7 +244,7 @@ def test_steps_are_told_in_the_order_of_time() -> None:
 def test_what_is_open_has_no_end_and_an_earlier_batch_no_ask(tmp_path: Path) -> None:
     """Ledgers of before do not say when it was asked: then time counts from the answers on."""
     open_ = BatchState(batch=batch(), results={}, outcome=None)
-    told = story(open_, Footprint(numbers={}, mirrored=0, files=()), mirrored=False, logs=[])
+    told = batch_trace(open_, Footprint(numbers={}, mirrored=0, files=()), mirrored=False, logs=[])
     assert [step["step"] for step in told["steps"]] == ["asked", *["answered"] * 3]
     assert told["state"] == "open"
     assert {step["after_s"] for step in told["steps"]} == {0.0}
@@ -460,7 +460,9 @@ def test_texts_are_shown_as_text() -> None:
     nasty = "[red]x[/red] \x1b[31m\nsecond"
     state = decided(1, ("failed " + nasty, 0.5), correlation_id=nasty)
     line = {"at": None, "level": None, "message": nasty, "file": "worker-1.err"}
-    told = story(state, Footprint(numbers={}, mirrored=0, files=()), mirrored=False, logs=[line])
+    told = batch_trace(
+        state, Footprint(numbers={}, mirrored=0, files=()), mirrored=False, logs=[line]
+    )
     for text in trace.shown(told | {"question": nasty}, Path("data")):
         assert "\x1b" not in text.plain and "\n" not in text.plain
     plain = "\n".join(text.plain for text in trace.shown(told, Path("data")))

@@ -12,7 +12,7 @@ from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.ledger import Ledger
 from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.pipeline.aggregator import Aggregator
-from rlvr_ray.pipeline.live import Told
+from rlvr_ray.pipeline.live import LiveEvent
 from rlvr_ray.settings import Settings
 from tests.builders import batch
 from tests.fakes import FakePanel
@@ -28,9 +28,9 @@ def aggregator(folder: Path, panel: FakePanel) -> Aggregator:
     return Aggregator(Ledger(folder), Dataset(folder), panel, Settings(data_dir=folder))
 
 
-async def told(system: Aggregator, batch_id: UUID) -> list[Told]:
+async def told(system: Aggregator, batch_id: UUID) -> list[LiveEvent]:
     """All that a watcher from now on is told, until the end."""
-    last, found = None, list[Told]()
+    last, found = None, list[LiveEvent]()
     async with asyncio.timeout(PATIENCE_S):
         while not found or found[-1].kind != "end":
             found += (new := await system.live.watch(batch_id, last, 10))
@@ -38,7 +38,7 @@ async def told(system: Aggregator, batch_id: UUID) -> list[Told]:
     return found
 
 
-def scored(event: Told) -> int:
+def scored(event: LiveEvent) -> int:
     state: BatchState = event.data
     return len(state.results)
 
@@ -50,7 +50,7 @@ async def test_scores_are_told_one_by_one_and_kept_with_the_outcome(tmp_path: Pa
     await system.start()
     try:
         asked = batch(("a", "b", "c"))
-        system.live.tell(asked.batch_id, "one", [Told(kind="contexts")], opens=True)
+        system.live.publish(asked.batch_id, "one", [LiveEvent(kind="contexts")], opens=True)
         watching = asyncio.create_task(told(system, asked.batch_id))
         await asyncio.sleep(0)  # it watches
         await system.record([asked])
@@ -80,7 +80,7 @@ async def test_watching_changes_no_outcome(tmp_path: Path, scores: dict[str, flo
         try:
             asked = batch(("a", "b", "c"))
             if watched:
-                system.live.tell(asked.batch_id, "one", [], opens=True)
+                system.live.publish(asked.batch_id, "one", [], opens=True)
                 await system.live.watch(asked.batch_id, None, 0)
             panel.hang()
             await system.record([asked])
@@ -105,7 +105,7 @@ async def test_a_panel_that_goes_away_halfway_is_asked_again(tmp_path: Path) -> 
     await system.start()
     try:
         asked = batch(("a", "b", "c"))
-        system.live.tell(asked.batch_id, "one", [], opens=True)
+        system.live.publish(asked.batch_id, "one", [], opens=True)
         await system.live.watch(asked.batch_id, None, 0)
         await system.record([asked])
         await panel.until(lambda: panel.running == 1)

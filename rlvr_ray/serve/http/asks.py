@@ -25,7 +25,7 @@ from rlvr_ray.core.questions import filled
 from rlvr_ray.core.records import Batch, Kind
 from rlvr_ray.dataset import rows
 from rlvr_ray.pipeline.ask import Ask, Pipeline, Prepared
-from rlvr_ray.pipeline.live import Teller, Told
+from rlvr_ray.pipeline.live import LiveEvent, LivePublisher
 from rlvr_ray.serve.http import problems, states
 from rlvr_ray.serve.http.access import Gate
 from rlvr_ray.serve.http.services import Parts
@@ -178,7 +178,7 @@ class Asking:
             self._gate.leave()
 
     async def begin(self, ask: Ask) -> None:
-        """Return once the answers are on their way, or recorded; the hub is told the rest."""
+        """Return once the answers are on their way, or recorded; the hub gets the rest."""
         running = self._running.get(ask.batch_id)
         if running is None:
             self._enter()
@@ -199,12 +199,12 @@ class Asking:
     async def _run(self, ask: Ask, begun: asyncio.Future[None]) -> None:
         try:
             prepared = await self._pipeline.prepare(ask)
-            teller = Teller(self._recorder.tell, ask.batch_id)
+            publisher = LivePublisher(self._recorder.publish_live, ask.batch_id)
             if isinstance(prepared, Prepared):
-                await teller.open(prepared.contexts)
+                await publisher.open(prepared.contexts)
             begun.set_result(None)
             if isinstance(prepared, Prepared):
-                await self._answer(prepared, teller)
+                await self._answer(prepared, publisher)
         except Exception as error:
             if begun.done():
                 raise
@@ -215,14 +215,14 @@ class Asking:
             del self._running[ask.batch_id]
             self._gate.leave()
 
-    async def _answer(self, prepared: Prepared, teller: Teller) -> None:
+    async def _answer(self, prepared: Prepared, publisher: LivePublisher) -> None:
         try:
-            async with self._gate.at_work(), teller:
-                await self._pipeline.answer(prepared, teller.piece)
+            async with self._gate.at_work(), publisher:
+                await self._pipeline.answer(prepared, publisher.piece)
         except RlvrError as error:
-            await teller.failed(error)
+            await publisher.failed(error)
         except Exception:
-            await teller.failed(RlvrError("internal error; the server's log says more"))
+            await publisher.failed(RlvrError("internal error; the server's log says more"))
             raise
 
 
@@ -300,7 +300,7 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
             raise NotFound(f"there is no batch {batch_id}")
         return states.state(state)
 
-    async def first_look(batch_id: UUID, last_id: LastEventId = None) -> list[Told]:
+    async def first_look(batch_id: UUID, last_id: LastEventId = None) -> list[LiveEvent]:
         """Whatever is wrong is said before the stream begins."""
         if watchers >= MAX_WATCHERS:
             raise Overloaded(f"{watchers} watchers are connected already; try again in a while")
@@ -310,7 +310,7 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
     async def watch(
         batch_id: UUID,
         request: Request,
-        first: Annotated[list[Told], Depends(first_look)],
+        first: Annotated[list[LiveEvent], Depends(first_look)],
         last_id: LastEventId = None,
     ) -> AsyncIterator[ServerSentEvent]:
         """What happens to a question, as server-sent events, resumable by `Last-Event-ID`.
@@ -321,9 +321,9 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
         nonlocal watchers
         watchers += 1
         try:
-            told = first
+            events = first
             while True:
-                for event in told:
+                for event in events:
                     last_id = event.id
                     yield ServerSentEvent(event=event.kind, id=event.id, data=_data(event))
                     if event.kind == "end":
@@ -331,7 +331,7 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
                 if await request.is_disconnected():
                     return
                 try:
-                    told = await recorder.watch(batch_id, last_id, WATCH_S)
+                    events = await recorder.watch(batch_id, last_id, WATCH_S)
                 except RlvrError:  # it comes back, and so does the watcher
                     return
         finally:
@@ -340,16 +340,16 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
     return router
 
 
-def _data(told: Told) -> dict[str, Any]:
-    match told.kind:
+def _data(event: LiveEvent) -> dict[str, Any]:
+    match event.kind:
         case "contexts":
-            return {"contexts": [rows.context(context) for context in told.data]}
+            return {"contexts": [rows.context(context) for context in event.data]}
         case "piece":
-            candidate, text = told.data
+            candidate, text = event.data
             return {"candidate": candidate, "text": text}
         case "state":
-            return states.state(told.data)
+            return states.state(event.data)
         case "failed":
-            return problems.body_of_error(told.data)
+            return problems.body_of_error(event.data)
         case _:
             return {}

@@ -13,7 +13,7 @@ from rlvr_ray.generation.generator import StreamingGenerator
 from rlvr_ray.generation.throttle import Limited
 from rlvr_ray.observability.metrics import NO_METRICS, Metrics
 from rlvr_ray.observability.tracing import OFF, Tracer
-from rlvr_ray.pipeline.live import Heard, Told
+from rlvr_ray.pipeline.live import Acknowledgement, LiveEvent
 from rlvr_ray.pipeline.recorder import Recorder
 
 
@@ -32,12 +32,14 @@ class Watched(Recorder, Protocol):
         """Counts, files, the last error."""
         ...
 
-    async def tell(self, batch_id: UUID, teller: str, events: Sequence[Told], opens: bool) -> Heard:
-        """See ``live.Live``."""
+    async def publish_live(
+        self, batch_id: UUID, publisher: str, events: Sequence[LiveEvent], opens: bool
+    ) -> Acknowledgement:
+        """See ``live.LiveHub``."""
         ...
 
-    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[Told]:
-        """See ``live.Live``."""
+    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[LiveEvent]:
+        """See ``live.LiveHub``."""
         ...
 
 

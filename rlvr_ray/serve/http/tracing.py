@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from rlvr_ray.core.errors import NotFound, Unreadable
 from rlvr_ray.observability import log_lines
-from rlvr_ray.pipeline.trace import story
+from rlvr_ray.pipeline.trace import batch_trace
 from rlvr_ray.serve.http.services import Parts
 from rlvr_ray.settings import Settings
 
@@ -32,7 +32,7 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
         lines = await asyncio.to_thread(log_lines.find, parts.logs, batch_ids)
         mirrored = settings.mirror.url is not None
         return [
-            story(*one, mirrored=mirrored, logs=lines[one[0].batch.batch_id])
+            batch_trace(*one, mirrored=mirrored, logs=lines[one[0].batch.batch_id])
             for one in found
             if one is not None
         ]
