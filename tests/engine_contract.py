@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from rlvr_ray.core.errors import ContextOverflow, InputError, TimedOut, Unavailable
-from rlvr_ray.generation.generator import Completion, Engine, Piece, Prompt, Sample
+from rlvr_ray.generation.generator import Completion, CompletionChunk, Engine, Prompt, Sample
 from rlvr_ray.generation.prompts import Message
 
 #: How many samples an engine decodes, by its own account.
@@ -101,19 +101,19 @@ async def text_of(engine: Engine, tokens: int) -> str:
 
 
 async def streamed(engine: Engine, asked: Prompt) -> tuple[list[list[str]], list[Completion]]:
-    """For each sample the pieces' texts, and its completion; the stream's form is checked."""
-    pieces: list[list[str]] = [[] for _ in asked.samples]
+    """For each sample the chunks' texts, and its completion; the stream's form is checked."""
+    chunks: list[list[str]] = [[] for _ in asked.samples]
     whole: dict[int, Completion] = {}
     async with contextlib.aclosing(engine.stream(asked)) as stream:
-        async for piece in stream:
-            assert piece.sample not in whole, f"{piece} comes after the last piece of its sample"
-            pieces[piece.sample].append(piece.text)
-            if piece.completion is not None:
-                whole[piece.sample] = piece.completion
-    assert sorted(whole) == list(range(len(asked.samples))), "some samples have no last piece"
+        async for chunk in stream:
+            assert chunk.sample not in whole, f"{chunk} comes after the last chunk of its sample"
+            chunks[chunk.sample].append(chunk.text)
+            if chunk.completion is not None:
+                whole[chunk.sample] = chunk.completion
+    assert sorted(whole) == list(range(len(asked.samples))), "some samples have no last chunk"
     for index, completion in whole.items():
-        assert "".join(pieces[index]).strip() == completion.text, f"of sample {index}"
-    return pieces, [whole[index] for index in range(len(asked.samples))]
+        assert "".join(chunks[index]).strip() == completion.text, f"of sample {index}"
+    return chunks, [whole[index] for index in range(len(asked.samples))]
 
 
 async def works(engine: Engine, samples: int) -> None:
@@ -353,9 +353,9 @@ class EngineContract:
         """Pieces hold whole characters, of however many tokens each is made."""
         word = "🦆 鴨 e\u0301 ü"
         asked = worded(word, (1.0, 1))
-        pieces, (completion,) = await streamed(engine, asked)
+        chunks, (completion,) = await streamed(engine, asked)
         assert json.loads(completion.text) == {"word": word}
-        assert "\ufffd" not in "".join(pieces[0])
+        assert "\ufffd" not in "".join(chunks[0])
         assert json.loads((await texts(engine, asked))[0]) == {"word": word}
 
     async def test_what_is_written_can_be_recorded(self, engine: Engine) -> None:
@@ -363,8 +363,8 @@ class EngineContract:
         asked = worded("a\0b", (1.0, 1))
         for each in await draw(engine, asked):
             assert "\0" not in each.text, each
-        pieces, _ = await streamed(engine, asked)
-        assert "\0" not in "".join(pieces[0])
+        chunks, _ = await streamed(engine, asked)
+        assert "\0" not in "".join(chunks[0])
 
     @pytest.mark.parametrize(
         "token", ["<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|start_header_id|>", "</s>"]
@@ -381,11 +381,11 @@ class EngineContract:
     async def test_a_stream_grows_into_the_completions(self, engine: Engine) -> None:
         ways = [(0.0, 1), (0.8, 2), (0.8, 3), (0.0, 4)]
         asked = prompt("Count to five.", *ways, max_tokens=8, logprobs=2)
-        pieces, whole = await streamed(engine, asked)
+        chunks, whole = await streamed(engine, asked)
         assert whole[0].text == whole[3].text, "temperature 0 knows no chance"
         for each in whole:
             assert 1 <= each.usage.completion_tokens <= 8 and each.logprobs, each
-        for sample in pieces:
+        for sample in chunks:
             assert len([text for text in sample if text]) > 1, f"it came at once: {sample}"
 
     async def test_a_stream_says_what_generate_says(self, engine: Engine) -> None:
@@ -469,7 +469,7 @@ class EngineContract:
 
     async def test_leaving_a_stream_stops_its_work(self, engine: Engine, at_work: AtWork) -> None:
         async with contextlib.aclosing(engine.stream(self.long)) as stream:
-            assert isinstance(await anext(stream), Piece)
+            assert isinstance(await anext(stream), CompletionChunk)
         await self.rests(engine, at_work)
         await works(engine, self.together)
 

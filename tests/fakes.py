@@ -21,7 +21,7 @@ from rlvr_ray.core.records import NO_TOKENS, Assessment, Batch, Context, Usage, 
 from rlvr_ray.dataset.state import BatchState, Ending
 from rlvr_ray.documents.retriever import Chunk, Document, Ingested, Passage, Query, Stored
 from rlvr_ray.events.outbox import Posted
-from rlvr_ray.generation.generator import Completion, FinishReason, Piece, Prompt, Sample
+from rlvr_ray.generation.generator import Completion, CompletionChunk, FinishReason, Prompt, Sample
 from rlvr_ray.observability.metrics import METRICS
 from rlvr_ray.pipeline.live import Acknowledgement, LiveEvent, LiveHub
 from rlvr_ray.verification.verifier import Claim, StreamingPanel
@@ -141,7 +141,7 @@ class FakeGenerator(Faulty):
         async with self._call():
             return [self._answer(prompt) for prompt in prompts]
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[CompletionChunk]:
         """Word by word, the samples in turn; ``piece_s`` seconds between two pieces."""
         self.prompts.append(prompt)
         async with self._call():
@@ -155,7 +155,7 @@ class FakeGenerator(Faulty):
                     last = place == len(of_sample) - 1
                     text = of_sample[place] if last else f"{of_sample[place]} "
                     await self._step(self.piece_s)
-                    yield Piece(
+                    yield CompletionChunk(
                         sample=sample, text=text, completion=answers[sample] if last else None
                     )
 

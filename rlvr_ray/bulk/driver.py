@@ -113,7 +113,7 @@ def _write(report: dict[str, Any], path: Path) -> None:
 
 async def _dry_run(request: Request) -> int:
     from rlvr_ray.bulk import dry_run
-    from rlvr_ray.generation import engines
+    from rlvr_ray.generation import selection
     from rlvr_ray.serve import app
 
     own = load(**parsed(request.set))
@@ -121,7 +121,7 @@ async def _dry_run(request: Request) -> int:
     try:
         settings, parts = await asyncio.to_thread(lambda: app.attach(own, deploy=False))
     except ConfigError as error:
-        settings, unknown = engines.choose(own).settings, str(error)
+        settings, unknown = selection.choose(own).settings, str(error)
     settings = priced(settings, own)
     plan = plan_of(request, settings)
     found = await dry_run.count(_questions(request), plan, parts.recorder if parts else None)
@@ -139,6 +139,7 @@ def plan_of(request: Request, settings: Settings) -> "Plan":
     """Raises InputError where a limit of cost has no prices to go by."""
     from rlvr_ray.bulk import report as run_report
     from rlvr_ray.bulk.run import Plan
+    from rlvr_ray.generation import engines
 
     try:
         rates = run_report.rates(settings)
@@ -146,8 +147,8 @@ def plan_of(request: Request, settings: Settings) -> "Plan":
         if request.max_cost is not None:
             raise
         rates = None
-    embedded = settings.generator.engine == "llamacpp"
-    at_once = settings.generator.slots if embedded else AT_ONCE
+    has_slots = engines.engine_type(settings.generator).has_slots
+    at_once = settings.generator.slots if has_slots else AT_ONCE
     return Plan(
         run=request.run,
         num_candidates=request.candidates,

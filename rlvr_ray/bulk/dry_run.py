@@ -21,7 +21,7 @@ from rlvr_ray.core.errors import NoDocuments
 from rlvr_ray.core.questions import Question, Refused
 from rlvr_ray.core.records import NO_TOKENS, Usage
 from rlvr_ray.documents.retriever import Query, Retriever
-from rlvr_ray.generation import engines
+from rlvr_ray.generation import engines, selection
 from rlvr_ray.generation.prompts import rag_messages
 from rlvr_ray.pipeline.recorder import Recorder
 from rlvr_ray.settings import Settings
@@ -180,8 +180,8 @@ def _workload(
 
 def _assumed(load: Workload, settings: Settings) -> tuple[Usage, Usage]:
     """Tokens of a question's answers and of judging them, by the calculator of ``rlvr plan``."""
-    own = not engines.is_remote(settings.generator)
-    judge_own = not engines.is_remote(engines.judging(settings))
+    own = not engines.engine_type(settings.generator).is_remote
+    judge_own = not engines.engine_type(selection.judging(settings)).is_remote
     return (
         _asked([capacity.generating(load)], cached=own),
         _asked(capacity.judging(load), cached=judge_own),
@@ -204,7 +204,7 @@ def _rate(
     if earlier:
         decided = sum(earlier["throughput"]["decided"])
         return decided / earlier["seconds"], f"measured in the run {earlier['run']}"
-    if settings.generator.engine == "vllm" and settings.generator.gpus >= 1:
+    if engines.engine_type(settings.generator).on_gpus and settings.generator.gpus >= 1:
         gpus = int(settings.generator.gpus)
         point = capacity.chosen(load, Cluster(gpus=gpus))
         return point.rate, (

@@ -17,8 +17,7 @@ from rlvr_ray.bulk.run import Plan
 from rlvr_ray.bulk.statistics import BARS, Rates, Tally
 from rlvr_ray.core.errors import ConfigError, InputError
 from rlvr_ray.core.records import Usage
-from rlvr_ray.generation import engines
-from rlvr_ray.generation.model_files import LLAMA_3B, SMOLLM2_135M
+from rlvr_ray.generation import engines, selection
 from rlvr_ray.settings import EngineSettings, Settings
 
 Report = dict[str, Any]
@@ -47,7 +46,7 @@ def rates(settings: Settings) -> Rates:
     """What the tokens cost; raises InputError that names the settings that are missing."""
     missing: list[str] = []
     generator = _prices(settings.generator, missing)
-    judge = _prices(engines.judging(settings), missing)
+    judge = _prices(selection.judging(settings), missing)
     if missing:
         raise InputError(
             f"no prices, no cost: set {' and '.join(dict.fromkeys(missing))} (of a million tokens; "
@@ -70,7 +69,7 @@ def _prices(engine: EngineSettings, missing: list[str]) -> Prices:
 
 def settings_of(settings: Settings, plan: Plan) -> dict[str, Any]:
     """The settings that a run's figures depend on. Two runs in which they are alike compare."""
-    judge = engines.judging(settings)
+    judge = selection.judging(settings)
     return {
         "generator": _engine(settings.generator)
         | {
@@ -87,11 +86,7 @@ def settings_of(settings: Settings, plan: Plan) -> dict[str, Any]:
 
 
 def _engine(engine: EngineSettings) -> dict[str, Any]:
-    if engine.engine == "llamacpp":
-        model = Path(engine.model_path or SMOLLM2_135M.path).stem
-    else:
-        model = engine.model or LLAMA_3B
-    return {"engine": engine.engine, "model": model}
+    return {"engine": engine.engine, "model": engines.engine_type(engine).model(engine)}
 
 
 def build(

@@ -236,11 +236,11 @@ def judge_report(
     as_json: Json = False,
 ) -> None:
     """Have the judge judge labelled answers: figures here, in a JSON file and in a picture."""
-    from rlvr_ray.generation import engines
+    from rlvr_ray.generation import selection
     from rlvr_ray.verification import factory
     from rlvr_ray.verification.calibration import labelled, report
 
-    choice = engines.choose(settings_of(pairs=set_), ask=True)
+    choice = selection.choose(settings_of(pairs=set_), ask=True)
     settings = choice.settings
     err.print(f"verifiers: {choice.verifiers}", markup=False, soft_wrap=True)
     rows = labelled.read(data, limit)

@@ -15,9 +15,8 @@ from rlvr_ray.bulk.question_making.maker import Plan, QuestionMaker, Tally
 from rlvr_ray.client import Client, servers
 from rlvr_ray.core.errors import ConfigError
 from rlvr_ray.documents.retriever import Retriever
-from rlvr_ray.generation import engines
+from rlvr_ray.generation import engines, selection
 from rlvr_ray.generation.generator import Generator
-from rlvr_ray.generation.throttle import Limited
 from rlvr_ray.pipeline import ingestion
 from rlvr_ray.settings import Settings
 
@@ -69,11 +68,9 @@ async def _parts(settings: Settings, err: Console) -> AsyncIterator[tuple[Retrie
         finally:
             await parts.close()
         return
-    settings = engines.choose(settings).settings
+    settings = selection.choose(settings).settings
     with ingestion.local_retriever(settings) as retriever:
-        engine = engines.open_engine(settings.generator)
-        if settings.generator.engine != "llamacpp":  # its slots are limit enough
-            engine = Limited(engine, settings.generator)
+        engine = engines.open_limited(settings.generator)
         try:
             yield retriever, engine
         finally:

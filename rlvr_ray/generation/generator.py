@@ -49,15 +49,15 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """What an answer grew by: whole characters. Its last piece, which may be empty, has it all.
+class CompletionChunk:
+    """What a sample grew by: whole characters. Its last chunk, which may be empty, has it all.
 
     Where the end shows that a part was no answer (``AnswerStream.end``), the completion holds.
     """
 
     sample: int  #: index in ``Prompt.samples``
     text: str
-    completion: Completion | None = None  #: with the last piece
+    completion: Completion | None = None  #: with the last chunk
 
 
 class Generator(Protocol):
@@ -76,8 +76,8 @@ class Generator(Protocol):
 class StreamingGenerator(Generator, Protocol):
     """A language model whose answers can be read while they are written."""
 
-    def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
-        """The samples while they are written, mixed; each ends with a piece that has it whole.
+    def stream(self, prompt: Prompt) -> AsyncGenerator[CompletionChunk]:
+        """The samples while they are written, mixed; each ends with a chunk that has it whole.
 
         Whoever leaves the loop closes the iterator (``contextlib.aclosing``): that stops the
         engine's work, as cancelling does. Raises InputError as well as what ``generate`` raises.

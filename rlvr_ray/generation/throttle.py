@@ -9,7 +9,7 @@ from aiolimiter import AsyncLimiter
 
 from rlvr_ray.core.concurrency import gather
 from rlvr_ray.core.errors import InputError, Overloaded, TimedOut
-from rlvr_ray.generation.generator import Completion, Engine, Generator, Piece, Prompt
+from rlvr_ray.generation.generator import Completion, CompletionChunk, Engine, Generator, Prompt
 from rlvr_ray.settings import EngineSettings
 
 #: A prompt's place in a call, and what is asked of it at a time.
@@ -40,7 +40,7 @@ class Throttled:
         self._returned = asyncio.Event()
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
-        """See ``ports.Generator``. Raises TimedOut past ``timeout_s``, waiting included.
+        """See ``Generator``. Raises TimedOut past ``timeout_s``, waiting included.
 
         Where most of that time went by before its turn came, it raises Overloaded: what it asked
         is not the reason, and asking the same again later is right.
@@ -116,26 +116,26 @@ class Limited(Throttled):
 
     @property
     def model(self) -> str:
-        """See ``ports.Engine``."""
+        """See ``Engine``."""
         return self._engine.model
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
-        """See ``ports.Generator``. The limit of time is the engine's own, once its turn came."""
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[CompletionChunk]:
+        """See ``Generator``. The limit of time is the engine's own, once its turn came."""
         for start in range(0, len(prompt.samples), self._together):
             part = replace(prompt, samples=prompt.samples[start : start + self._together])
             async with (
                 self._room(len(part.samples), self._timeout_s / 2),
-                contextlib.aclosing(self._engine.stream(part)) as pieces,
+                contextlib.aclosing(self._engine.stream(part)) as chunks,
             ):
-                async for piece in pieces:
-                    yield replace(piece, sample=start + piece.sample)
+                async for chunk in chunks:
+                    yield replace(chunk, sample=start + chunk.sample)
 
     async def check(self) -> str:
-        """See ``ports.Engine``."""
+        """See ``Engine``."""
         return await self._engine.check()
 
     async def close(self) -> None:
-        """See ``ports.Engine``."""
+        """See ``Engine``."""
         await self._engine.close()
 
 

@@ -18,8 +18,7 @@ from rlvr_ray import __version__
 from rlvr_ray.client import servers
 from rlvr_ray.client.servers import Server
 from rlvr_ray.core.errors import ConfigError
-from rlvr_ray.generation import engines
-from rlvr_ray.generation.throttle import Limited
+from rlvr_ray.generation import engines, selection
 from rlvr_ray.observability import logs
 from rlvr_ray.observability.metrics import Metrics
 from rlvr_ray.serve import deployments as actors
@@ -48,10 +47,10 @@ def app(args: dict[str, Any]) -> Application:
     factory.check_verifiers(settings)
     check_tracing(settings)
     doctor.check_broker(settings)
-    return build(engines.choose(settings, _gpus(), ask=True))
+    return build(selection.choose(settings, _gpus(), ask=True))
 
 
-def build(choice: engines.Choice) -> Application:
+def build(choice: selection.Choice) -> Application:
     """Generator, Retriever, Verifier and a judge's model, each in a deployment of its own.
 
     An engine that is a server's has none: its client runs where it is used. Nor has a judge that no
@@ -78,9 +77,10 @@ def build(choice: engines.Choice) -> Application:
         )
 
     def engine(name: str, engine: EngineSettings) -> Any:
-        if engines.is_remote(engine):
+        kind = engines.engine_type(engine)
+        if kind.is_remote:
             return None
-        if engine.engine != "vllm":
+        if not kind.on_gpus:
             return deployment(name, actors.EngineReplica).bind(engine, settings.log)
         options = {
             # The engine's own limit is the narrower one, and says what to do.
@@ -119,7 +119,7 @@ def _gpus() -> float | None:
     return float(resources().get("GPU", 0)) if ray.is_initialized() else None
 
 
-def _ingress(choice: engines.Choice) -> FastAPI:
+def _ingress(choice: selection.Choice) -> FastAPI:
     """Runs in the ingress replica."""
     from rlvr_ray.serve.http import create_api
 
@@ -128,7 +128,7 @@ def _ingress(choice: engines.Choice) -> FastAPI:
     return create_api(choice.settings, _parts(choice, actors.start_aggregator(choice.settings)))
 
 
-def _parts(choice: engines.Choice, aggregator: Any) -> "Parts":
+def _parts(choice: selection.Choice, aggregator: Any) -> "Parts":
     """The running parts, as this process reaches them."""
     from rlvr_ray.serve.http import Parts, Probed
 
@@ -138,8 +138,8 @@ def _parts(choice: engines.Choice, aggregator: Any) -> "Parts":
         return serve.get_deployment_handle(name, app_name=handles.APP)
 
     generator: Probed
-    if engines.is_remote(settings.generator):
-        generator = Limited(engines.open_engine(settings.generator), settings.generator)
+    if engines.engine_type(settings.generator).is_remote:
+        generator = engines.open_limited(settings.generator)
     else:
         generator = handles.RemoteGenerator(handle("Generator"))
     return Parts(
@@ -181,7 +181,7 @@ def attach(settings: Settings, *, deploy: bool = True) -> "tuple[Settings, Parts
         raise ConfigError(f"the application did not start: {_reason() or error}") from None
     if version != __version__:
         raise ConfigError(f"the cluster runs rlvr_ray {version}, this is {__version__}")
-    choice = engines.Choice(settings=running, reason="it runs", verifiers="those that run")
+    choice = selection.Choice(settings=running, reason="it runs", verifiers="those that run")
     return running, _parts(choice, actors.aggregator())
 
 
@@ -254,7 +254,7 @@ def _take_away_old_sessions() -> None:
 def _deploy(settings: Settings) -> None:
     """Raises RuntimeError where a deployment does not come up."""
     serve.start(http_options={"host": settings.api.host, "port": settings.api.port})
-    choice = engines.choose(settings, _gpus(), ask=True)
+    choice = selection.choose(settings, _gpus(), ask=True)
     _check_gpus(choice.settings)
     serve.run(build(choice), name=handles.APP, route_prefix="/")
 
@@ -262,9 +262,9 @@ def _deploy(settings: Settings) -> None:
 def _check_gpus(settings: Settings) -> None:
     """Raise ConfigError where engines want more GPUs than there are: they would wait for ever."""
     used: list[EngineSettings] = [settings.generator]
-    if factory.needs_judge(settings):
+    if factory.needs_judge(settings) and settings.judge.engine != "generator":
         used.append(settings.judge)
-    wanted = {engine.section: engine.gpus for engine in used if engine.engine == "vllm"}
+    wanted = {e.section: e.gpus for e in used if engines.engine_type(e).on_gpus}
     there = _gpus() or 0
     if sum(wanted.values()) > there:
         named = " and ".join(f"{name}.gpus={gpus:g}" for name, gpus in wanted.items())

@@ -21,9 +21,8 @@ from rlvr_ray.dataset.state import BatchState, Ending
 from rlvr_ray.documents.minilm import MiniLM
 from rlvr_ray.documents.retriever import Chunk, Document, Ingested, Passage, Query, Stored
 from rlvr_ray.documents.stores import open_store
-from rlvr_ray.generation import engines
-from rlvr_ray.generation.generator import Completion, Generator, Piece, Prompt
-from rlvr_ray.generation.throttle import Limited
+from rlvr_ray.generation import engines, selection
+from rlvr_ray.generation.generator import Completion, CompletionChunk, Generator, Prompt
 from rlvr_ray.observability import logs
 from rlvr_ray.observability.metrics import Metrics
 from rlvr_ray.observability.tracing import OFF, Tracer
@@ -46,18 +45,15 @@ class EngineReplica:
 
     def __init__(self, settings: EngineSettings, log: LogSettings) -> None:
         logs.configure(log)
-        self._engine = engines.open_engine(settings)
-        # llama.cpp's slots are limit enough.
-        if settings.engine != "llamacpp":
-            self._engine = Limited(self._engine, settings)
+        self._engine = engines.open_limited(settings)
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
         return await self._engine.generate(prompts)
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[Piece]]:
-        pieces = bursts(self._engine.stream(prompt), BURST_S)
-        async with contextlib.aclosing(pieces):
-            async for burst in pieces:
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[CompletionChunk]]:
+        chunks = bursts(self._engine.stream(prompt), BURST_S)
+        async with contextlib.aclosing(chunks):
+            async for burst in chunks:
                 yield burst
 
     async def check_health(self) -> str:
@@ -110,7 +106,7 @@ class VerifierReplica:
         if judge is not None:
             engine = RemoteGenerator(judge, "the judge")
         elif factory.needs_judge(settings):
-            engine = engines.open_engine(engines.judging(settings))
+            engine = engines.open_engine(selection.judging(settings))
         self._panel = factory.build_panel(settings, engine, MiniLM())
 
     async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:

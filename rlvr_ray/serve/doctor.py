@@ -18,7 +18,7 @@ from rlvr_ray.client import servers
 from rlvr_ray.core.errors import ConfigError, Overloaded, RlvrError, Unavailable
 from rlvr_ray.dataset.projection import STEP
 from rlvr_ray.documents import stores
-from rlvr_ray.generation import engines, model_files
+from rlvr_ray.generation import engines, model_files, selection
 from rlvr_ray.settings import EngineSettings, Settings
 from rlvr_ray.verification import factory
 
@@ -44,10 +44,10 @@ def before_start(settings: Settings) -> None:
     from rlvr_ray.dataset.files import Dataset
     from rlvr_ray.dataset.ledger import Ledger
 
-    chosen = engines.choose(settings).settings
+    chosen = selection.choose(settings).settings
     _embedder()
     for engine in _engines(chosen):
-        engines.check_files(engine)
+        engines.engine_type(engine).check_files(engine)
     if stores.folder(settings) is None:
         stores.check_server(settings, PATIENCE_S)
     check_broker(settings)
@@ -101,7 +101,7 @@ def _engines(settings: Settings) -> Iterator[EngineSettings]:
 
 async def _silence(settings: EngineSettings) -> RlvrError | None:
     """Why a server of a language model cannot be used now; None where it answers, or is none."""
-    if not engines.is_remote(settings):
+    if not engines.engine_type(settings).is_remote:
         return None
     try:
         await _probed(settings)
@@ -235,9 +235,9 @@ def _documents(settings: Settings) -> list[Check]:
 def _judge(settings: Settings) -> Iterator[Check]:
     """Who verifies and why; verifiers that are not installed, and a judge that does not answer."""
     factory.check_verifiers(settings)
-    judge = engines.judging(engines.choose(settings).settings)
+    judge = selection.judging(selection.choose(settings).settings)
     silent = asyncio.run(_silence(judge)) if factory.needs_judge(settings) else None
-    choice = engines.choose(settings, ask=silent is None)
+    choice = selection.choose(settings, ask=silent is None)
     yield Check(name="verifiers", state="ok", detail=choice.verifiers)
     if not factory.needs_judge(choice.settings):
         detail = "none: these verifiers ask no language model"
@@ -252,15 +252,15 @@ def _judge(settings: Settings) -> Iterator[Check]:
 
 async def _generator(settings: Settings) -> list[Check]:
     """Which engine is chosen, why, and whether it works."""
-    choice = engines.choose(settings)
+    choice = selection.choose(settings)
     found = await _probed(choice.settings.generator)
     return [Check(name="generator", state="ok", detail=f"{found}: {choice.reason}")]
 
 
 async def _probed(settings: EngineSettings) -> str:
     """What an engine says, a server within ``PATIENCE_S``."""
-    engines.check_files(settings)
-    if engines.is_remote(settings):
+    engines.engine_type(settings).check_files(settings)
+    if engines.engine_type(settings).is_remote:
         limit_s = min(settings.timeout_s, PATIENCE_S)
         settings = settings.model_copy(update={"timeout_s": limit_s})
     return await engines.probe(settings)

@@ -22,7 +22,7 @@ from rlvr_ray.dataset.reviews import Review, Said, Verdict
 from rlvr_ray.dataset.rows import Row
 from rlvr_ray.dataset.state import BatchState, Duel, Ending, Reviewed
 from rlvr_ray.documents.retriever import Chunk, Document, Ingested, Passage, Query, Stored
-from rlvr_ray.generation.generator import Completion, Piece, Prompt
+from rlvr_ray.generation.generator import Completion, CompletionChunk, Prompt
 from rlvr_ray.pipeline.live import Acknowledgement, LiveEvent
 from rlvr_ray.verification.verifier import Claim, Judged
 
@@ -43,15 +43,15 @@ class RemoteGenerator:
             result = await self._handle.generate.remote(prompts)
             return result
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[CompletionChunk]:
         with boundary(self._name):
-            pieces: Any = self._handle.options(stream=True).stream.remote(prompt)
+            chunks: Any = self._handle.options(stream=True).stream.remote(prompt)
             try:
-                async for burst in pieces:
-                    for piece in burst:
-                        yield piece
+                async for burst in chunks:
+                    for chunk in burst:
+                        yield chunk
             finally:
-                pieces.cancel()
+                chunks.cancel()
 
     async def check(self) -> str:
         with boundary(self._name):

@@ -55,6 +55,8 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+#: See ``generation.engines.ENGINES``.
+EngineName = Literal["llamacpp", "vllm", "openai"]
 Capability = Literal["schema", "logprobs", "seed"]
 
 
@@ -62,7 +64,7 @@ class EngineSettings(Section):
     """A language model and what runs it; Generator and judge have these in common."""
 
     section: ClassVar[str]  #: its name in the tree, for messages
-    engine: Literal["auto", "generator", "llamacpp", "vllm", "openai"]
+    engine: Literal["auto", "generator", EngineName]
     model: str | None = None
     """vllm: a folder, or a name on the model hub; openai: the model's name on the server."""
     context_tokens: int = Field(default=4096, ge=512)
@@ -126,7 +128,7 @@ class EngineSettings(Section):
 
 class GeneratorSettings(EngineSettings):
     section = "generator"
-    engine: Literal["auto", "llamacpp", "vllm", "openai"] = "auto"
+    engine: Literal["auto", EngineName] = "auto"
     """`auto`: openai where base_url is set, llamacpp where model_path is; else vllm where it is
     installed and there is a GPU; else llamacpp."""
     model: str | None = None
@@ -172,7 +174,7 @@ class RetrievalSettings(Section):
 
 class JudgeSettings(EngineSettings):
     section = "judge"
-    engine: Literal["generator", "llamacpp", "vllm", "openai"] = "generator"
+    engine: Literal["generator", EngineName] = "generator"
     """Who judges: the Generator's model, or one of its own."""
     concurrency: int = Field(default=16, ge=1)
     """Samples in flight; further ones wait, for half of timeout_s at most."""
@@ -250,7 +252,7 @@ class VerificationSettings(Section):
 
     @property
     def chosen(self) -> tuple[VerifierSettings, ...]:
-        """The verifiers, which must be settled: see ``engines.choose``."""
+        """The verifiers, which must be settled: see ``selection.choose``."""
         assert self.verifiers != "auto", "the verifiers are not chosen yet"
         return self.verifiers
 

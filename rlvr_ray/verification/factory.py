@@ -12,7 +12,7 @@ from typing import cast
 from rlvr_ray.core.errors import ConfigError, InputError
 from rlvr_ray.documents.embedder import Embedder
 from rlvr_ray.documents.embedding_cache import KeptVectors
-from rlvr_ray.generation import engines
+from rlvr_ray.generation import engines, selection
 from rlvr_ray.generation.generator import Completion, Generator, Prompt
 from rlvr_ray.generation.throttle import Throttled
 from rlvr_ray.settings import Settings, VerifierSettings
@@ -58,7 +58,7 @@ def build_panel(settings: Settings, judge: Generator | None, embedder: Embedder)
     """The verifiers of the settings around one judge, or around none (``needs_judge``)."""
     equipment = Equipment(
         judge=Throttled(judge or NoJudge(), settings.judge),
-        engine=engines.judging(settings).engine,
+        engine=selection.judging(settings).engine,
         embedder=KeptVectors(embedder),
         max_tokens=settings.judge.max_tokens,
     )
@@ -78,11 +78,11 @@ async def local_panel(settings: Settings) -> AsyncIterator[Panel]:
     from rlvr_ray.documents.minilm import MiniLM
 
     check_verifiers(settings)
-    settings = (await asyncio.to_thread(engines.choose, settings, ask=True)).settings
+    settings = (await asyncio.to_thread(selection.choose, settings, ask=True)).settings
     async with contextlib.AsyncExitStack() as opened:
         engine = None
         if needs_judge(settings):
-            engine = engines.open_engine(engines.judging(settings))
+            engine = engines.open_engine(selection.judging(settings))
             opened.push_async_callback(engine.close)
         yield build_panel(settings, engine, MiniLM())
 

@@ -16,7 +16,7 @@ from rlvr_ray.core.errors import NoDocuments
 from rlvr_ray.core.questions import Question, Refused
 from rlvr_ray.core.records import Usage
 from rlvr_ray.dataset.state import Ending
-from rlvr_ray.generation import engines
+from rlvr_ray.generation import selection
 from rlvr_ray.pipeline.ask import Pipeline
 from rlvr_ray.settings import Settings
 from tests.builders import context
@@ -36,7 +36,7 @@ def some(count: int) -> list[Question]:
 @pytest.fixture
 def settings() -> Settings:
     own: Any = {"generator": PRICED, "verification": {"verifiers": ["logprob"]}}
-    return engines.choose(Settings(**own), 0).settings
+    return selection.choose(Settings(**own), 0).settings
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ async def test_else_prompts_are_put_together_and_the_rest_is_assumed(
 async def test_a_judge_is_paid_where_one_is_asked(
     plan: Plan, tmp_path: Path, verifiers: Any, judged: bool
 ) -> None:
-    settings = engines.choose(Settings(verification={"verifiers": verifiers}), 0).settings  # type: ignore[arg-type]
+    settings = selection.choose(Settings(verification={"verifiers": verifiers}), 0).settings  # type: ignore[arg-type]
     found = await dry_run.count(some(5), plan, None)
     told = await dry_run.estimate(found, plan, settings, None, tmp_path)
     assert (told.judging.prompt_tokens > 0) is judged
@@ -158,11 +158,11 @@ async def test_a_server_s_cache_is_not_counted_on_and_gpus_have_an_assumed_rate(
 ) -> None:
     server: Any = {"base_url": "http://localhost/v1", "model": "m"}
     found = await dry_run.count(some(5), plan, None)
-    remote = engines.choose(Settings(generator=server), 0).settings
+    remote = selection.choose(Settings(generator=server), 0).settings
     told = await dry_run.estimate(found, plan, remote, None, tmp_path)
     assert told.answers.cached_tokens == told.judging.cached_tokens == 0
     cards: Any = {"engine": "vllm", "gpus": 2}
-    local = engines.choose(Settings(generator=cards)).settings
+    local = selection.choose(Settings(generator=cards)).settings
     told = await dry_run.estimate(found, plan, local, None, tmp_path)
     assert told.rate is not None and told.rate > 0
     assert told.time_basis.startswith("assumed for 2 GPUs")

@@ -18,7 +18,7 @@ from rlvr_ray.bulk.statistics import Rates, Tally
 from rlvr_ray.core.errors import ConfigError, InputError
 from rlvr_ray.core.records import Usage
 from rlvr_ray.dataset.state import Ending
-from rlvr_ray.generation import engines
+from rlvr_ray.generation import selection
 from rlvr_ray.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -30,7 +30,7 @@ PRICED = {"price_prompt": 1.0, "price_cached": 0.1, "price_completion": 4.0}
 
 @pytest.fixture
 def settings() -> Settings:
-    return engines.choose(Settings(generator=PRICED), 0).settings  # type: ignore[arg-type]
+    return selection.choose(Settings(generator=PRICED), 0).settings  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -135,9 +135,9 @@ def test_the_picture_is_one(plan: Plan, settings: Settings, tmp_path: Path, long
 
 def test_prices_that_are_missing_are_named(settings: Settings) -> None:
     with pytest.raises(InputError, match=r"generator\.price_prompt and generator\.price_compl"):
-        run_report.rates(engines.choose(Settings(), 0).settings)
+        run_report.rates(selection.choose(Settings(), 0).settings)
     own = {"engine": "openai", "base_url": "http://localhost/v1", "model": "judge"}
-    other = engines.choose(Settings(generator=PRICED, judge=own), 0).settings  # type: ignore[arg-type]
+    other = selection.choose(Settings(generator=PRICED, judge=own), 0).settings  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"set judge\.price_prompt and judge\.price_completion"):
         run_report.rates(other)
     both: Rates = run_report.rates(settings)

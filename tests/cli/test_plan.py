@@ -155,7 +155,7 @@ async def measure() -> dict[str, Measured]:
     engine = LlamaCpp(GeneratorSettings())
 
     async def size(text: str) -> int:
-        reply = await engine._post("/tokenize", {"content": text, "add_special": False})
+        reply = await engine._server.post("/tokenize", {"content": text, "add_special": False})
         return len(reply["tokens"])
 
     async def sizes(texts: Iterable[str]) -> float:

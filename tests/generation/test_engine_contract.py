@@ -38,7 +38,7 @@ class TestLlamaCpp(EngineContract):
     def at_work(self) -> AtWork:
         async def count(engine: Engine) -> int:
             assert isinstance(engine, LlamaCpp)
-            slots: list[dict[str, bool]] = await engine._request("GET", "/slots")  # type: ignore[assignment]
+            slots: list[dict[str, bool]] = await engine._server.request("GET", "/slots")
             return sum(slot["is_processing"] for slot in slots)
 
         return count
@@ -46,7 +46,9 @@ class TestLlamaCpp(EngineContract):
     @pytest_asyncio.fixture(loop_scope="module", autouse=True)
     async def _all_slots_are_back(self, engine: LlamaCpp) -> AsyncIterator[None]:
         yield
-        assert sorted(slot.number for slot in engine._idle) == [0, 1, 2], "one is lost or doubled"
+        assert sorted(slot.number for slot in engine._slots.idle) == [0, 1, 2], (
+            "one is lost or doubled"
+        )
 
 
 class TestOpenAI(EngineContract):

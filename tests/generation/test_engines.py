@@ -1,14 +1,15 @@
 """Which engine runs the generator and the judge."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from rlvr_ray.core.errors import ConfigError, Unavailable
-from rlvr_ray.generation import engines
+from rlvr_ray.generation import engines, selection
+from rlvr_ray.generation.engines import vllm
 from rlvr_ray.serve import app
-from rlvr_ray.settings import JudgeSettings, load
+from rlvr_ray.settings import EngineName, JudgeSettings, load
 from tests.repository.test_serve_config import _bound
 
 pytestmark = pytest.mark.integration
@@ -27,7 +28,7 @@ SERVER = {"base_url": "http://127.0.0.1:1/v1", "model": "m"}
     ],
 )
 def test_auto_is_settled_and_says_why(generator: Any, engine: str, reason: str) -> None:
-    choice = engines.choose(load(generator=generator))
+    choice = selection.choose(load(generator=generator))
     assert choice.settings.generator.engine == engine
     assert choice.reason == reason
 
@@ -36,16 +37,20 @@ def test_auto_is_settled_and_says_why(generator: Any, engine: str, reason: str) 
     ("installed", "gpus", "engine", "reason"),
     [
         (True, 1, "vllm", "it is installed and there is a GPU in the cluster"),
-        (False, 1, "llamacpp", engines.VLLM_MISSING),
+        (False, 1, "llamacpp", vllm.MISSING),
         (True, 0, "llamacpp", "there is no GPU in the cluster"),
     ],
 )
 def test_auto_takes_vllm_where_it_can_run(
     installed: bool, gpus: float, engine: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "find_spec", lambda name: object() if installed else None)
-    choice = engines.choose(load(), gpus)
+    monkeypatch.setattr(vllm, "find_spec", lambda name: object() if installed else None)
+    choice = selection.choose(load(), gpus)
     assert (choice.settings.generator.engine, choice.reason) == (engine, reason)
+
+
+def test_the_registry_has_the_engines_of_the_settings() -> None:
+    assert set(engines.ENGINES) == set(get_args(EngineName))
 
 
 def test_engines_that_share_a_card_are_deployed_with_their_shares() -> None:
@@ -77,10 +82,10 @@ async def test_without_vllm_its_engine_says_what_to_install() -> None:
 
 
 def test_the_generator_judges_unless_told_otherwise() -> None:
-    settings = engines.choose(load(generator=SERVER)).settings
-    assert engines.judging(settings) is settings.generator
+    settings = selection.choose(load(generator=SERVER)).settings
+    assert selection.judging(settings) is settings.generator
     settings = load(judge={"engine": "openai"} | SERVER)
-    assert engines.judging(settings) is settings.judge
+    assert selection.judging(settings) is settings.judge
 
 
 def test_a_servers_engine_has_no_deployment() -> None:
@@ -89,7 +94,7 @@ def test_a_servers_engine_has_no_deployment() -> None:
 
 
 async def test_a_server_that_is_away_is_named() -> None:
-    settings = engines.choose(load(generator=SERVER)).settings
+    settings = selection.choose(load(generator=SERVER)).settings
     with pytest.raises(Unavailable, match=r"the generator's server 127\.0\.0\.1:1"):
         await engines.probe(settings.generator)
 
@@ -101,5 +106,5 @@ async def test_a_model_file_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 async def test_an_engine_that_answers_is_described() -> None:
-    generator = engines.choose(load(generator={"slots": 1, "context_tokens": 512})).settings
+    generator = selection.choose(load(generator={"slots": 1, "context_tokens": 512})).settings
     assert await engines.probe(generator.generator) == "SmolLM2-135M-Instruct.Q4_1 on llamacpp"

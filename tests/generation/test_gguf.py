@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr_ray.generation.engines import gguf
+from rlvr_ray.generation.engines.llamacpp import gguf
 from rlvr_ray.generation.model_files import SMOLLM2_135M
 from tests.gguf import write
 

@@ -34,7 +34,9 @@ async def engine() -> AsyncIterator[LlamaCpp]:
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
 async def _all_slots_are_back(engine: LlamaCpp) -> AsyncIterator[None]:
     yield
-    assert sorted(slot.number for slot in engine._idle) == [0, 1, 2], "a slot was lost or doubled"
+    assert sorted(slot.number for slot in engine._slots.idle) == [0, 1, 2], (
+        "a slot was lost or doubled"
+    )
 
 
 def prompt(
@@ -111,7 +113,7 @@ class TestCancelling:
         long = prompt("Write a long story.", (0.8, 1), max_tokens=CONTEXT - 100)
         task = asyncio.create_task(engine.generate([long]))
         await drawing()
-        (number,) = {0, 1, 2} - {slot.number for slot in engine._idle}
+        (number,) = {0, 1, 2} - {slot.number for slot in engine._slots.idle}
 
         short = {"prompt": "Hi.", "n_predict": 1, "id_slot": (number + 1) % SLOTS}
 
@@ -119,8 +121,8 @@ class TestCancelling:
             """Whether the long one's slot comes to rest while another slot answers and answers."""
             end = time.monotonic() + within_s
             while time.monotonic() < end:
-                await engine._post("/completion", short)
-                reply: Any = await engine._request("GET", "/slots")
+                await engine._server.post("/completion", short)
+                reply: Any = await engine._server.request("GET", "/slots")
                 if not {slot["id"]: slot["is_processing"] for slot in reply}[number]:
                     return True
             return False
@@ -148,12 +150,12 @@ class TestCancelling:
         self, engine: LlamaCpp, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         hasty = engine._settings.model_copy(update={"timeout_s": 0.4})
-        held, engine._idle = engine._idle, []
+        held, engine._slots.idle = engine._slots.idle, []
         with monkeypatch.context() as patch:
             patch.setattr(engine, "_settings", hasty)
             with pytest.raises(Overloaded, match=r"no slot free within 0\.2 s"):
                 await engine.generate([prompt(max_tokens=1)])
-        engine._idle = held
+        engine._slots.idle = held
         await draw(engine, prompt(max_tokens=1))
 
 

@@ -27,7 +27,7 @@ from rlvr_ray.core.errors import (
 )
 from rlvr_ray.core.records import Usage
 from rlvr_ray.generation.engines.openai import OpenAIChat
-from rlvr_ray.generation.generator import Completion, Piece, Prompt, Sample
+from rlvr_ray.generation.generator import Completion, CompletionChunk, Prompt, Sample
 from rlvr_ray.generation.model_files import SMOLLM2_135M
 from rlvr_ray.generation.prompts import Message
 from rlvr_ray.settings import EngineSettings, GeneratorSettings, JudgeSettings
@@ -78,7 +78,7 @@ async def texts(engine: OpenAIChat, asked: Prompt) -> list[str]:
     return [each.text for each in await draw(engine, asked)]
 
 
-async def pieces(engine: OpenAIChat, asked: Prompt) -> list[Piece]:
+async def pieces(engine: OpenAIChat, asked: Prompt) -> list[CompletionChunk]:
     """All that a stream tells."""
     async with contextlib.aclosing(engine.stream(asked)) as stream:
         return [piece async for piece in stream]
@@ -426,7 +426,7 @@ class TestStreaming:
         server.replies = [Reply(events=events)]
         *parts, last = await pieces(opened(), prompt())
         assert [part.text for part in parts] == ["A quick", " fox"]
-        assert last == Piece(
+        assert last == CompletionChunk(
             sample=0,
             text="",
             completion=Completion(

@@ -55,7 +55,9 @@ class TestDoctor:
             "mirror": "ok",
         }
         assert "off" in found["mirror"][1]
-        assert found["verifiers"][1].startswith("grounded: SmolLM2-135M-Instruct has 0.14 billion")
+        assert found["verifiers"][1].startswith(
+            "grounded: SmolLM2-135M-Instruct.Q4_1 has 0.14 billion"
+        )
         assert found["judge"][1] == "none: these verifiers ask no language model"
 
     def test_who_verifies_is_told_though_the_judge_is_away(self, tmp_path: Path) -> None:

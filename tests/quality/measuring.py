@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rlvr_ray.generation import engines
+from rlvr_ray.generation import selection
 from rlvr_ray.settings import Settings, load
 from rlvr_ray.verification import factory
 from rlvr_ray.verification.calibration.decisions import COLUMNS, columns
@@ -75,7 +75,7 @@ def measure(
     labelled = read(path_of(name), limit)
     if by == "oracle":
         settings.setdefault("verification", {})["verifiers"] = ["logprob"]
-    chosen = engines.choose(load(**settings)).settings
+    chosen = selection.choose(load(**settings)).settings
 
     async def work() -> list[Judged]:
         async with _panel(by, chosen, labelled) as panel:

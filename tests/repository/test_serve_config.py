@@ -14,7 +14,7 @@ from ray.serve._private.deployment_info import DeploymentInfo
 from ray.serve.schema import DeploymentSchema, ServeApplicationSchema, ServeDeploySchema
 
 from rlvr_ray.core.errors import ConfigError
-from rlvr_ray.generation import engines
+from rlvr_ray.generation import selection
 from rlvr_ray.generation.model_files import SMOLLM2_135M
 from rlvr_ray.serve import app, deployments, handles
 from rlvr_ray.settings import LOOPBACK, Settings, load
@@ -88,7 +88,7 @@ def test_serve_config_is_valid_and_builds(application: ServeApplicationSchema) -
 
 
 def test_its_model_judges_by_log_probabilities(settings: Settings) -> None:
-    choice = engines.choose(settings)
+    choice = selection.choose(settings)
     assert [verifier.name for verifier in choice.settings.verification.chosen] == ["logprob"]
     assert choice.settings.judge.engine == "generator"
 

@@ -26,7 +26,7 @@ from rlvr_ray.core.records import Batch, FailedVerification, Outcome, Verificati
 from rlvr_ray.core.sanitising import visible
 from rlvr_ray.core.text import split_statements
 from rlvr_ray.documents.embedder import Vectors
-from rlvr_ray.generation import engines
+from rlvr_ray.generation import selection
 from rlvr_ray.generation.generator import Prompt
 from rlvr_ray.pipeline.aggregator import claims_of
 from rlvr_ray.settings import Settings, VerificationSettings
@@ -395,7 +395,7 @@ class TestTheTestItself:
         assert len({attack.family for attack in ATTACKS}) >= 12
 
     async def test_what_runs_by_default_is_among_them(self) -> None:
-        chosen = engines.choose(SETTINGS).settings.verification.chosen
+        chosen = selection.choose(SETTINGS).settings.verification.chosen
         assert tuple(verifier.name for verifier in chosen) in COMBINATIONS
 
     @pytest.mark.parametrize("names", COMBINATIONS, ids=name_of)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rlvr_ray.core.errors import ConfigError
-from rlvr_ray.generation import engines
+from rlvr_ray.generation import selection
 from rlvr_ray.settings import Settings, load
 from rlvr_ray.verification import factory
 from rlvr_ray.verification.factory import build_panel, check_verifiers
@@ -29,7 +29,7 @@ LARGE, SMALL = (50_000, 51_200), (1_000, 1_235)  # 2.56 billion, and 1.2 million
 def chosen(generator: Any = None, judge: Any = None, **verification: Any) -> tuple[str, str]:
     """Who verifies, and the whole of what is said of that."""
     sections = {"generator": generator or {}, "judge": judge or {}, "verification": verification}
-    choice = engines.choose(load(**sections), 0)
+    choice = selection.choose(load(**sections), 0)
     assert choice.settings.generator.engine != "auto"
     names = ", ".join(verifier.name for verifier in choice.settings.verification.chosen)
     assert choice.verifiers.startswith(f"{names}: ") and "\n" not in choice.verifiers
@@ -39,7 +39,7 @@ def chosen(generator: Any = None, judge: Any = None, **verification: Any) -> tup
 def test_the_embedded_model_is_asked_for_no_verdict() -> None:
     name, why = chosen()
     assert name == "grounded"
-    assert "SmolLM2-135M-Instruct has 0.14 billion parameters, and a judge needs 2.5" in why
+    assert "SmolLM2-135M-Instruct.Q4_1 has 0.14 billion parameters, and a judge needs 2.5" in why
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ async def test_a_server_is_asked_for_one_token(reply: Reply, name: str, says: st
     async with OpenAIServer() as server:
         server.replies = [reply]
         own = load(generator=SERVER | {"base_url": server.url})
-        choice = await asyncio.to_thread(engines.choose, own, ask=True)
+        choice = await asyncio.to_thread(selection.choose, own, ask=True)
         (asked,) = server.requests
     assert (asked.body["max_tokens"], asked.body["top_logprobs"]) == (1, 20)
     assert [verifier.name for verifier in choice.settings.verification.chosen] == [name]
@@ -173,12 +173,12 @@ async def test_a_server_is_not_asked_where_nothing_hangs_on_it() -> None:
             (own, {"verifiers": ["grounded"]}),
         ]:
             settings = load(generator=generator, verification=verification)
-            await asyncio.to_thread(engines.choose, settings, ask=True)
+            await asyncio.to_thread(selection.choose, settings, ask=True)
         assert not server.requests
 
 
 async def test_a_server_that_is_away_judges_in_words() -> None:
-    choice = await asyncio.to_thread(engines.choose, load(generator=SERVER), ask=True)
+    choice = await asyncio.to_thread(selection.choose, load(generator=SERVER), ask=True)
     assert "ragas: llama3.2:3b judges in words, since" in choice.verifiers
     assert "the generator's server 127.0.0.1:1 is not there" in choice.verifiers
 

@@ -8,7 +8,7 @@ import pytest
 
 from rlvr_ray.core.errors import ConfigError
 from rlvr_ray.core.records import Verification
-from rlvr_ray.generation import engines
+from rlvr_ray.generation import engines, selection
 from rlvr_ray.generation.generator import Completion, Prompt
 from rlvr_ray.observability import logs
 from rlvr_ray.pipeline.aggregator import claims_of
@@ -49,7 +49,7 @@ def test_who_needs_a_judge(verifier: str, needs: bool) -> None:
 
 
 async def test_the_embedded_system_verifies_without_asking_its_model(tmp_path: Path) -> None:
-    settings = engines.choose(load(data_dir=tmp_path), 0).settings
+    settings = selection.choose(load(data_dir=tmp_path), 0).settings
     generator = FakeGenerator(refuse)
     system = System(tmp_path, factory.build_panel(settings, generator, FakeEmbedder()))  # type: ignore[arg-type]
     await system.aggregator.start()
@@ -76,7 +76,7 @@ async def test_no_engine_is_opened_for_a_panel_that_needs_none(
     async with factory.local_panel(load()) as panel:
         (result,) = await panel.verify(claims)
     assert isinstance(result, Verification)
-    replica = deployments.VerifierReplica(engines.choose(load(), 0).settings, None)
+    replica = deployments.VerifierReplica(selection.choose(load(), 0).settings, None)
     (again,) = await replica.verify(claims)
     assert isinstance(again, Verification)
     assert again.assessments[0].statements == result.assessments[0].statements

@@ -1,242 +1,64 @@
-"""What runs the language models and who verifies with them: which, why, and how one is opened.
+"""The engines that run language models: one file or folder each, and ``ENGINES``, where all stand.
 
-Plain parts, without Ray: deployments are made of them, and so are the tools that run by themselves.
+To add one, write a class like ``generator.Engine``, add its name to ``settings.EngineName`` and one
+entry to ``ENGINES``. Everything else asks the entry. Vendors' packages are imported when an engine
+is opened.
 """
 
-import asyncio
-import logging
-import math
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path, PurePath
-from typing import cast
 
-from rlvr_ray.core.errors import ConfigError, InputError, Overloaded, Unavailable
-from rlvr_ray.generation.engines import gguf
-from rlvr_ray.generation.generator import Engine, Prompt, Sample
-from rlvr_ray.generation.model_files import LLAMA_3B, SMOLLM2_135M
-from rlvr_ray.generation.prompts import Message
-from rlvr_ray.settings import EngineSettings, Settings, VerifierSettings
-
-log = logging.getLogger(__name__)
-
-VLLM_MISSING = "vllm is not installed: in the folder of rlvr_ray, pip install -e '.[vllm]'"
-#: Parameters that a judge needs: those of the smallest models that their makers call 3B. The
-#: embedded one, with a twentieth of them, keeps to the form of a verdict and says little with it.
-LEAST_PARAMETERS = 2.5e9
-#: A number of parameters in a model's name: `8x7b`, `-0.5B-`, `:135m`; not `a3b`, `128k`, `v1.5`.
-_SIZE = re.compile(r"(?<![a-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")
-#: Families of small models, and what their bare name means on a server.
-_SMALL = {"smollm": 1.7e9, "tinyllama": 1.1e9}
-#: Longest wait for a server's verdict, in seconds: it may have to load the model for it.
-VERDICT_S = 60.0
-#: Asked of a server once, as the verifier `logprob` asks: one token, and the likeliest there.
-_VERDICT = Prompt(
-    messages=(
-        Message(
-            role="user",
-            content="Is Paris in France? Answer with the verdict alone, one digit: 1 if it is, "
-            "0 if it is not.\nVerdict:",
-        ),
-    ),
-    samples=(Sample(temperature=0.0, seed=0),),
-    max_tokens=1,
-    logprobs=20,
-)
+from rlvr_ray.generation.engines import llamacpp, openai, vllm
+from rlvr_ray.generation.generator import Engine
+from rlvr_ray.generation.throttle import Limited
+from rlvr_ray.settings import EngineSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """Settings in which nothing is ``auto``, and why they are as they are."""
+class EngineType:
+    """What is known of an engine before it is opened."""
 
-    settings: Settings
-    reason: str  #: of the generator's engine
-    verifiers: str  #: who verifies, and why
-
-
-def choose(settings: Settings, gpus: float | None = None, *, ask: bool = False) -> Choice:
-    """Settle ``generator.engine``, then ``verification.verifiers``, where they are ``auto``.
-
-    ``gpus``: of the cluster; none means this machine. A language model that is no toy judges; where
-    there is none, the verifier does without. Nothing tells whether a server gives
-    log-probabilities: unless ``capabilities`` do, it is asked for one token, if ``ask``. That is
-    done once, here, so that a running system never changes its mind.
-
-    Raises ConfigError where a server has to be asked and its settings do not do.
-    """
-    settings, reason = _with_engine(settings, gpus)
-    verification = settings.verification
-    if verification.verifiers != "auto":
-        names = ", ".join(verifier.name for verifier in verification.verifiers)
-        why = f"{names}: verification.verifiers says so"
-        return Choice(settings=settings, reason=reason, verifiers=why)
-    name, why = _verifier_for(judging(settings), ask=ask)
-    chosen = verification.model_copy(update={"verifiers": (VerifierSettings(name=name),)})
-    settings = settings.model_copy(update={"verification": chosen})
-    return Choice(settings=settings, reason=reason, verifiers=f"{name}: {why}")
+    open: Callable[[EngineSettings], Engine]
+    model: Callable[[EngineSettings], str]  #: the model's name, as completions have it
+    #: Raises ConfigError where something is missing on this machine; loads nothing.
+    check_files: Callable[[EngineSettings], None] = lambda settings: None
+    #: Parameters of the model by its files; None where they are not known.
+    parameters: Callable[[EngineSettings], float | None] = lambda settings: None
+    is_remote: bool = False  #: a server's client: it runs in the process that uses it
+    on_gpus: bool = False  #: it takes ``gpus``, and minutes to load
+    has_slots: bool = False  #: ``slots`` limit its completions in flight, so nothing else has to
 
 
-def _with_engine(settings: Settings, gpus: float | None) -> tuple[Settings, str]:
-    """The generator's engine, and why that one."""
-    generator = settings.generator
-    if generator.engine != "auto":
-        return settings, "generator.engine says so"
-    where = "in the cluster" if gpus is not None else "on this machine"
-    count = local_gpus() if gpus is None else gpus
-    if generator.base_url is not None:
-        engine, reason = "openai", "generator.base_url is set"
-    elif generator.model_path is not None:
-        engine, reason = "llamacpp", "generator.model_path is set"
-    elif not count:
-        engine, reason = "llamacpp", f"there is no GPU {where}"
-    elif find_spec("vllm") is None:
-        engine, reason = "llamacpp", VLLM_MISSING
-    else:
-        engine, reason = "vllm", f"it is installed and there is a GPU {where}"
-    chosen = generator.model_copy(update={"engine": engine})
-    return settings.model_copy(update={"generator": chosen}), reason
+ENGINES: dict[str, EngineType] = {
+    "llamacpp": EngineType(
+        open=llamacpp.LlamaCpp,
+        model=llamacpp.model,
+        check_files=llamacpp.check_files,
+        parameters=llamacpp.parameters,
+        has_slots=True,
+    ),
+    "vllm": EngineType(
+        open=vllm.VLLM, model=vllm.model, check_files=vllm.check_files, on_gpus=True
+    ),
+    "openai": EngineType(open=openai.OpenAIChat, model=openai.model, is_remote=True),
+}
 
 
-def _verifier_for(judge: EngineSettings, *, ask: bool) -> tuple[str, str]:
-    """A verifier's name, and in one sentence why that one."""
-    model = _model(judge)
-    size = _size(judge) or _size_in(model)
-    if size is not None and size < LEAST_PARAMETERS:
-        return "grounded", (
-            f"{model} has {size / 1e9:.2g} billion parameters, and a judge needs "
-            f"{LEAST_PARAMETERS / 1e9:g}"
-        )
-    if judge.engine != "openai":
-        return "logprob", f"{model} judges, and {judge.engine} gives log-probabilities"
-    if judge.capabilities is not None:
-        if "logprobs" in judge.capabilities:
-            return "logprob", f"{model} judges, and {judge.section}.capabilities has `logprobs`"
-        return "ragas", f"{model} judges, and {judge.section}.capabilities has no `logprobs`"
-    if not ask:
-        return "ragas", f"{model} judges; whether its server gives log-probabilities is not known"
-    lack = asyncio.run(lacks_probabilities(judge))
-    if lack is None:
-        return "logprob", f"{model} judges, and its server gives log-probabilities"
-    why = f"{model} judges in words, since {lack}"
-    log.warning("the verifier is ragas: %s", why)
-    return "ragas", why
-
-
-def _model(judge: EngineSettings) -> str:
-    """The model's name, as far as the settings know it."""
-    if judge.engine == "llamacpp":
-        return judge.model_path.stem if judge.model_path else "SmolLM2-135M-Instruct"
-    return PurePath(judge.model or LLAMA_3B).name
-
-
-def _size(judge: EngineSettings) -> float | None:
-    """How many parameters a model has whose file is here; None where there is none."""
-    if judge.engine != "llamacpp" or judge.model_path is None:
-        return None
-    return gguf.parameters(judge.model_path)
-
-
-def _size_in(name: str) -> float | None:
-    """How many parameters a model's name says; None where it says nothing."""
-    name = name.casefold()
-    sizes = [
-        float(experts or 1) * float(count) * (1e9 if unit == "b" else 1e6)
-        for experts, count, unit in _SIZE.findall(name)
-    ]
-    families = (size for family, size in _SMALL.items() if family in name)
-    return max(sizes) if sizes else next(families, None)
-
-
-def local_gpus() -> int:
-    """How many GPUs this machine has, by the device files of NVIDIA's and AMD's drivers."""
-    dev = Path("/dev")
-    return len([*dev.glob("nvidia[0-9]*"), *dev.glob("kfd")])
-
-
-def judging(settings: Settings) -> EngineSettings:
-    """The settings of the engine that would judge; the generator's must be chosen."""
-    return settings.generator if settings.judge.engine == "generator" else settings.judge
-
-
-def is_remote(settings: EngineSettings) -> bool:
-    """Whether the engine is a server's: its client runs in the process that uses it."""
-    return settings.engine == "openai"
-
-
-def check_files(settings: EngineSettings) -> None:
-    """Raise ConfigError where an engine of this machine lacks what it is made of.
-
-    The engine must be chosen. Nothing is loaded; a SHA-256 is verified when the file is.
-    """
-    if settings.engine == "llamacpp" and settings.model_path is None:
-        SMOLLM2_135M.locate()
-    elif settings.engine == "llamacpp":
-        _check_gguf(settings.section, cast(Path, settings.model_path))
-    elif settings.engine == "vllm":
-        if find_spec("vllm") is None:
-            raise ConfigError(VLLM_MISSING)
-        model = settings.model or LLAMA_3B
-        if model.startswith(("/", ".", "~")) and not Path(model, "config.json").is_file():
-            raise ConfigError(
-                f"{settings.section}.model: there is no model in {model}, which has no config.json"
-            )
-
-
-def _check_gguf(section: str, path: Path) -> None:
-    if not path.is_file():
-        raise ConfigError(f"{section}.model_path: there is no file {path}")
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise ConfigError(
-            f"{section}.model_path: {path} cannot be read: {error.strerror}"
-        ) from None
-    if magic != b"GGUF":
-        raise ConfigError(
-            f"{section}.model_path: {path} is no GGUF file; download the model again, or convert it"
-        )
+def engine_type(settings: EngineSettings) -> EngineType:
+    """The entry of these settings' engine, which must be chosen (``selection.choose``)."""
+    assert settings.engine in ENGINES, f"{settings.engine} is not chosen yet"
+    return ENGINES[settings.engine]
 
 
 def open_engine(settings: EngineSettings) -> Engine:
-    """An engine in this process. Raises ConfigError where it cannot be had."""
-    if settings.engine == "openai":
-        from rlvr_ray.generation.engines.openai import OpenAIChat
-
-        return OpenAIChat(settings)
-    if settings.engine == "vllm":
-        if find_spec("vllm") is None:
-            raise ConfigError(VLLM_MISSING)
-        from rlvr_ray.generation.engines.vllm import VLLM
-
-        return VLLM(settings)
-    assert settings.engine == "llamacpp", f"{settings.engine} is not chosen yet"
-    from rlvr_ray.generation.engines.llamacpp import LlamaCpp
-
-    return LlamaCpp(settings)
+    """An engine in this process, without limits. Raises ConfigError where it cannot be had."""
+    return engine_type(settings).open(settings)
 
 
-async def lacks_probabilities(settings: EngineSettings) -> str | None:
-    """Ask a server for a verdict; why that told nothing of its probability, or None where it did.
-
-    Raises ConfigError where the settings do not do.
-    """
-    limit_s = min(settings.timeout_s, VERDICT_S)
-    engine = open_engine(settings.model_copy(update={"retries": 0, "timeout_s": limit_s}))
-    try:
-        (answer,) = await engine.generate([_VERDICT])
-    except (Unavailable, Overloaded) as error:
-        return str(error)
-    finally:
-        await engine.close()
-    if isinstance(answer, InputError):
-        return str(answer)
-    likeliest = answer[0].logprobs[0] if answer[0].logprobs else {}
-    verdicts = [likeliest[t] for t in likeliest if t.strip(" \u2581\u0120") in ("0", "1")]
-    if math.fsum(map(math.exp, verdicts)) < 0.5:  # a model that reasons first, for one
-        return f"{answer[0].model} does not begin its answer with the verdict"
-    return None
+def open_limited(settings: EngineSettings) -> Engine:
+    """An engine in this process, within the limits of its settings. Raises ConfigError."""
+    engine = open_engine(settings)
+    return engine if engine_type(settings).has_slots else Limited(engine, settings)
 
 
 async def probe(settings: EngineSettings) -> str:
@@ -244,13 +66,13 @@ async def probe(settings: EngineSettings) -> str:
 
     Raises ConfigError or Unavailable where it does not work.
     """
-    if settings.engine == "vllm":
-        if find_spec("vllm") is None:
-            raise ConfigError(VLLM_MISSING)
-        return f"{settings.model or LLAMA_3B} on vllm"
+    kind = engine_type(settings)
+    if kind.on_gpus:
+        kind.check_files(settings)
+        return f"{kind.model(settings)} on {settings.engine}"
     engine = open_engine(settings)
     try:
-        where = f" at {settings.base_url}" if is_remote(settings) else ""
+        where = f" at {settings.base_url}" if kind.is_remote else ""
         return f"{await engine.check()} on {settings.engine}{where}"
     finally:
         await engine.close()

@@ -8,30 +8,30 @@ vLLM runs in processes of its own. What makes one fail to start is only in its l
 in that log are kept in a file, from which the reason is read.
 """
 
-import asyncio
 import contextlib
 import json
 import math
 import os
 import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from rlvr_ray.core.answer_text import Answer, AnswerStream, answer_in, opens_reasoning
 from rlvr_ray.core.concurrency import gather, told_by
-from rlvr_ray.core.errors import ConfigError, InputError, Overloaded, TimedOut, Unavailable
+from rlvr_ray.core.errors import ConfigError, InputError, Overloaded, Unavailable
 from rlvr_ray.core.records import Usage
 from rlvr_ray.core.text import storable
-from rlvr_ray.generation.generator import Completion, FinishReason, Piece, Prompt
+from rlvr_ray.generation.engines.chat import MarkedChat, time_limit
+from rlvr_ray.generation.generator import Completion, CompletionChunk, FinishReason, Prompt
 from rlvr_ray.generation.model_files import LLAMA_3B
-from rlvr_ray.generation.prompts import Message
 from rlvr_ray.settings import EngineSettings
 
+MISSING = "vllm is not installed: in the folder of rlvr_ray, pip install -e '.[vllm]'"
 #: Share of a card's memory that vLLM takes where it has the card to itself.
 GPU_MEMORY = 0.9
 #: Bytes of the key-value cache without a GPU; ``vllm.kv_cache_memory_bytes`` says otherwise.
@@ -51,7 +51,9 @@ class VLLM:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
-        self.model = settings.model or LLAMA_3B
+        if not is_installed():
+            raise ConfigError(MISSING)
+        self.model = model(settings)
         if self.model.startswith(("/", ".", "~")) and not Path(self.model).is_dir():
             raise ConfigError(f"{settings.section}.model: there is no folder {self.model}")
         with _reasons(self.model) as environment:
@@ -74,18 +76,18 @@ class VLLM:
         self._begun = ""  # of an answer, by the model's template
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
-        """See ``ports.Generator``. Unavailable where vLLM is gone, TimedOut past the limit."""
+        """See ``Generator``. Unavailable where vLLM is gone, TimedOut past the limit."""
         async with self._limit():
             return await gather(*(self._complete(prompt) for prompt in prompts))
 
-    def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
-        """See ``ports.Engine``."""
+    def stream(self, prompt: Prompt) -> AsyncGenerator[CompletionChunk]:
+        """See ``Engine``."""
 
-        async def write(tell: Callable[[Piece], None]) -> None:
+        async def write(emit: Callable[[CompletionChunk], None]) -> None:
             async with self._limit():
                 tokens = self._tokens(prompt)
                 samples = range(len(prompt.samples))
-                await gather(*(self._write(tokens, prompt, index, tell) for index in samples))
+                await gather(*(self._write(tokens, prompt, index, emit) for index in samples))
 
         return told_by(write)
 
@@ -104,13 +106,9 @@ class VLLM:
 
     @contextlib.asynccontextmanager
     async def _limit(self) -> AsyncIterator[None]:
-        limit = self._settings.timeout_s
-        try:
-            async with asyncio.timeout(limit):
-                with self._translated():
-                    yield
-        except TimeoutError:
-            raise TimedOut(f"the model did not finish within {limit:g} s") from None
+        async with time_limit(self._settings.timeout_s):
+            with self._translated():
+                yield
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -139,21 +137,21 @@ class VLLM:
         return self._completion(replies[-1], prompt, answer)
 
     async def _write(
-        self, tokens: list[int], prompt: Prompt, index: int, tell: Callable[[Piece], None]
+        self, tokens: list[int], prompt: Prompt, index: int, emit: Callable[[CompletionChunk], None]
     ) -> None:
-        """Tell a sample's pieces as it grows."""
+        """Emit a sample's chunks as it grows."""
         kind = self._vllm.sampling_params.RequestOutputKind.CUMULATIVE
         stream = AnswerStream(self._begun)
         written = ""
         async for reply in self._replies(tokens, prompt, index, kind):
             text = storable(reply.outputs[0].text)
             if new := stream.add(text.removeprefix(written)):
-                tell(Piece(sample=index, text=new))
+                emit(CompletionChunk(sample=index, text=new))
             written = text
             if reply.finished:
                 rest, answer = stream.end()
                 completion = self._completion(reply, prompt, answer)
-                tell(Piece(sample=index, text=rest, completion=completion))
+                emit(CompletionChunk(sample=index, text=rest, completion=completion))
 
     async def _replies(
         self, tokens: list[int], prompt: Prompt, index: int, kind: Any
@@ -190,24 +188,16 @@ class VLLM:
         )
 
     def _tokens(self, prompt: Prompt) -> list[int]:
-        """The chat in the model's template. Only the template's own control tokens are such.
-
-        Raises ContextOverflow. The template is filled with marks, and what stands for a mark is
-        tokenized as plain text.
-        """
-        mark = secrets.token_hex(8)
-        messages: Sequence[Message] = prompt.messages
-        chat = [{"role": m.role, "content": f"{mark}.{i}."} for i, m in enumerate(messages)]
-        template = self._tokenizer.apply_chat_template(
-            chat, tokenize=False, add_generation_prompt=True, **TEMPLATE
+        """The chat in the model's template; see ``MarkedChat``. Raises ContextOverflow."""
+        chat = MarkedChat(prompt.messages)
+        filled = self._tokenizer.apply_chat_template(
+            chat.messages, tokenize=False, add_generation_prompt=True, **TEMPLATE
         )
-        self._begun = opens_reasoning(template)
-        pieces = re.split(rf"{mark}\.(\d+)\.", template)  # text, index, text, index, …, text
+        self._begun = opens_reasoning(filled)
         tokens: list[int] = []
-        for place, piece in enumerate(pieces):
-            text = messages[int(piece)].content if place % 2 else piece
+        for text, is_template in chat.texts(filled):
             tokens += self._tokenizer.encode(
-                text, add_special_tokens=False, split_special_tokens=bool(place % 2)
+                text, add_special_tokens=False, split_special_tokens=not is_template
             )
         self._settings.check_fits(len(tokens), prompt.max_tokens)
         return tokens
@@ -225,6 +215,27 @@ class VLLM:
                 cached_tokens=reply.num_cached_tokens or 0,
             ),
             logprobs=tuple(_likeliest(place, prompt.logprobs) for place in output.logprobs or ()),
+        )
+
+
+def is_installed() -> bool:
+    """Whether vLLM can be had in this environment."""
+    return find_spec("vllm") is not None
+
+
+def model(settings: EngineSettings) -> str:
+    """The model's name, as completions have it."""
+    return settings.model or LLAMA_3B
+
+
+def check_files(settings: EngineSettings) -> None:
+    """Raise ConfigError where vLLM or a model's folder is missing; nothing is loaded."""
+    if not is_installed():
+        raise ConfigError(MISSING)
+    name = model(settings)
+    if name.startswith(("/", ".", "~")) and not Path(name, "config.json").is_file():
+        raise ConfigError(
+            f"{settings.section}.model: there is no model in {name}, which has no config.json"
         )
 
 
@@ -305,8 +316,8 @@ def _reason(log: str) -> str | None:
     return _line(found[-1]) if found else None
 
 
-def _line(said: object) -> str:
-    return " ".join(str(said).split())[:500]
+def _line(error: object) -> str:
+    return " ".join(str(error).split())[:500]
 
 
 def _likeliest(place: Mapping[int, Any], count: int) -> dict[str, float]:

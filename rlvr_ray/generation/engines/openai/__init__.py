@@ -19,6 +19,6 @@ A reply's size is bounded by ``max_tokens`` where the server is honest, and only
 where it is not.
 """
 
-from rlvr_ray.generation.engines.openai.client import OpenAIChat
+from rlvr_ray.generation.engines.openai.client import OpenAIChat, model
 
-__all__ = ["OpenAIChat"]
+__all__ = ["OpenAIChat", "model"]

@@ -1,40 +1,23 @@
-"""The engine: requests, streams, and what their failures mean."""
+"""The engine: requests and streams."""
 
-import asyncio
 import contextlib
 import json
 import logging
 import re
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from rlvr_ray.core.concurrency import gather, told_by
-from rlvr_ray.core.errors import (
-    ConfigError,
-    ContextOverflow,
-    InputError,
-    Overloaded,
-    ReplyError,
-    RlvrError,
-    TimedOut,
-    Unavailable,
-)
+from rlvr_ray.core.errors import ConfigError, InputError, Unavailable
 from rlvr_ray.core.records import one_line
 from rlvr_ray.generation.engines.openai import refusals
-from rlvr_ray.generation.engines.openai.refusals import FILTERED, NEEDED, SPARED, TOO_LONG, Dialect
-from rlvr_ray.generation.engines.openai.replies import MISSHAPEN, Chunks, completion
-from rlvr_ray.generation.generator import Completion, Piece, Prompt, Sample
+from rlvr_ray.generation.engines.openai.failures import Failures, too_long
+from rlvr_ray.generation.engines.openai.refusals import NEEDED, SPARED, Dialect
+from rlvr_ray.generation.engines.openai.replies import MISSHAPEN, StreamedReply, completion
+from rlvr_ray.generation.generator import Completion, CompletionChunk, Prompt, Sample
 from rlvr_ray.settings import EngineSettings
 
 log = logging.getLogger(__name__)
@@ -43,14 +26,8 @@ log = logging.getLogger(__name__)
 CONNECT_S = 5.0
 #: Longest wait of ``check``, in seconds.
 CHECK_S = 10.0
-#: Characters that are quoted of what a server says.
-QUOTED = 200
-#: So many characters in a row that also stand in the prompt: the server quotes it.
-SHARED = 24
 #: HTTP statuses of a server that has no list of models.
 UNKNOWN = (400, 404, 405, 422, 501)
-#: Codes of an error within a reply that may pass: a gateway's, of the server behind it.
-BUSY = ("500", "502", "503", "504", "529")
 #: What an HTTP header can carry after ``Bearer``.
 KEY = re.compile(r"[!-~]*")
 #: What a request that is streamed has besides.
@@ -64,14 +41,14 @@ class OpenAIChat:
         import httpx2
         import openai
 
-        self._key = settings.api_key or SecretStr("")
+        key = (settings.api_key or SecretStr("")).get_secret_value()
         self._section = settings.section
         where = _address(settings.base_url, self._section)
         if not settings.model:
             raise ConfigError(
                 f"{self._section}.model is not set; give the model's name on the server"
             )
-        if not KEY.fullmatch(self._key.get_secret_value()):
+        if not KEY.fullmatch(key):
             # An HTTP library would quote it in its error.
             raise ConfigError(
                 f"{self._section}.api_key has a space, a line break or a letter outside ASCII"
@@ -80,6 +57,7 @@ class OpenAIChat:
         self._settings = settings
         self._server = f"the {self._section}'s server {where}"
         self._dialect = Dialect(settings.capabilities)
+        self._failures = Failures(self._server, self._section, key)
         self._openai, self._reply = openai, httpx2.Response
         # OPENAI_ORG_ID and OPENAI_PROJECT_ID are for other servers, as OPENAI_API_KEY is.
         not_from_the_environment: Any = {
@@ -90,7 +68,7 @@ class OpenAIChat:
             self._client = openai.AsyncOpenAI(
                 base_url=settings.base_url,
                 # Never empty: the client would take OPENAI_API_KEY, and send it to this server.
-                api_key=self._key.get_secret_value() or "none",
+                api_key=key or "none",
                 max_retries=settings.retries,
                 # Half the CPU time a call that the client's own transport takes.
                 http_client=openai.DefaultAioHttpClient(),
@@ -103,7 +81,7 @@ class OpenAIChat:
             raise ConfigError(f"{self._section}.base_url: no way to {where}: {why}") from None
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
-        """See ``ports.Generator``; the first failure cancels the requests beside it.
+        """See ``Generator``; the first failure cancels the requests beside it.
 
         A prompt that is too long, or whose answer the server withholds, has the InputError in its
         place. What is wrong with the settings raises Unavailable as well: it concerns all
@@ -111,12 +89,12 @@ class OpenAIChat:
         """
         return await gather(*(self._complete(prompt) for prompt in prompts))
 
-    def stream(self, prompt: Prompt) -> AsyncGenerator[Piece]:
-        """See ``ports.Engine``. A failure ends all samples; what was told is not told again."""
+    def stream(self, prompt: Prompt) -> AsyncGenerator[CompletionChunk]:
+        """See ``Engine``. A failure ends all samples; what was emitted is not emitted again."""
 
-        async def write(tell: Callable[[Piece], None]) -> None:
+        async def write(emit: Callable[[CompletionChunk], None]) -> None:
             samples = range(len(prompt.samples))
-            await gather(*(self._write(prompt, index, tell) for index in samples))
+            await gather(*(self._write(prompt, index, emit) for index in samples))
 
         return told_by(write)
 
@@ -127,7 +105,7 @@ class OpenAIChat:
         than they list: what is in it does not matter.
         """
         client = self._client.with_options(max_retries=0)
-        async with self._limit(min(CHECK_S, self._settings.timeout_s)):
+        async with self._failures.translated(min(CHECK_S, self._settings.timeout_s)):
             try:
                 await client.models.with_raw_response.list()
             except self._openai.APIStatusError as error:
@@ -147,26 +125,28 @@ class OpenAIChat:
 
     async def _sample(self, prompt: Prompt, sample: Sample) -> Completion:
         """One sample as a whole."""
-        async with self._limit(self._settings.timeout_s, prompt):
+        async with self._failures.translated(self._settings.timeout_s, prompt):
             reply = await self._request(prompt, self._body(prompt, sample), self._post)
-        with self._reading():
+        with self._failures.reading():
             return self._completion(json.loads(reply.content), prompt)
 
-    async def _write(self, prompt: Prompt, index: int, tell: Callable[[Piece], None]) -> None:
-        """One sample, told while it is written."""
-        chunks = Chunks()
-        async with self._limit(self._settings.timeout_s, prompt):
+    async def _write(
+        self, prompt: Prompt, index: int, emit: Callable[[CompletionChunk], None]
+    ) -> None:
+        """One sample, emitted while it is written."""
+        reply_so_far = StreamedReply()
+        async with self._failures.translated(self._settings.timeout_s, prompt):
             body = self._body(prompt, prompt.samples[index]) | STREAMED
             create = self._client.chat.completions.with_raw_response.create
             reply = await self._request(prompt, body, create)
-            with self._reading():
+            with self._failures.reading():
                 async with contextlib.aclosing(self._events(reply, prompt)) as events:
                     async for event in events:
-                        if text := chunks.add(event):
-                            tell(Piece(sample=index, text=text))
-                rest, whole = chunks.end(self._server)
+                        if text := reply_so_far.add(event):
+                            emit(CompletionChunk(sample=index, text=text))
+                rest, whole = reply_so_far.end(self._server)
                 written = self._completion(whole, prompt)
-        tell(Piece(sample=index, text=rest, completion=written))
+        emit(CompletionChunk(sample=index, text=rest, completion=written))
 
     async def _events(self, reply: Any, prompt: Prompt) -> AsyncGenerator[Any]:
         """The JSON of each event of a stream; the connection ends with it."""
@@ -180,7 +160,7 @@ class OpenAIChat:
         except (self._openai.OpenAIError, *MISSHAPEN):
             raise
         except Exception as error:  # the client lets those of its HTTP library through
-            raise self._gone(error, prompt) from None
+            raise self._failures.broken_off(error, prompt) from None
         finally:
             await http.aclose()
 
@@ -233,41 +213,16 @@ class OpenAIChat:
                 name = _refused(error, sent)
                 if name is None:
                     raise
-                refuses = f"{self._server} refuses `{name}`{self._why(error, prompt)}"
+                refuses = f"{self._server} refuses `{name}`{self._failures.details(error, prompt)}"
                 if name not in SPARED:
                     raise Unavailable(f"{refuses}; {NEEDED[name]}") from None
                 if self._dialect.leave_out(name):
                     level = logging.INFO if name == "max_tokens" else logging.WARNING
                     log.log(level, "%s. It is left out from now on: %s", refuses, SPARED[name])
 
-    @contextlib.asynccontextmanager
-    async def _limit(self, limit_s: float, prompt: Prompt | None = None) -> AsyncIterator[None]:
-        """Give a request so much time, and its failure our words."""
-        try:
-            async with asyncio.timeout(limit_s):
-                yield
-        except TimeoutError:
-            raise TimedOut(f"{self._server} did not answer within {limit_s:g} s") from None
-        except self._openai.APIStatusError as error:
-            raise self._meaning(error, prompt) from None
-        except self._openai.OpenAIError as error:
-            if isinstance(error, self._openai.APIError) and error.body is not None:  # in a stream
-                raise self._told(error.body, prompt) from None
-            raise self._gone(error.__cause__ or error, prompt) from None
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except MISSHAPEN:
-            raise ReplyError(
-                f"{self._server} answered with something that is no chat completion; "
-                f"is {self._section}.base_url right?"
-            ) from None
-
     def _completion(self, reply: Any, prompt: Prompt) -> Completion:
         if error := reply.get("error"):
-            raise self._told(error, prompt)
+            raise self._failures.in_reply(error, prompt)
         return completion(
             reply,
             server=self._server,
@@ -276,77 +231,12 @@ class OpenAIChat:
             prompt=prompt,
         )
 
-    def _told(self, error: Any, prompt: Prompt | None) -> RlvrError:
-        """What an error in place of an answer means, though the HTTP status is one of success."""
-        said = self._quoted(refusals.said(error), prompt)
-        code = error.get("code") if isinstance(error, Mapping) else None
-        if TOO_LONG.search(f"{code} {refusals.said(error)}"):
-            return ContextOverflow(f"the prompt is too long for {self._server}{said}")
-        if str(code) in FILTERED:
-            return InputError(f"{self._server} withholds its answer: its content filter")
-        if str(code) == "429":
-            return Overloaded(f"{self._server} has too much to do{said}")
-        if str(code) in BUSY:
-            return Unavailable(f"{self._server} failed{said}")
-        return ReplyError(f"{self._server} answers with an error{said or ', and does not say why'}")
-
-    def _gone(self, error: BaseException, prompt: Prompt | None) -> RlvrError:
-        why = self._quoted(str(error) or type(error).__name__, prompt)
-        return Unavailable(f"{self._server} is not there, or broke off{why}")
-
-    def _meaning(self, error: Any, prompt: Prompt | None) -> RlvrError:
-        """What a status other than success means to whoever asked."""
-        status, why = error.status_code, self._why(error, prompt)
-        if status in (401, 403):
-            return Unavailable(
-                f"{self._server} refuses the key ({self._section}.api_key), HTTP {status}"
-            )
-        if status == 429:
-            return Overloaded(
-                f"{self._server} has too much to do{why}; "
-                f"lower {self._section}.concurrency or {self._section}.requests_per_minute"
-            )
-        if status >= 500:
-            return Unavailable(f"{self._server} failed{why}")
-        if status == 413 or (status in (400, 422) and _too_long(error)):
-            return ContextOverflow(
-                f"the prompt is too long for {self._server}{why}; "
-                "ask for fewer passages (top_k), or choose a model of a larger context"
-            )
-        if status in (400, 422) and str(error.code) in FILTERED:
-            return InputError(f"{self._server} withholds its answer: its content filter")
-        return Unavailable(
-            f"{self._server} refuses the request{why}; "
-            f"check {self._section}.base_url, {self._section}.model and "
-            f"{self._section}.capabilities"
-        )
-
-    def _why(self, error: Any, prompt: Prompt | None) -> str:
-        said = self._quoted(refusals.said(error.body), prompt)
-        return f" (HTTP {error.status_code}){said}"
-
-    def _quoted(self, said: str, prompt: Prompt | None) -> str:
-        """What the server said, after a colon; not the key, and not what stands in the prompt."""
-        said = one_line(said)
-        if key := self._key.get_secret_value():
-            said = said.replace(key, "[key]")
-        said = said[:QUOTED]
-        for message in prompt.messages if prompt else ():
-            content = one_line(message.content)
-            if any(said[i : i + SHARED] in content for i in range(len(said) - SHARED + 1)):
-                return ""
-        return f": {said}" if said else ""
-
 
 def _refused(error: Any, sent: Mapping[str, Any]) -> str | None:
     """The parameter that a server refuses, by its error; None where that says something else."""
-    if error.status_code not in refusals.STATUSES or _too_long(error):
+    if error.status_code not in refusals.STATUSES or too_long(error):
         return None
     return refusals.refused(error.body, str(error.code), sent)
-
-
-def _too_long(error: Any) -> bool:
-    return TOO_LONG.search(f"{error.code} {refusals.said(error.body)}") is not None
 
 
 def _address(base_url: str | None, section: str) -> str:
@@ -366,3 +256,8 @@ def _address(base_url: str | None, section: str) -> str:
             f"{section}.base_url must not hold a user or password; use {section}.api_key"
         )
     return f"{host}:{port}" if port else host
+
+
+def model(settings: EngineSettings) -> str:
+    """The model's name, unless the server's replies give another one."""
+    return settings.model or ""

@@ -55,8 +55,8 @@ SMALLEST_CONTEXT = 128
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 
-class Chunks:
-    """A streamed reply, put together as one that came whole."""
+class StreamedReply:
+    """A reply that came in chunks, put together as one that came whole."""
 
     def __init__(self) -> None:
         self._reply: dict[str, Any] = {}
