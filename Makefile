@@ -11,7 +11,7 @@ UV_VERSION := 0.13.9
 ROUNDS ?= 200
 export UV_LINK_MODE ?= copy
 
-.PHONY: install demo serve test test-unit test-vllm test-train test-faults quality check format bench lock clean
+.PHONY: install demo serve test test-unit test-vllm test-train test-faults quality check format schema bench lock clean
 
 install: $(VENV)/.installed
 
@@ -51,6 +51,11 @@ check: install
 format: install
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
+
+# The JSON Schema of events, from their types.
+schema: install
+	$(RUN)/python -m rlvr_ray.events.schema > schema.json.new
+	mv schema.json.new rlvr_ray/events/schema.json
 
 bench: install
 	$(RUN)/python tests/bench/ask_to_pair.py

@@ -37,6 +37,8 @@ from rlvr_ray.core.spelling import canonical, same_answer
 Result = Verification | FailedVerification
 #: Which of the answers that make a pair with the best is the rejected one; see ``choose``.
 Strategy = Literal["best_worst", "best_random", "best_low"]
+#: What the prompt of a pair is: the bare question, or with its contexts.
+Prompt = Literal["question", "rag"]
 
 #: Of the rule. One more whenever the same results could be decided otherwise than before: by a gate
 #: here, by what counts as a defect, or by what counts as a spelling.
@@ -55,7 +57,7 @@ class PairingRule:
     min_chosen_relevancy: float = 0.6  #: likewise
     rejected_needs_defect: bool = True  #: or else the margin is enough
     quality_filter: bool = False
-    prompt: Literal["question", "rag"] = "question"
+    prompt: Prompt = "question"
     strategy: Strategy = "best_worst"
     max_length_ratio: float = 0.0  #: of the longer answer to the shorter; 0: any
     version: int = VERSION

@@ -1,22 +1,23 @@
-"""What others are told: one event for each fact, derived from the records alone.
+"""The events that are published, each built from records alone.
 
-An event is a pure function of the ledger, so it can be told again at any time, the same.
+An event is a pure function of the ledger: it can be published again at any time, the same. To add a
+type of event, add its body to ``schema.Body``, a function here and its record to ``outbox.py``.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from rlvr_ray.core import ids
+from rlvr_ray.core import codec, ids
 from rlvr_ray.core.pairing import Result, defect_of
-from rlvr_ray.core.records import Assessment, Batch, Candidate, Outcome, Verification
+from rlvr_ray.core.records import Batch, Candidate, Outcome, Verification
 from rlvr_ray.core.scoring import confidence, score
 from rlvr_ray.dataset import rows
+from rlvr_ray.events import schema
+from rlvr_ray.events.schema import Body
 from rlvr_ray.observability import trace_ids
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +30,8 @@ class Event:
 
 
 def headers(body: Mapping[str, Any]) -> dict[str, str | int]:
-    """What a message of the event says beside its body: the schema, and the trace of its batch."""
-    found: dict[str, str | int] = {"schema_version": SCHEMA_VERSION}
+    """The headers of an event's message: the schema's version, and the trace of its batch."""
+    found: dict[str, str | int] = {"schema_version": schema.VERSION}
     if body["batch_id"] is not None:
         batch_id, event_id = UUID(body["batch_id"]), UUID(body["event_id"])
         found["traceparent"] = trace_ids.traceparent(batch_id, event_id)
@@ -39,15 +40,14 @@ def headers(body: Mapping[str, Any]) -> dict[str, str | int]:
 
 def answer_generated(batch: Batch, candidate: Candidate) -> Event:
     """One for each candidate, when the batch is recorded."""
-    return _event(
-        batch,
-        candidate.event_id,
-        "answer.generated",
-        batch.created_at.isoformat(),
-        answer=candidate.answer,
-        contexts=[rows.context(c) for c in batch.contexts],
-        references=list(batch.references),
-        metadata={
+    body: schema.AnswerGenerated = {
+        "event_id": str(candidate.event_id),
+        "event_type": "answer.generated",
+        **_of_batch(batch, batch.created_at),
+        "answer": candidate.answer,
+        "contexts": [cast(schema.Passage, rows.context(c)) for c in batch.contexts],
+        "references": list(batch.references),
+        "metadata": {
             "temperature": candidate.temperature,
             "candidate_index": candidate.index,
             "total_candidates": len(batch.candidates),
@@ -55,98 +55,101 @@ def answer_generated(batch: Batch, candidate: Candidate) -> Event:
             "seed": candidate.seed,
             "finish_reason": candidate.finish_reason,
             "reasoning_chars": candidate.reasoning_chars,
-            "usage": asdict(candidate.usage),
+            "usage": codec.plain(candidate.usage),
         },
-    )
+    }
+    return _event(body)
 
 
 def verification_ended(batch: Batch, candidate: Candidate, result: Result) -> Event:
     """``verification.completed`` with the scores, or ``verification.failed`` with the reason."""
-    event_id = ids.verification_event(batch.batch_id, candidate.index)
-    time = result.completed_at.isoformat()
-    answer_event_id = str(candidate.event_id)
+    event_id = str(ids.verification_event(batch.batch_id, candidate.index))
     if not isinstance(result, Verification):
-        return _event(
-            batch,
-            event_id,
-            "verification.failed",
-            time,
-            answer_event_id=answer_event_id,
-            reason=result.reason,
-            attempts=result.attempts,
-        )
+        failed: schema.VerificationFailed = {
+            "event_id": event_id,
+            "event_type": "verification.failed",
+            **_of_batch(batch, result.completed_at),
+            "answer_event_id": str(candidate.event_id),
+            "reason": result.reason,
+            "attempts": result.attempts,
+        }
+        return _event(failed)
     value = score(result)
-    return _event(
-        batch,
-        event_id,
-        "verification.completed",
-        time,
-        answer_event_id=answer_event_id,
-        answer=candidate.answer,
-        faithfulness=result.faithfulness,
-        relevancy=result.relevancy,
-        score=value,
-        confidence=confidence(value),
-        defect=defect_of(candidate, result),
-        verifier=asdict(_main(result).judge),
-        assessments=[rows.assessment(a, whole=False) for a in result.assessments],
-        duration_ms=result.duration_ms,
-    )
+    main = max(result.assessments, key=lambda assessment: assessment.weight)  # first of equals
+    completed: schema.VerificationCompleted = {
+        "event_id": event_id,
+        "event_type": "verification.completed",
+        **_of_batch(batch, result.completed_at),
+        "answer_event_id": str(candidate.event_id),
+        "answer": candidate.answer,
+        "faithfulness": result.faithfulness,
+        "relevancy": result.relevancy,
+        "score": value,
+        "confidence": confidence(value),
+        "defect": defect_of(candidate, result),
+        "verifier": codec.plain(main.judge),
+        "assessments": [
+            cast(schema.Assessment, rows.assessment(a, whole=False)) for a in result.assessments
+        ],
+        "duration_ms": result.duration_ms,
+    }
+    return _event(completed)
 
 
 def outcome_decided(batch: Batch, outcome: Outcome, results: Mapping[UUID, Result]) -> Event:
     """``pair.created`` with the pair's row, or ``pair.skipped`` with the reason and figures."""
-    event_id = ids.outcome_event(batch.batch_id)
-    time = outcome.decided_at.isoformat()
+    event_id = str(ids.outcome_event(batch.batch_id))
     if outcome.reason is None:
-        row = rows.dpo(batch, outcome, results)
-        return _event(batch, event_id, "pair.created", time, pair=row)
-    return _event(
-        batch,
-        event_id,
-        "pair.skipped",
-        time,
-        reason=outcome.reason.value,
-        detail=outcome.detail,
-        score_diff=outcome.score_diff,
-        chosen_score=outcome.chosen_score,
-        rejected_score=outcome.rejected_score,
-        rule=dict(outcome.rule),
-    )
+        created: schema.PairCreated = {
+            "event_id": event_id,
+            "event_type": "pair.created",
+            **_of_batch(batch, outcome.decided_at),
+            "pair": cast(schema.Pair, rows.dpo(batch, outcome, results)),
+        }
+        return _event(created)
+    skipped: schema.PairSkipped = {
+        "event_id": event_id,
+        "event_type": "pair.skipped",
+        **_of_batch(batch, outcome.decided_at),
+        "reason": outcome.reason.value,
+        "detail": outcome.detail,
+        "score_diff": outcome.score_diff,
+        "chosen_score": outcome.chosen_score,
+        "rejected_score": outcome.rejected_score,
+        "rule": cast(schema.Rule, dict(outcome.rule)),
+    }
+    return _event(skipped)
 
 
 def document_ingested(
     *, document_id: UUID, number: int, filename: str, num_chunks: int, at: datetime
 ) -> Event:
     """A document was stored with new content, the ``number``-th of its life."""
-    event_id = ids.document_event(document_id, number)
-    return _event(
-        None,
-        event_id,
-        "document.ingested",
-        at.isoformat(),
-        document_id=str(document_id),
-        filename=filename,
-        num_pages=None,
-        num_chunks=num_chunks,
-    )
-
-
-def _main(result: Verification) -> Assessment:
-    """The one that counts most, the first of equals."""
-    return max(result.assessments, key=lambda assessment: assessment.weight)
-
-
-def _event(
-    batch: Batch | None, event_id: UUID, event_type: str, timestamp: str, **fields: Any
-) -> Event:
-    common = {
-        "event_id": str(event_id),
-        "event_type": event_type,
-        "schema_version": SCHEMA_VERSION,
-        "timestamp": timestamp,
-        "batch_id": str(batch.batch_id) if batch else None,
-        "correlation_id": batch.correlation_id if batch else None,
-        "question": batch.question if batch else None,
+    body: schema.DocumentIngested = {
+        "event_id": str(ids.document_event(document_id, number)),
+        "event_type": "document.ingested",
+        "schema_version": schema.VERSION,
+        "timestamp": at.isoformat(),
+        "batch_id": None,
+        "correlation_id": None,
+        "question": None,
+        "document_id": str(document_id),
+        "filename": filename,
+        "num_pages": None,
+        "num_chunks": num_chunks,
     }
-    return Event(event_id=event_id, event_type=event_type, body=common | fields)
+    return _event(body)
+
+
+def _of_batch(batch: Batch, time: datetime) -> schema.OfBatch:
+    return {
+        "schema_version": schema.VERSION,
+        "timestamp": time.isoformat(),
+        "batch_id": str(batch.batch_id),
+        "correlation_id": batch.correlation_id,
+        "question": batch.question,
+    }
+
+
+def _event(body: Body) -> Event:
+    return Event(event_id=UUID(body["event_id"]), event_type=body["event_type"], body=body)

@@ -20,7 +20,7 @@ Events come at least once, one at a time, in the order of their queue. A handler
 taken the event. One that raises InputError says that the event can never be handled: it goes to
 the queue ``<queue>.dead`` at once, as does what is no event. After any other exception the event
 is tried again, with pauses, until the delivery limit sends it there too. What the fields mean
-stands in ``rlvr_ray/schemas/events.json``.
+stands in ``rlvr_ray/events/schema.json``.
 """
 
 import asyncio

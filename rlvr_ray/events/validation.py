@@ -1,4 +1,4 @@
-"""What an event from outside must be: JSON that fits ``schemas/events.json``, and nothing odd."""
+"""What an event from outside must be: JSON that fits ``schema.json``, and nothing odd."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from rlvr_ray.core import ids, strict_json
 from rlvr_ray.core.errors import InputError
 from rlvr_ray.core.records import Assessment, Defect, Judge, Verification, unit_interval
 from rlvr_ray.core.scoring import confidence, mean
-from rlvr_ray.events.bodies import SCHEMA_VERSION
+from rlvr_ray.events import schema
 
 MAX_BYTES = 1024 * 1024  #: of one message; larger ones are refused unread
 
@@ -189,7 +189,7 @@ def _answering(answer: Received, event_type: str, /, **fields: Any) -> dict[str,
     body = {
         "event_id": str(ids.verification_event(answer.batch_id, index)),
         "event_type": event_type,
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": schema.VERSION,
         "timestamp": datetime.now(UTC).isoformat(),
         "batch_id": str(answer.batch_id),
         "correlation_id": answer.correlation_id,

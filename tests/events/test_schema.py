@@ -19,6 +19,7 @@ from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import Batch, Defect, Reason
 from rlvr_ray.core.scoring import confidence, mean
 from rlvr_ray.events import bodies as events
+from rlvr_ray.events import schema
 from rlvr_ray.events.consumer import Received, validate, verification_completed, verification_failed
 from tests.builders import DECIDED, batch, failed, plain_assessment, verification
 from tests.strategies import batches, failures, rules, texts, times, verifications
@@ -152,6 +153,10 @@ def test_it_is_a_schema_of_the_draft_it_names() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
+def test_it_is_generated_from_the_types() -> None:
+    assert schema.schema() == SCHEMA, "run: make schema"
+
+
 def test_every_field_is_explained() -> None:
     def text(field: dict[str, Any]) -> str:
         if "description" in field or "$ref" not in field:
@@ -171,9 +176,9 @@ def test_every_field_is_explained() -> None:
 def test_every_field_that_is_told_is_in_it(kind: str) -> None:
     """With all objects closed, the events still fit."""
     closed = copy.deepcopy(SCHEMA)
-    for path, schema in objects(closed):
-        if path not in {"#", "#/$defs/common", "#/$defs/of_batch"}:
-            schema["unevaluatedProperties"] = False
+    for path, part in objects(closed):
+        if path != "#":
+            part["additionalProperties"] = False
     strict = jsonschema.Draft202012Validator(closed)
     strict.validate(EXAMPLES[kind])
     assert not strict.is_valid(EXAMPLES[kind] | {"new": 1})
@@ -455,7 +460,9 @@ def test_another_verifier_may_name_a_defect() -> None:
 
 
 def test_it_names_every_defect() -> None:
-    assert SCHEMA["$defs"]["defect"]["examples"] == [defect.value for defect in Defect]
+    assert SCHEMA["$defs"]["Assessment"]["properties"]["defect"]["examples"] == [
+        defect.value for defect in Defect
+    ]
 
 
 def test_scores_and_confidence_are_those_that_a_reader_of_the_event_comes_to() -> None:
