@@ -11,7 +11,7 @@ UV_VERSION := 0.13.9
 ROUNDS ?= 200
 export UV_LINK_MODE ?= copy
 
-.PHONY: install demo serve test test-unit test-vllm test-train test-faults quality check format schema bench lock clean
+.PHONY: install demo serve test test-unit test-vllm test-train test-faults quality check format client schema bench lock clean
 
 install: $(VENV)/.installed
 
@@ -48,7 +48,7 @@ check: install
 	$(RUN)/mypy
 	$(RUN)/python -m pytest -q tests/repository/test_layers.py
 
-format: install
+format: install client
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
@@ -56,6 +56,10 @@ format: install
 schema: install
 	$(RUN)/python -m rlvr_ray.events.schema > schema.json.new
 	mv schema.json.new rlvr_ray/events/schema.json
+
+# The client that waits, from the one for asyncio.
+client: install
+	$(RUN)/python -m tests.client.sync_client
 
 bench: install
 	$(RUN)/python tests/bench/ask_to_pair.py

@@ -24,10 +24,8 @@ from rlvr_ray.cli.terminal import (
     out,
     settings_of,
 )
-from rlvr_ray.client import Board, Client, LiveEvent, Stats, servers
+from rlvr_ray.client import BatchLine, Board, Client, LiveEvent, Recent, Stats, servers
 from rlvr_ray.client.calls import Options
-from rlvr_ray.client.results import BatchLine
-from rlvr_ray.client.system import Recent
 from rlvr_ray.core.errors import NotFound, Unavailable
 from rlvr_ray.settings import MAX_TOP_K, Settings
 

@@ -28,7 +28,7 @@ from rlvr_ray.cli.terminal import (
     progress,
     settings_of,
 )
-from rlvr_ray.client.results import IngestedDocument, StoredDocument
+from rlvr_ray.client import IngestedDocument, StoredDocument
 from rlvr_ray.core import codec
 from rlvr_ray.core.errors import InputError, NotFound
 from rlvr_ray.documents import stores

@@ -11,23 +11,22 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from rlvr_ray.client.results import (
+from rlvr_ray.client import (
     Batch,
     BatchLine,
-    Candidate,
-    IngestedDocument,
-    Outcome,
-    StoredDocument,
-    Verification,
-)
-from rlvr_ray.client.system import Recent, Stats
-from rlvr_ray.client.watch import (
     Board,
+    Candidate,
     ContextsFound,
+    IngestedDocument,
     LiveEvent,
+    Outcome,
+    Recent,
     Restarted,
     StateChanged,
+    Stats,
+    StoredDocument,
     Submitted,
+    Verification,
 )
 
 #: Narrowest column in which an answer reads well; below it answers stand one below the other.

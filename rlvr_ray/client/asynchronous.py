@@ -1,28 +1,31 @@
-"""The client for asyncio: ``Client``, with ``await``."""
+"""The two clients: ``Client`` waits, ``AsyncClient`` is for asyncio; else they are the same.
+
+``blocking.py`` is made from ``asynchronous.py`` by ``make client``: change the latter.
+"""
 
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import httpx
+from httpx_sse import EventSource
 
 from rlvr_ray.client import calls, problems
-from rlvr_ray.client.calls import Call, Figure, Filters, Id, Options
-from rlvr_ray.client.results import (
-    Batch,
-    BatchLine,
-    Context,
-    Histogram,
+from rlvr_ray.client.calls import Figure, Filters, Id, Options
+from rlvr_ray.client.models.base import Reply
+from rlvr_ray.client.models.batches import Batch, Context
+from rlvr_ray.client.models.dataset import BatchLine, Histogram, ModelNames, Page
+from rlvr_ray.client.models.documents import (
+    FoundContexts,
     IngestedDocument,
-    Review,
-    ReviewSummary,
-    ReviewTask,
+    IngestedDocuments,
     StoredDocument,
-    Verdict,
+    StoredDocuments,
 )
-from rlvr_ray.client.system import Stats, Trace, Traces
+from rlvr_ray.client.models.reviews import Review, Reviews, ReviewSummary, ReviewTask, Verdict
+from rlvr_ray.client.models.system import Stats, Trace, Traces
 from rlvr_ray.client.watch import PATIENCE_S, LiveEvent, StateChanged, Submitted, Wait, Watch
 from rlvr_ray.core.errors import RlvrError, Unavailable
 from rlvr_ray.documents.parsers import File
@@ -32,15 +35,22 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Reply)
 
 #: Batches in one request of a list.
 PAGE = 200
+ASK = "/ask/multi-candidate"
 
 
 class AsyncClient:
-    """As ``Client``, within one event loop: many asks at once from one thread.
+    """Talks to a running rlvr_ray.
 
-    Whoever leaves a loop over events early closes their iterator (``contextlib.aclosing``).
+    Every method raises Unavailable where nobody answers or the server is busy, NotFound for what
+    does not exist, InputError where the server refuses a request, with the server's own words. A
+    request that may be repeated is, a few times, where the connection drops.
+
+    A ``Client`` may be used by several threads, an ``AsyncClient`` within one event loop. With the
+    latter, whoever leaves a loop over events early closes their iterator (``contextlib.aclosing``).
     """
 
     def __init__(
@@ -75,13 +85,15 @@ class AsyncClient:
 
         The same ``key`` gives the same batch again; without one the question has its own.
         """
-        return await self._send(calls.ask(question, key, options))
+        request = calls.ask(question, key or calls.new_key(), options)
+        return await self._send("POST", ASK, calls.reader(Batch), **request)
 
     async def submit(
         self, question: str, key: str | None = None, **options: Unpack[Options]
     ) -> Submitted:
         """Ask, and return before there are answers: ``events`` tells of them."""
-        return await self._send(calls.submit(question, key, options))
+        key = key or calls.new_key()
+        return await self._submit(key, calls.ask(question, key, options))
 
     def events(self, batch_id: Id, patience_s: float = PATIENCE_S) -> AsyncGenerator[LiveEvent]:
         """What happens to a batch until it is decided.
@@ -103,12 +115,12 @@ class AsyncClient:
         A server that ended before it recorded the answers has lost the question: it is asked
         again under the same id.
         """
-        call = calls.submit(question, key or calls.new_key(), options)
-        return self._follow(None, patience_s, call)
+        key = key or calls.new_key()
+        return self._follow(None, patience_s, (key, calls.ask(question, key, options)))
 
     async def batch(self, batch_id: Id) -> Batch:
         """A batch as it stands."""
-        return await self._send(calls.batch(batch_id))
+        return await self._get(calls.path("/batches", batch_id), Batch)
 
     async def wait(self, batch_id: Id, timeout_s: float = 600) -> Batch:
         """A batch once it is decided; raises Unavailable if that takes longer."""
@@ -127,8 +139,10 @@ class AsyncClient:
         """The batches that fit, latest first, all of them or so many; fetched as they are read."""
         after, left = None, limit
         while left is None or left > 0:
-            page = await self._send(
-                calls.page(after, PAGE if left is None else min(left, PAGE), filters)
+            page = await self._get(
+                "/batches",
+                Page,
+                {"after": after, "limit": PAGE if left is None else min(left, PAGE), **filters},
             )
             for line in page.batches:
                 yield line
@@ -139,28 +153,28 @@ class AsyncClient:
 
     async def histogram(self, of: Figure = "score_diff", **filters: Unpack[Filters]) -> Histogram:
         """How margins or scores are spread over the batches that fit."""
-        return await self._send(calls.histogram(of, filters))
+        return await self._get("/batches/histogram", Histogram, {"of": of, **filters})
 
     async def models(self) -> tuple[str, ...]:
         """Names of the models that have answered."""
-        return await self._send(calls.models())
+        return (await self._get("/models", ModelNames)).models
 
     async def pairs(self, human: bool = False, **filters: Unpack[Filters]) -> "pa.Table":
         """The preference pairs that fit, as rows of ``dpo_data``; ``to_pandas()`` is a DataFrame.
 
         With ``human``, as reviewers corrected them.
         """
-        return await self._send(calls.pairs(filters, human=human))
+        return await self._table("/pairs", {"human": "true" if human else None, **filters})
 
     async def answers(self, **filters: Unpack[Filters]) -> "pa.Table":
         """The verified answers of decided batches that fit, as rows of ``training_data``."""
-        return await self._send(calls.answers(filters))
+        return await self._table("/answers", filters)
 
     # Documents.
 
     async def documents(self) -> tuple[StoredDocument, ...]:
         """What can be searched, by source."""
-        return await self._send(calls.documents())
+        return (await self._get("/documents", StoredDocuments)).documents
 
     async def ingest(
         self, documents: Sequence[Document | File | str | os.PathLike[str]]
@@ -171,15 +185,19 @@ class AsyncClient:
         ``Document``, which is a text, ends in one of the first four. The same source replaces the
         document; where one cannot be read, none is stored.
         """
-        return await self._send(calls.ingest(documents))
+        read = calls.reader(IngestedDocuments)
+        return (await self._send("POST", "/documents", read, **calls.uploads(documents))).documents
 
     async def delete_document(self, document_id: Id) -> None:
         """Forget a document; batches that quote it stay as they are."""
-        await self._send(calls.delete_document(document_id))
+        # The second time it would not be there.
+        path = calls.path("/documents", document_id)
+        await self._send("DELETE", path, calls.nothing, repeatable=False)
 
     async def search(self, question: str, top_k: int | None = None) -> tuple[Context, ...]:
         """The passages that a question would be answered from, best first."""
-        return await self._send(calls.search(question, top_k))
+        found = await self._get("/search", FoundContexts, {"question": question, "top_k": top_k})
+        return found.contexts
 
     # Review.
 
@@ -187,68 +205,107 @@ class AsyncClient:
         self, seen: Sequence[Id] = (), **filters: Unpack[Filters]
     ) -> ReviewTask | None:
         """A pair that nobody has judged, at random; None where none is left but those ``seen``."""
-        return await self._send(calls.next_review(seen, filters))
+
+        def read(reply: httpx.Response) -> ReviewTask | None:
+            return None if reply.status_code == 204 else ReviewTask.from_json(reply.json())
+
+        params = calls.params({"seen": [str(each) for each in seen], **filters})
+        return await self._send("GET", "/reviews/next", read, params=params)
 
     async def review(
         self, task: ReviewTask, verdict: Verdict, note: str = "", reviewer: str = ""
     ) -> Review:
         """Say which answer is better; the latest word on a batch counts."""
-        return await self._send(calls.review(task, verdict, note, reviewer))
+        body = {
+            "batch_id": task.batch_id,
+            "a": task.a.candidate,
+            "b": task.b.candidate,
+            "verdict": verdict,
+            "note": note,
+            "reviewer": reviewer,
+        }
+        key = {"Idempotency-Key": calls.new_key()}
+        return await self._send("POST", "/reviews", calls.reader(Review), json=body, headers=key)
 
     async def reviews(self, batch_id: Id) -> tuple[Review, ...]:
         """What was said of a batch."""
-        return await self._send(calls.reviews(batch_id))
+        return (await self._get("/reviews", Reviews, {"batch_id": str(batch_id)})).reviews
 
     async def review_summary(self, **filters: Unpack[Filters]) -> ReviewSummary:
         """How far reviewers agree with the judge, over the pairs that fit."""
-        return await self._send(calls.review_summary(filters))
+        return await self._get("/reviews/summary", ReviewSummary, filters)
 
     # The system.
 
     async def stats(self) -> Stats:
         """Counts by outcome, latest outcomes, files."""
-        return await self._send(calls.stats())
+        return await self._get("/stats", Stats)
 
     async def trace(self, batch_id: Id) -> Trace:
         """Every step of a batch, with times."""
-        return await self._send(calls.trace(batch_id))
+        return await self._get(calls.path("/batches", batch_id, "trace"), Trace)
 
     async def traces(self, name: str) -> Traces:
         """The same for each batch that the id of a batch, an event, a trace, or a correlation id
         leads to, latest first."""
-        return await self._send(calls.traces(name))
+        return await self._get("/traces", Traces, {"id": name})
 
     async def is_up(self) -> bool:
         """Whether somebody answers at the URL."""
         try:
-            await self._send(calls.alive())
+            await self._send("GET", "/livez", calls.nothing)
         except RlvrError:
             return False
         return True
 
-    async def _send(self, call: Call[T]) -> T:
+    async def _get(self, path: str, kind: type[R], params: Mapping[str, Any] | None = None) -> R:
+        return await self._send("GET", path, calls.reader(kind), params=calls.params(params or {}))
+
+    async def _table(self, path: str, params: Mapping[str, Any]) -> "pa.Table":
+        query = calls.params({"format": "parquet", **params})
+        return await self._send("GET", path, calls.table, params=query)
+
+    async def _submit(self, key: str, request: Mapping[str, Any]) -> Submitted:
+        def read(reply: httpx.Response) -> Submitted:
+            return Submitted.from_json(reply.json() | {"key": key})
+
+        headers = {"Prefer": b"respond-async", **request["headers"]}
+        return await self._send("POST", ASK, read, **{**request, "headers": headers})
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[httpx.Response], T],
+        *,
+        repeatable: bool = True,
+        **options: Any,
+    ) -> T:
+        """Send a request, again where that helps; to do twice what is ``repeatable`` changes
+        nothing. ``options`` are httpx's own."""
         attempts = problems.Attempts(
-            self._url, repeatable=call.repeatable, has_answered=self._has_answered
+            self._url, repeatable=repeatable, has_answered=self._has_answered
         )
         while True:
             try:
-                reply = await self._http.request(call.method, call.path, **call.options)
+                reply = await self._http.request(method, path, **options)
             except httpx.HTTPError as error:
                 await asyncio.sleep(attempts.pause(error))
             else:
                 self._has_answered = True
-                return call.result(reply)
+                return problems.result(reply, read)
 
     async def _follow(
         self,
         batch_id: Id | None,
         patience_s: float,
-        ask: Call[Submitted] | None,
+        ask: tuple[str, Mapping[str, Any]] | None,
         wait: Wait | None = None,
     ) -> AsyncGenerator[LiveEvent]:
-        """The events of a batch, or of the one that ``ask`` makes, again if it is lost."""
+        """The events of a batch, or of the one that ``ask`` makes (a key and a request), again if
+        it is lost."""
         if ask is not None:
-            submitted = await self._send(ask)
+            submitted = await self._submit(*ask)
             batch_id = submitted.batch_id
             yield submitted
         assert batch_id is not None
@@ -259,20 +316,21 @@ class AsyncClient:
             may_ask_again=ask is not None,
             has_answered=self._has_answered,
         )
-        path = calls.events_path(batch_id)
+        path = calls.path("/batches", batch_id, "events")
         while not watch.ended:
             error: Exception | None = None
             try:
                 if watch.lost and ask is not None:
-                    await self._send(ask)
+                    await self._submit(*ask)
                     yield watch.asked_again()
                 async with self._http.stream("GET", path, **watch.options) as reply:
                     watch.opened()
                     if not reply.is_success:
                         await reply.aread()
                         raise problems.of_reply(reply)
-                    async for chunk in reply.aiter_bytes():
-                        for event in watch.feed(chunk):
+                    async for sent in EventSource(reply).aiter_sse():
+                        event = watch.take(sent)
+                        if event is not None:
                             yield event
                         if watch.ended:
                             return

@@ -1,28 +1,31 @@
-"""The client that waits."""
+"""The two clients: ``Client`` waits, ``AsyncClient`` is for asyncio; else they are the same.
+
+``blocking.py`` is made from ``asynchronous.py`` by ``make client``: change the latter.
+"""
 
 import contextlib
 import os
 import time
-from collections.abc import Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import httpx
+from httpx_sse import EventSource
 
 from rlvr_ray.client import calls, problems
-from rlvr_ray.client.calls import Call, Figure, Filters, Id, Options
-from rlvr_ray.client.results import (
-    Batch,
-    BatchLine,
-    Context,
-    Histogram,
+from rlvr_ray.client.calls import Figure, Filters, Id, Options
+from rlvr_ray.client.models.base import Reply
+from rlvr_ray.client.models.batches import Batch, Context
+from rlvr_ray.client.models.dataset import BatchLine, Histogram, ModelNames, Page
+from rlvr_ray.client.models.documents import (
+    FoundContexts,
     IngestedDocument,
-    Review,
-    ReviewSummary,
-    ReviewTask,
+    IngestedDocuments,
     StoredDocument,
-    Verdict,
+    StoredDocuments,
 )
-from rlvr_ray.client.system import Stats, Trace, Traces
+from rlvr_ray.client.models.reviews import Review, Reviews, ReviewSummary, ReviewTask, Verdict
+from rlvr_ray.client.models.system import Stats, Trace, Traces
 from rlvr_ray.client.watch import PATIENCE_S, LiveEvent, StateChanged, Submitted, Wait, Watch
 from rlvr_ray.core.errors import RlvrError, Unavailable
 from rlvr_ray.documents.parsers import File
@@ -32,17 +35,22 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Reply)
 
 #: Batches in one request of a list.
 PAGE = 200
+ASK = "/ask/multi-candidate"
 
 
 class Client:
-    """Talks to a running rlvr_ray; may be used by several threads.
+    """Talks to a running rlvr_ray.
 
     Every method raises Unavailable where nobody answers or the server is busy, NotFound for what
     does not exist, InputError where the server refuses a request, with the server's own words. A
     request that may be repeated is, a few times, where the connection drops.
+
+    A ``Client`` may be used by several threads, an ``AsyncClient`` within one event loop. With the
+    latter, whoever leaves a loop over events early closes their iterator (``contextlib.aclosing``).
     """
 
     def __init__(
@@ -75,13 +83,15 @@ class Client:
 
         The same ``key`` gives the same batch again; without one the question has its own.
         """
-        return self._send(calls.ask(question, key, options))
+        request = calls.ask(question, key or calls.new_key(), options)
+        return self._send("POST", ASK, calls.reader(Batch), **request)
 
     def submit(
         self, question: str, key: str | None = None, **options: Unpack[Options]
     ) -> Submitted:
         """Ask, and return before there are answers: ``events`` tells of them."""
-        return self._send(calls.submit(question, key, options))
+        key = key or calls.new_key()
+        return self._submit(key, calls.ask(question, key, options))
 
     def events(self, batch_id: Id, patience_s: float = PATIENCE_S) -> Generator[LiveEvent]:
         """What happens to a batch until it is decided.
@@ -103,12 +113,12 @@ class Client:
         A server that ended before it recorded the answers has lost the question: it is asked
         again under the same id.
         """
-        call = calls.submit(question, key or calls.new_key(), options)
-        return self._follow(None, patience_s, call)
+        key = key or calls.new_key()
+        return self._follow(None, patience_s, (key, calls.ask(question, key, options)))
 
     def batch(self, batch_id: Id) -> Batch:
         """A batch as it stands."""
-        return self._send(calls.batch(batch_id))
+        return self._get(calls.path("/batches", batch_id), Batch)
 
     def wait(self, batch_id: Id, timeout_s: float = 600) -> Batch:
         """A batch once it is decided; raises Unavailable if that takes longer."""
@@ -125,7 +135,11 @@ class Client:
         """The batches that fit, latest first, all of them or so many; fetched as they are read."""
         after, left = None, limit
         while left is None or left > 0:
-            page = self._send(calls.page(after, PAGE if left is None else min(left, PAGE), filters))
+            page = self._get(
+                "/batches",
+                Page,
+                {"after": after, "limit": PAGE if left is None else min(left, PAGE), **filters},
+            )
             yield from page.batches
             left = None if left is None else left - len(page.batches)
             after = page.next
@@ -134,28 +148,28 @@ class Client:
 
     def histogram(self, of: Figure = "score_diff", **filters: Unpack[Filters]) -> Histogram:
         """How margins or scores are spread over the batches that fit."""
-        return self._send(calls.histogram(of, filters))
+        return self._get("/batches/histogram", Histogram, {"of": of, **filters})
 
     def models(self) -> tuple[str, ...]:
         """Names of the models that have answered."""
-        return self._send(calls.models())
+        return (self._get("/models", ModelNames)).models
 
     def pairs(self, human: bool = False, **filters: Unpack[Filters]) -> "pa.Table":
         """The preference pairs that fit, as rows of ``dpo_data``; ``to_pandas()`` is a DataFrame.
 
         With ``human``, as reviewers corrected them.
         """
-        return self._send(calls.pairs(filters, human=human))
+        return self._table("/pairs", {"human": "true" if human else None, **filters})
 
     def answers(self, **filters: Unpack[Filters]) -> "pa.Table":
         """The verified answers of decided batches that fit, as rows of ``training_data``."""
-        return self._send(calls.answers(filters))
+        return self._table("/answers", filters)
 
     # Documents.
 
     def documents(self) -> tuple[StoredDocument, ...]:
         """What can be searched, by source."""
-        return self._send(calls.documents())
+        return (self._get("/documents", StoredDocuments)).documents
 
     def ingest(
         self, documents: Sequence[Document | File | str | os.PathLike[str]]
@@ -166,82 +180,125 @@ class Client:
         ``Document``, which is a text, ends in one of the first four. The same source replaces the
         document; where one cannot be read, none is stored.
         """
-        return self._send(calls.ingest(documents))
+        read = calls.reader(IngestedDocuments)
+        return (self._send("POST", "/documents", read, **calls.uploads(documents))).documents
 
     def delete_document(self, document_id: Id) -> None:
         """Forget a document; batches that quote it stay as they are."""
-        self._send(calls.delete_document(document_id))
+        # The second time it would not be there.
+        path = calls.path("/documents", document_id)
+        self._send("DELETE", path, calls.nothing, repeatable=False)
 
     def search(self, question: str, top_k: int | None = None) -> tuple[Context, ...]:
         """The passages that a question would be answered from, best first."""
-        return self._send(calls.search(question, top_k))
+        found = self._get("/search", FoundContexts, {"question": question, "top_k": top_k})
+        return found.contexts
 
     # Review.
 
     def next_review(self, seen: Sequence[Id] = (), **filters: Unpack[Filters]) -> ReviewTask | None:
         """A pair that nobody has judged, at random; None where none is left but those ``seen``."""
-        return self._send(calls.next_review(seen, filters))
+
+        def read(reply: httpx.Response) -> ReviewTask | None:
+            return None if reply.status_code == 204 else ReviewTask.from_json(reply.json())
+
+        params = calls.params({"seen": [str(each) for each in seen], **filters})
+        return self._send("GET", "/reviews/next", read, params=params)
 
     def review(
         self, task: ReviewTask, verdict: Verdict, note: str = "", reviewer: str = ""
     ) -> Review:
         """Say which answer is better; the latest word on a batch counts."""
-        return self._send(calls.review(task, verdict, note, reviewer))
+        body = {
+            "batch_id": task.batch_id,
+            "a": task.a.candidate,
+            "b": task.b.candidate,
+            "verdict": verdict,
+            "note": note,
+            "reviewer": reviewer,
+        }
+        key = {"Idempotency-Key": calls.new_key()}
+        return self._send("POST", "/reviews", calls.reader(Review), json=body, headers=key)
 
     def reviews(self, batch_id: Id) -> tuple[Review, ...]:
         """What was said of a batch."""
-        return self._send(calls.reviews(batch_id))
+        return (self._get("/reviews", Reviews, {"batch_id": str(batch_id)})).reviews
 
     def review_summary(self, **filters: Unpack[Filters]) -> ReviewSummary:
         """How far reviewers agree with the judge, over the pairs that fit."""
-        return self._send(calls.review_summary(filters))
+        return self._get("/reviews/summary", ReviewSummary, filters)
 
     # The system.
 
     def stats(self) -> Stats:
         """Counts by outcome, latest outcomes, files."""
-        return self._send(calls.stats())
+        return self._get("/stats", Stats)
 
     def trace(self, batch_id: Id) -> Trace:
         """Every step of a batch, with times."""
-        return self._send(calls.trace(batch_id))
+        return self._get(calls.path("/batches", batch_id, "trace"), Trace)
 
     def traces(self, name: str) -> Traces:
         """The same for each batch that the id of a batch, an event, a trace, or a correlation id
         leads to, latest first."""
-        return self._send(calls.traces(name))
+        return self._get("/traces", Traces, {"id": name})
 
     def is_up(self) -> bool:
         """Whether somebody answers at the URL."""
         try:
-            self._send(calls.alive())
+            self._send("GET", "/livez", calls.nothing)
         except RlvrError:
             return False
         return True
 
-    def _send(self, call: Call[T]) -> T:
+    def _get(self, path: str, kind: type[R], params: Mapping[str, Any] | None = None) -> R:
+        return self._send("GET", path, calls.reader(kind), params=calls.params(params or {}))
+
+    def _table(self, path: str, params: Mapping[str, Any]) -> "pa.Table":
+        query = calls.params({"format": "parquet", **params})
+        return self._send("GET", path, calls.table, params=query)
+
+    def _submit(self, key: str, request: Mapping[str, Any]) -> Submitted:
+        def read(reply: httpx.Response) -> Submitted:
+            return Submitted.from_json(reply.json() | {"key": key})
+
+        headers = {"Prefer": b"respond-async", **request["headers"]}
+        return self._send("POST", ASK, read, **{**request, "headers": headers})
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[httpx.Response], T],
+        *,
+        repeatable: bool = True,
+        **options: Any,
+    ) -> T:
+        """Send a request, again where that helps; to do twice what is ``repeatable`` changes
+        nothing. ``options`` are httpx's own."""
         attempts = problems.Attempts(
-            self._url, repeatable=call.repeatable, has_answered=self._has_answered
+            self._url, repeatable=repeatable, has_answered=self._has_answered
         )
         while True:
             try:
-                reply = self._http.request(call.method, call.path, **call.options)
+                reply = self._http.request(method, path, **options)
             except httpx.HTTPError as error:
                 time.sleep(attempts.pause(error))
             else:
                 self._has_answered = True
-                return call.result(reply)
+                return problems.result(reply, read)
 
     def _follow(
         self,
         batch_id: Id | None,
         patience_s: float,
-        ask: Call[Submitted] | None,
+        ask: tuple[str, Mapping[str, Any]] | None,
         wait: Wait | None = None,
     ) -> Generator[LiveEvent]:
-        """The events of a batch, or of the one that ``ask`` makes, again if it is lost."""
+        """The events of a batch, or of the one that ``ask`` makes (a key and a request), again if
+        it is lost."""
         if ask is not None:
-            submitted = self._send(ask)
+            submitted = self._submit(*ask)
             batch_id = submitted.batch_id
             yield submitted
         assert batch_id is not None
@@ -252,20 +309,22 @@ class Client:
             may_ask_again=ask is not None,
             has_answered=self._has_answered,
         )
-        path = calls.events_path(batch_id)
+        path = calls.path("/batches", batch_id, "events")
         while not watch.ended:
             error: Exception | None = None
             try:
                 if watch.lost and ask is not None:
-                    self._send(ask)
+                    self._submit(*ask)
                     yield watch.asked_again()
                 with self._http.stream("GET", path, **watch.options) as reply:
                     watch.opened()
                     if not reply.is_success:
                         reply.read()
                         raise problems.of_reply(reply)
-                    for chunk in reply.iter_bytes():
-                        yield from watch.feed(chunk)
+                    for sent in EventSource(reply).iter_sse():
+                        event = watch.take(sent)
+                        if event is not None:
+                            yield event
                         if watch.ended:
                             return
             except (httpx.HTTPError, RlvrError) as caught:

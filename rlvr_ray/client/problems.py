@@ -1,10 +1,15 @@
 """Replies that are errors, and connections that fail, as this package's exceptions."""
 
 import json
+from collections.abc import Callable
+from typing import TypeVar
 
 import httpx
+from httpx_sse import SSEError
 
 from rlvr_ray.core.errors import InputError, NotFound, RlvrError, Unavailable
+
+T = TypeVar("T")
 
 #: How the content type of this application's own errors ends.
 OURS = "problem+json"
@@ -34,6 +39,20 @@ def of_reply(reply: httpx.Response) -> RlvrError:
     return of_status(reply.status_code, detail)
 
 
+def result(reply: httpx.Response, read: Callable[[httpx.Response], T]) -> T:
+    """What a reply says; raises NotFound, InputError, Unavailable, RlvrError."""
+    if not reply.is_success:
+        raise of_reply(reply)
+    try:
+        return read(reply)
+    except (ValueError, KeyError, TypeError) as error:
+        request = reply.request
+        raise RlvrError(
+            f"the reply to {request.method} {request.url.path} cannot be read "
+            f"({type(error).__name__}); does another program answer there?"
+        ) from None
+
+
 def of_text(text: str) -> RlvrError:
     """The exception of a problem that did not come as a reply's status."""
     try:
@@ -47,6 +66,8 @@ def unreachable(url: str, error: Exception | None) -> RlvrError:
     """What a failed connection means for a user; None is a stream that ended early."""
     if error is None:
         return Unavailable(f"{url} ended the stream of events early, again and again")
+    if isinstance(error, SSEError):
+        return Unavailable(f"{url} answers, and not as rlvr_ray does: no stream of events")
     if isinstance(error, httpx.ReadTimeout):
         return Unavailable(f"{url} did not answer in time; rlvr status says what it does")
     return Unavailable(f"{url} does not answer ({type(error).__name__}); start it with: rlvr serve")

@@ -2,14 +2,16 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
+
+from httpx_sse import ServerSentEvent
+from pydantic import Field
 
 from rlvr_ray.client import problems
-from rlvr_ray.client.reply import Whole
-from rlvr_ray.client.results import Batch, Context
-from rlvr_ray.client.sse import EventStream, Sent
+from rlvr_ray.client.models.base import Whole
+from rlvr_ray.client.models.batches import Batch, Context
 from rlvr_ray.core.errors import InputError, NotFound, RlvrError, Unavailable
 
 #: Seconds without a byte after which a stream counts as dropped: a server sends one every 15 s.
@@ -41,7 +43,8 @@ class Submitted(Event):
     batch_id: str
     correlation_id: str
     question: str
-    key: str = ""
+    events: str = ""  #: the path of its live events
+    key: Annotated[str, Field(exclude=True)] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,7 @@ class ContextsFound(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece(Event):
+class AnswerChunk(Event):
     """What a candidate's answer grew by."""
 
     name: ClassVar[str] = "piece"
@@ -63,7 +66,7 @@ class Piece(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restarted(Event):
-    """It begins anew: passages and pieces so far are void."""
+    """It begins anew: passages and chunks so far are void."""
 
     name: ClassVar[str] = "restart"
 
@@ -76,9 +79,9 @@ class StateChanged(Event):
     batch: Batch
 
 
-LiveEvent = Submitted | ContextsFound | Piece | Restarted | StateChanged
+LiveEvent = Submitted | ContextsFound | AnswerChunk | Restarted | StateChanged
 _KINDS: Mapping[str, type[Event]] = {
-    kind.name: kind for kind in (ContextsFound, Piece, Restarted, StateChanged)
+    kind.name: kind for kind in (ContextsFound, AnswerChunk, Restarted, StateChanged)
 }
 
 
@@ -103,7 +106,7 @@ class Wait:
 class Watch:
     """Where a watch of one batch's events stands, whoever does the reading.
 
-    Until it has ``ended`` the reader connects with ``options`` and gives ``feed`` what comes. After
+    Until it has ``ended`` the reader connects with ``options`` and gives ``take`` what comes. After
     any failure ``after`` says how long to wait; then, if the server has lost the question, which is
     ``lost``, the reader asks it again and calls ``asked_again``.
     """
@@ -127,12 +130,10 @@ class Watch:
         self._since = time.monotonic()
         self._pause_s = _PAUSE_S
         self._last_id: str | None = None
-        self._stream = EventStream()
 
     @property
     def options(self) -> dict[str, Any]:
         """Of the next request: it goes on after the last event that came."""
-        self._stream = EventStream()
         headers = {"Accept": b"text/event-stream"}
         if self._last_id is not None:
             headers["Last-Event-ID"] = self._last_id.encode()
@@ -143,31 +144,26 @@ class Watch:
         """The server has answered: from now on it is waited for if it goes."""
         self._has_answered = True
 
-    def feed(self, chunk: bytes) -> Iterator[LiveEvent]:
-        """The events that a chunk completes; raises what the ask failed of."""
+    def take(self, sent: ServerSentEvent) -> LiveEvent | None:
+        """The event, where it is one to tell; raises what the ask failed of.
+
+        Comments come as events without a name or data: they say that the server is there.
+        """
         self._since = time.monotonic()
         if self._wait:
             self._wait.check()
-        for sent in self._stream.feed(chunk):
-            self._last_id = self._stream.last_id or self._last_id
-            self._pause_s = _PAUSE_S
-            event = self._event(sent)
-            if event is not None:
-                yield event
-            if self.ended:
-                return
-
-    def _event(self, sent: Sent) -> LiveEvent | None:
-        if sent.name in _KINDS:
+        self._last_id = sent.id or self._last_id
+        self._pause_s = _PAUSE_S
+        if sent.event in _KINDS:
             try:
-                return self._read(_KINDS[sent.name], sent.data)
+                return self._read(_KINDS[sent.event], sent.data)
             except RlvrError:  # it would read the same another time
                 self.ended = True
                 raise
-        if sent.name == "failed":
+        if sent.event == "failed":
             self.ended = True
             raise problems.of_text(sent.data)
-        if sent.name == "end":
+        if sent.event == "end":
             self.ended = True
         return None
 
@@ -229,7 +225,7 @@ class Board:
         match event:
             case ContextsFound():
                 self.contexts = event.contexts
-            case Piece():
+            case AnswerChunk():
                 self.answers[event.candidate] = self.answers.get(event.candidate, "") + event.text
             case Restarted():
                 self.contexts, self.answers = (), {}

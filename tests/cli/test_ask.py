@@ -13,19 +13,19 @@ from typer.testing import CliRunner, Result
 from rlvr_ray.cli import ask, server_output
 from rlvr_ray.cli.main import app
 from rlvr_ray.client import (
+    AnswerChunk,
     Batch,
     Board,
     Client,
+    Context,
     ContextsFound,
-    Piece,
     Restarted,
     StateChanged,
     Stats,
     problems,
 )
-from rlvr_ray.client.results import Context
 from rlvr_ray.core.errors import Unavailable
-from rlvr_ray.serve.http import states
+from rlvr_ray.serve.http import replies
 from tests.browser import texts
 from tests.browser.stage import Stage, open_stage
 from tests.dropping_server import DROP, DroppingServer, problem, reply
@@ -260,13 +260,13 @@ class TestFollowing:
         assert self.shown(board).count("answer ") == 3
         board.add(ContextsFound(contexts=(_context("a.md"), _context("b.md"), _context("a.md"))))
         assert "from a.md, b.md" in self.shown(board)
-        board.add(Piece(candidate=1, text="[red]Ray"))
-        board.add(Piece(candidate=1, text=" scales"))
+        board.add(AnswerChunk(candidate=1, text="[red]Ray"))
+        board.add(AnswerChunk(candidate=1, text=" scales"))
         assert "[red]Ray scales" in self.shown(board)
         board.add(Restarted())
         assert "Ray" not in self.shown(board)
         state = decided(1, (0.9, "the judge is silent", "no JSON"), answers=("a1", MARKUP, "a3"))
-        data = states.state(state)
+        data = replies.batch(state)
         half = {**data, "outcome": None}
         half["candidates"] = [data["candidates"][0]] + [
             {**c, "verification": None} for c in data["candidates"][1:]
@@ -284,7 +284,7 @@ class TestFollowing:
 
     def test_side_by_side_where_there_is_room(self) -> None:
         board = Board()
-        board.add(StateChanged(batch=Batch.from_json(states.state(decided(1)))))
+        board.add(StateChanged(batch=Batch.from_json(replies.batch(decided(1)))))
         wide, narrow = self.shown(board, 120), self.shown(board, 80)
         assert "answer 1 @ 0.3: chosen" in wide
         assert any(line.count("answer") == 3 for line in wide.splitlines())

@@ -10,7 +10,7 @@ from rlvr_ray.cli import server_output
 from rlvr_ray.client import Batch
 from rlvr_ray.client.servers import Server
 from rlvr_ray.dataset.state import BatchState
-from rlvr_ray.serve.http import states
+from rlvr_ray.serve.http import replies
 from tests.builders import assessment, plain_assessment
 from tests.folders import decided
 
@@ -29,7 +29,7 @@ def shown(view: RenderableType) -> str:
 
 
 def read(state: BatchState) -> Batch:
-    return Batch.from_json(states.state(state))
+    return Batch.from_json(replies.batch(state))
 
 
 def lines(*scores: Any, **changes: Any) -> list[str]:

@@ -17,12 +17,12 @@ import pytest
 
 import rlvr_ray
 from rlvr_ray.client import (
+    AnswerChunk,
     AsyncClient,
     Batch,
     Client,
     ContextsFound,
     Document,
-    Piece,
     Restarted,
     ReviewTask,
     StateChanged,
@@ -33,11 +33,11 @@ from rlvr_ray.client import (
     problems,
     watch,
 )
-from rlvr_ray.client.results import Histogram
+from rlvr_ray.client.models.dataset import Histogram
 from rlvr_ray.client.watch import Board
 from rlvr_ray.core import ids
 from rlvr_ray.core.errors import InputError, NotFound, RlvrError, Unavailable
-from rlvr_ray.serve.http import states
+from rlvr_ray.serve.http import replies
 from tests.browser import seed, texts
 from tests.browser.stage import Stage, open_stage
 from tests.clients import KINDS
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.integration
 
 
 QUESTION = texts.QUESTION
-STATE = states.state(decided(1))
+STATE = replies.batch(decided(1))
 OPEN = {**STATE, "outcome": None, "state": "open"}
 HERE = {
     "batch_id": STATE["batch_id"],
@@ -175,7 +175,7 @@ class TestWatching:
             batch_id = seen[0].batch_id
             assert isinstance(seen[0], Submitted) and seen[0].question == QUESTION
             assert isinstance(seen[1], ContextsFound) and len(seen[1].contexts) == 1
-            assert sum(isinstance(each, Piece) for each in seen) > 3
+            assert sum(isinstance(each, AnswerChunk) for each in seen) > 3
             known = [e.batch for e in seen if isinstance(e, StateChanged)]
             verified = [sum(c.verification is not None for c in b.candidates) for b in known]
             assert verified == sorted(verified)
@@ -514,7 +514,7 @@ class TestDroppedStreams:
         ) as (client, server):
             seen = list(client.events(STATE["batch_id"]))
         assert names(seen) == ["contexts", "piece", "piece", "state"]
-        assert [e.text for e in seen if isinstance(e, Piece)] == ["Ray ", "lost "]
+        assert [e.text for e in seen if isinstance(e, AnswerChunk)] == ["Ray ", "lost "]
         assert [r.headers.get("last-event-id") for r in server.requests[1:]] == ["e-2"] * 6
 
     def test_only_new_events_of_a_newer_server_are_left_out(self, kind: Any) -> None:
@@ -638,7 +638,7 @@ class TestResults:
         from tests.folders import MIXED
 
         for state in MIXED:
-            data = states.state(state)
+            data = replies.batch(state)
             batch = Batch.from_json(data)
             assert batch.raw == data
             assert batch.created_at == state.batch.created_at

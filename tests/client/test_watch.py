@@ -14,7 +14,7 @@ from rlvr_ray.core import ids
 from rlvr_ray.core.errors import Overloaded, Unavailable
 from rlvr_ray.core.pairing import PairingRule, decide
 from rlvr_ray.dataset.state import BatchState
-from rlvr_ray.serve.http import asks
+from rlvr_ray.serve.http import batches
 from tests.asgi_server import serving
 from tests.builders import DECIDED, batch, context, verification
 from tests.fake_parts import FakeParts
@@ -214,7 +214,7 @@ class TestLive:
     async def test_too_many_watchers_are_turned_away(
         self, server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(asks, "MAX_WATCHERS", 1)
+        monkeypatch.setattr(batches, "MAX_WATCHERS", 1)
         server.generator.hang()
         begun = await server.begin()
         watching = server.events(begun["events"])

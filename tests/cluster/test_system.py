@@ -23,8 +23,7 @@ from playwright.sync_api import Page, expect
 
 from rlvr_ray.bulk.question_making.gates import reads_as_question, stands_alone
 from rlvr_ray.cli import demo
-from rlvr_ray.client import Batch, servers
-from rlvr_ray.client.results import Candidate, Verification
+from rlvr_ray.client import Batch, Candidate, Verification, servers
 from rlvr_ray.core.errors import InputError, RlvrError
 from rlvr_ray.events.consumer import validate
 from tests.broker import Broker

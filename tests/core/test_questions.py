@@ -21,7 +21,7 @@ from rlvr_ray.core.questions import (
     question,
 )
 from rlvr_ray.core.spelling import seen
-from rlvr_ray.serve.http.asks import QuestionBody
+from rlvr_ray.serve.http.bodies import QuestionBody
 from rlvr_ray.settings import MAX_QUESTION_CHARS as MAX_OF_THE_INTERFACE
 from tests.strategies import texts
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from rlvr_ray.cli import server_output
 from rlvr_ray.cli.main import app
-from rlvr_ray.client.system import Stats
+from rlvr_ray.client import Stats
 from rlvr_ray.core import ids
 from rlvr_ray.core.errors import LedgerError, Unreadable
 from rlvr_ray.core.records import Batch

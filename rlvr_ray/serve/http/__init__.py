@@ -6,6 +6,7 @@ from rlvr_ray import __version__
 from rlvr_ray.serve.http import (
     access,
     asks,
+    batches,
     dataset,
     documents,
     page,
@@ -32,6 +33,7 @@ def create_api(settings: Settings, parts: Parts) -> FastAPI:
         dataset.routes(parts),  # before the path of one batch, which would take its paths
         reviews.routes(parts),
         asks.routes(settings, parts),
+        batches.routes(parts),
         documents.routes(settings, parts),
         system.routes(parts),
         tracing.routes(settings, parts),

@@ -6,16 +6,17 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
+from rlvr_ray.client.models.dataset import Histogram, ModelNames, Page
 from rlvr_ray.core.errors import InputError
 from rlvr_ray.dataset import filters, reviews, rows
 from rlvr_ray.dataset.archive import Archive
 from rlvr_ray.dataset.filters import Filter, Measure
 from rlvr_ray.dataset.rows import Row
 from rlvr_ray.dataset.state import Reviewed
-from rlvr_ray.serve.http import downloads
+from rlvr_ray.serve.http import downloads, replies
 from rlvr_ray.serve.http.filters import Where
 from rlvr_ray.serve.http.services import Parts
 
@@ -23,6 +24,7 @@ from rlvr_ray.serve.http.services import Parts
 STEP = 64
 _CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 MEDIA = {"jsonl": "application/jsonl", "parquet": "application/vnd.apache.parquet"}
+FILE: dict[int | str, dict[str, Any]] = {200: {"content": {kind: {} for kind in MEDIA.values()}}}
 File = Annotated[downloads.Format, Query(alias="format")]
 
 
@@ -31,12 +33,12 @@ def routes(parts: Parts) -> APIRouter:
     router = APIRouter(tags=["dataset"])
     archive = parts.archive
 
-    @router.get("/batches")
+    @router.get("/batches", response_model=Page)
     async def list_batches(
         where: Where,
         after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    ) -> dict[str, Any]:
+    ) -> Response:
         """Batches that fit, latest first.
 
         `total` is counted with the first page. Those past retention are not among them:
@@ -46,33 +48,32 @@ def routes(parts: Parts) -> APIRouter:
         lines, follows = await archive.page(where, before, limit)
         if total is None:
             total = len(lines) if follows is None else await archive.count(where)
-        return {
+        page = {
             "batches": lines,
             "next": None if follows is None else f"{follows}-{total}",
             "total": total,
             "past_retention": await archive.past_retention(),
         }
+        return replies.sent(page)
 
     @router.get("/batches/histogram")
-    async def get_histogram(where: Where, of: Measure = "score_diff") -> dict[str, Any]:
+    async def get_histogram(where: Where, of: Measure = "score_diff") -> Histogram:
         """How often a score or margin has which value, over the batches that fit."""
         found = await archive.histogram(of, where)
-        return {
-            "of": of,
-            "low": 0,
-            "high": 1,
-            "step": 1 / filters.BINS,
-            "counts": list(found.counts),
-            "total": found.total,
-            "missing": found.missing,
-        }
+        return Histogram(
+            of=of,
+            step=1 / filters.BINS,
+            counts=found.counts,
+            total=found.total,
+            missing=found.missing,
+        )
 
     @router.get("/models")
-    async def list_models() -> dict[str, Any]:
+    async def list_models() -> ModelNames:
         """The models that wrote answers of decided batches."""
-        return {"models": await archive.models()}
+        return ModelNames(models=tuple(await archive.models()))
 
-    @router.get("/pairs", response_class=StreamingResponse)
+    @router.get("/pairs", response_class=StreamingResponse, responses=FILE)
     async def download_pairs(
         where: Where,
         file_format: File = "jsonl",
@@ -92,7 +93,7 @@ def routes(parts: Parts) -> APIRouter:
         wanted = replace(where, outcomes=_only(where, [filters.PAIR]))
         return await _download(archive, wanted, "dpo_data", "pairs", file_format, of)
 
-    @router.get("/answers", response_class=StreamingResponse)
+    @router.get("/answers", response_class=StreamingResponse, responses=FILE)
     async def download_answers(where: Where, file_format: File = "jsonl") -> StreamingResponse:
         """The answers of decided batches that fit, as rows of `training_data`."""
 

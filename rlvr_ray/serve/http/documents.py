@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, UploadFile
 
+from rlvr_ray.client.models.documents import FoundContexts, IngestedDocuments, StoredDocuments
 from rlvr_ray.core import codec
 from rlvr_ray.core.errors import NotFound
 from rlvr_ray.dataset import rows
@@ -13,7 +14,7 @@ from rlvr_ray.documents import parsers
 from rlvr_ray.documents.parsers import File
 from rlvr_ray.documents.retriever import Document
 from rlvr_ray.documents.retriever import Query as SearchQuery
-from rlvr_ray.serve.http.asks import Text
+from rlvr_ray.serve.http.bodies import Text
 from rlvr_ray.serve.http.services import Parts
 from rlvr_ray.settings import MAX_QUESTION_CHARS, MAX_TOP_K, Settings
 
@@ -23,8 +24,8 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
     router = APIRouter(tags=["documents"])
     retriever = parts.retriever
 
-    @router.post("/documents")
-    async def add_documents(files: list[UploadFile]) -> dict[str, Any]:
+    @router.post("/documents", response_model=IngestedDocuments)
+    async def add_documents(files: list[UploadFile]) -> Any:
         """Ingest Markdown, text, HTML and PDF files; one of a known name replaces that one.
 
         Where one of them cannot be read, none is stored.
@@ -35,8 +36,8 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
         await parts.recorder.ingested(ingested)
         return {"documents": codec.plain(ingested)}
 
-    @router.get("/documents")
-    async def list_documents() -> dict[str, Any]:
+    @router.get("/documents", response_model=StoredDocuments)
+    async def list_documents() -> Any:
         """All documents, by name."""
         return {"documents": codec.plain(await retriever.documents())}
 
@@ -46,11 +47,11 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
         if not await retriever.delete(document_id):
             raise NotFound(f"there is no document {document_id}")
 
-    @router.get("/search")
+    @router.get("/search", response_model=FoundContexts)
     async def search(
         question: Annotated[Text, Query(max_length=MAX_QUESTION_CHARS)],
         top_k: Annotated[int | None, Query(ge=1, le=MAX_TOP_K)] = None,
-    ) -> dict[str, Any]:
+    ) -> Any:
         """The passages that a question would be answered from, best first."""
         query = SearchQuery(text=question, top_k=top_k or settings.retrieval.top_k)
         (found,) = await retriever.search([query])

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rlvr_ray.client.models.system import Problem
 from rlvr_ray.core.errors import (
     InputError,
     LedgerError,
@@ -25,6 +26,7 @@ from rlvr_ray.core.errors import (
 )
 from rlvr_ray.documents.parsers import MAX_UPLOAD
 
+MEDIA_TYPE = "application/problem+json"
 MAX_BODY = 64 * 2**10
 #: Seconds after which a caller that was turned away may try again.
 RETRY_AFTER = 5
@@ -56,7 +58,23 @@ def body_of_error(error: RlvrError) -> dict[str, Any]:
 
 
 def add_problems(api: FastAPI) -> None:
-    """Have every error answered in this form."""
+    """Have every error answered, and described, in this form."""
+    api.router.responses["default"] = {"model": Problem, "description": "An error."}
+    described = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        """FastAPI would have every reply of a route be of one media type."""
+        fresh = api.openapi_schema is None
+        schema = described()
+        if fresh:
+            for operations in schema["paths"].values():
+                for operation in operations.values():
+                    content = operation["responses"]["default"]["content"]
+                    ((_, problem),) = content.items()
+                    operation["responses"]["default"]["content"] = {MEDIA_TYPE: problem}
+        return schema
+
+    api.openapi = openapi  # type: ignore[method-assign]
 
     def problem(
         status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any
@@ -64,7 +82,7 @@ def add_problems(api: FastAPI) -> None:
         if status == 503:
             headers = {"Retry-After": str(RETRY_AFTER)}
         body = body_of(status, detail, **more)
-        return JSONResponse(body, status, headers, media_type="application/problem+json")
+        return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
 
     @api.exception_handler(RlvrError)
     async def ours(_: Request, error: RlvrError) -> JSONResponse:

@@ -6,10 +6,11 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from rlvr_ray.client.models.reviews import Review, Reviews, ReviewSummary, ReviewTask
 from rlvr_ray.core import ids
 from rlvr_ray.dataset import reviews, rows
-from rlvr_ray.dataset.reviews import Review, Said, Verdict
-from rlvr_ray.serve.http.asks import Key
+from rlvr_ray.dataset.reviews import Said, Verdict
+from rlvr_ray.serve.http.bodies import Key
 from rlvr_ray.serve.http.filters import Where
 from rlvr_ray.serve.http.services import Parts
 
@@ -36,7 +37,11 @@ def routes(parts: Parts) -> APIRouter:
     router = APIRouter(tags=["review"])
     archive = parts.archive
 
-    @router.get("/reviews/next", responses={204: {"description": "Nothing is left."}})
+    @router.get(
+        "/reviews/next",
+        response_model=ReviewTask,
+        responses={204: {"description": "Nothing is left."}},
+    )
     async def next_review(
         where: Where,
         seen: Annotated[
@@ -63,7 +68,7 @@ def routes(parts: Parts) -> APIRouter:
         }
 
     @router.post("/reviews", status_code=201)
-    async def add_review(body: ReviewBody, key: Key = None) -> dict[str, Any]:
+    async def add_review(body: ReviewBody, key: Key = None) -> Review:
         """Keep a verdict. Earlier ones stay; of a batch's verdicts the latest counts."""
         seq, review = await archive.review(
             ids.derive("review", key) if key else uuid4(),
@@ -74,15 +79,15 @@ def routes(parts: Parts) -> APIRouter:
             body.note,
             body.reviewer,
         )
-        return _plain(seq, review)
+        return _review(seq, review)
 
     @router.get("/reviews")
-    async def list_reviews(batch_id: UUID) -> dict[str, Any]:
+    async def list_reviews(batch_id: UUID) -> Reviews:
         """All reviews of a batch, in the order in which they came."""
-        return {"reviews": [_plain(*entry) for entry in await archive.reviews(batch_id)]}
+        return Reviews(reviews=tuple(_review(*each) for each in await archive.reviews(batch_id)))
 
     @router.get("/reviews/summary")
-    async def summary(where: Where) -> dict[str, Any]:
+    async def summary(where: Where) -> ReviewSummary:
         """How far people agree with the judge, over the pairs that fit.
 
         `agreement` is the share of agree among agree and disagree, `low` and `high` its 95 %
@@ -91,28 +96,31 @@ def routes(parts: Parts) -> APIRouter:
         verdicts = await archive.verdicts(where)
         counts = reviews.counted(verdicts)
         found = reviews.agreement(counts[Verdict.AGREE], counts[Verdict.DISAGREE])
-        return {
-            "reviewed": sum(counts.values()),
-            **counts,
-            "agreement": found.share,
-            "low": found.low,
-            "high": found.high,
-            "left": verdicts.get(None, 0),
-        }
+        return ReviewSummary(
+            reviewed=sum(counts.values()),
+            agree=counts[Verdict.AGREE],
+            disagree=counts[Verdict.DISAGREE],
+            tie=counts[Verdict.TIE],
+            discard=counts[Verdict.DISCARD],
+            agreement=found.share,
+            low=found.low,
+            high=found.high,
+            left=verdicts.get(None, 0),
+        )
 
     return router
 
 
-def _plain(seq: int, review: Review) -> dict[str, Any]:
-    return {
-        "seq": seq,
-        "review_id": str(review.review_id),
-        "batch_id": str(review.batch_id),
-        "a": review.a,
-        "b": review.b,
-        "verdict": review.said,
-        "review": review.verdict.value,
-        "note": review.note,
-        "reviewer": review.reviewer,
-        "reviewed_at": review.reviewed_at.isoformat(),
-    }
+def _review(seq: int, value: reviews.Review) -> Review:
+    return Review(
+        seq=seq,
+        review_id=str(value.review_id),
+        batch_id=str(value.batch_id),
+        a=value.a,
+        b=value.b,
+        verdict=value.said,
+        review=value.verdict.value,
+        note=value.note,
+        reviewer=value.reviewer,
+        reviewed_at=value.reviewed_at,
+    )

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Response
 
 from rlvr_ray import __version__
+from rlvr_ray.client.models.system import Liveness, Readiness, Stats
+from rlvr_ray.serve.http import replies
 from rlvr_ray.serve.http.services import Parts
 
 #: Longest wait for one part when readiness is asked.
@@ -19,8 +20,8 @@ def routes(parts: Parts) -> APIRouter:
     """What needs the key."""
     router = APIRouter(tags=["system"])
 
-    @router.get("/stats")
-    async def get_stats() -> dict[str, Any]:
+    @router.get("/stats", response_model=Stats)
+    async def get_stats() -> Any:
         """Counts by outcome, the latest outcomes, files."""
         passages = await parts.retriever.count()
         return {**await parts.recorder.stats(), "passages": passages}
@@ -33,12 +34,16 @@ def probes(parts: Parts) -> APIRouter:
     router = APIRouter(tags=["system"])
 
     @router.get("/livez")
-    async def livez() -> dict[str, str]:
+    async def livez() -> Liveness:
         """Whether this process answers."""
-        return {"status": "ok", "version": __version__}
+        return Liveness(version=__version__)
 
-    @router.get("/readyz")
-    async def readyz() -> JSONResponse:
+    @router.get(
+        "/readyz",
+        response_model=Readiness,
+        responses={503: {"model": Readiness, "description": "A part does not answer."}},
+    )
+    async def readyz() -> Response:
         """Whether every part answers: 200, or 503 with what each one said; and who verifies."""
         states = dict(
             await asyncio.gather(
@@ -49,14 +54,12 @@ def probes(parts: Parts) -> APIRouter:
         )
         ready = all(state["ok"] for state in states.values())
         states["generator"]["engine"] = parts.engine
-        return JSONResponse(
-            {
-                "status": "ready" if ready else "not ready",
-                "parts": states,
-                "verifiers": parts.verifiers,
-            },
-            200 if ready else 503,
-        )
+        said = {
+            "status": "ready" if ready else "not ready",
+            "parts": states,
+            "verifiers": parts.verifiers,
+        }
+        return replies.sent(said, 200 if ready else 503)
 
     return router
 

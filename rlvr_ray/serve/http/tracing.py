@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
+from rlvr_ray.client.models.system import Trace, Traces
 from rlvr_ray.core.errors import NotFound, Unreadable
 from rlvr_ray.observability import log_lines
 from rlvr_ray.pipeline.trace import batch_trace
+from rlvr_ray.serve.http import replies
 from rlvr_ray.serve.http.services import Parts
 from rlvr_ray.settings import Settings
 
@@ -37,8 +39,8 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
             if one is not None
         ]
 
-    @router.get("/batches/{batch_id}/trace")
-    async def trace(batch_id: UUID) -> dict[str, Any]:
+    @router.get("/batches/{batch_id}/trace", response_model=Trace)
+    async def trace(batch_id: UUID) -> Response:
         """Every step of a batch with times, its events, its rows in the files, its log lines.
 
         Log lines are those of the node that answers.
@@ -46,9 +48,9 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
         found = await told([batch_id])
         if not found:
             raise NotFound(f"there is no batch {batch_id}")
-        return found[0]
+        return replies.sent(found[0])
 
-    @router.get("/traces")
+    @router.get("/traces", response_model=Traces)
     async def traces(
         id: Annotated[
             str,
@@ -58,11 +60,11 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
                 description="Of a batch, an event, a trace; or a correlation id.",
             ),
         ],
-    ) -> dict[str, Any]:
+    ) -> Response:
         """The same for whatever an id leads to, latest first; `left` counts those not shown."""
         batch_ids, left = await parts.archive.named(id, AT_ONCE)
         if not batch_ids:
             raise NotFound("no batch, event or correlation id is this")
-        return {"traces": await told(batch_ids), "left": left}
+        return replies.sent({"traces": await told(batch_ids), "left": left})
 
     return router

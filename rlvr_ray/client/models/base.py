@@ -1,4 +1,4 @@
-"""How the server's replies become values.
+"""How replies are read from JSON and written as JSON.
 
 Ids are the strings that rows, events and logs hold; times are aware UTC datetimes; scores are from
 0 to 1. Fields that a newer server adds are ignored, and are in ``raw``, the reply as it came; what
@@ -7,16 +7,34 @@ an older one lacks has its default.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from rlvr_ray.core.errors import RlvrError
 
 T = TypeVar("T")
 
 Raw = Mapping[str, Any]
+#: A time that is sent as ``datetime.isoformat`` writes it; pydantic itself would end it in Z.
+Time = Annotated[
+    datetime,
+    PlainSerializer(datetime.isoformat, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+#: In a reply nothing is left out: a field that has a default is there, too.
+CONFIG = ConfigDict(json_schema_serialization_defaults_required=True)
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
@@ -25,6 +43,7 @@ class Reply:
     """Base of what a reply, or a part of one, is read into."""
 
     __slots__ = ()
+    __pydantic_config__: ClassVar = CONFIG
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -40,12 +59,19 @@ class Reply:
             ) from None
         return value
 
+    def to_json(self) -> dict[str, Any]:
+        """The plain JSON data that it is sent as."""
+        data: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json")
+        return data
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whole(Reply):
     """Base of what can stand by itself; ``raw`` is the JSON that it was read from."""
 
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
+    raw: Annotated[Raw, Field(exclude=True)] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
 
 def _with_raw(data: Any) -> Any:

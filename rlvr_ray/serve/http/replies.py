@@ -1,6 +1,9 @@
-"""Batches as JSON."""
+"""Batches as the JSON of their response models, and replies that are sent as they are."""
 
 from typing import Any
+
+from fastapi import Response
+from pydantic_core import to_json
 
 from rlvr_ray.core import codec
 from rlvr_ray.core.records import Batch, Candidate
@@ -9,7 +12,13 @@ from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.verification.citing import cite
 
 
-def head(batch: Batch) -> dict[str, Any]:
+def sent(data: dict[str, Any], status: int = 200) -> Response:
+    """A reply past its model: where data is large (a page of lines takes ten times as long through
+    it), or has more fields than the model names. Tests compare such replies with their models."""
+    return Response(to_json(data), status, media_type="application/json")
+
+
+def asked(batch: Batch) -> dict[str, Any]:
     """What question and passages are."""
     return {
         "batch_id": str(batch.batch_id),
@@ -19,30 +28,30 @@ def head(batch: Batch) -> dict[str, Any]:
     }
 
 
-def candidate(value: Candidate) -> dict[str, Any]:
+def answer(value: Candidate) -> dict[str, Any]:
     """An answer and how it came about."""
     metadata = codec.plain(value)
     metadata["candidate_index"] = metadata.pop("index")
     return {"answer": metadata.pop("answer"), "metadata": metadata}
 
 
-def state(value: BatchState) -> dict[str, Any]:
+def batch(value: BatchState) -> dict[str, Any]:
     """The whole batch, as far as it is known."""
-    batch, outcome = value.batch, value.outcome
+    record, outcome = value.batch, value.outcome
     candidates = []
-    for each in batch.candidates:
+    for each in record.candidates:
         result = value.results.get(each.event_id)
         verification = rows.verification(each, result) if result else None
         if verification:
-            _cite(verification, batch)
-        candidates.append(candidate(each) | {"verification": verification})
+            _cite(verification, record)
+        candidates.append(answer(each) | {"verification": verification})
     return {
-        **head(batch),
-        "kind": batch.kind,
-        "references": list(batch.references),
-        "prompt_version": batch.prompt_version,
+        **asked(record),
+        "kind": record.kind,
+        "references": list(record.references),
+        "prompt_version": record.prompt_version,
         "state": "open" if outcome is None else "decided",
-        "created_at": batch.created_at.isoformat(),
+        "created_at": record.created_at.isoformat(),
         "candidates": candidates,
         "outcome": None
         if outcome is None

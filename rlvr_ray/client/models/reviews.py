@@ -1,0 +1,70 @@
+"""What persons say of pairs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rlvr_ray.client.models.base import Reply, Time, Whole, Wholes
+from rlvr_ray.client.models.batches import Context
+
+Verdict = Literal["a", "b", "tie", "discard"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewAnswer(Reply):
+    """One side of what is to be reviewed."""
+
+    candidate: int
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewTask(Whole):
+    """A pair without its scores, in random order, for a person to judge."""
+
+    batch_id: str
+    question: str
+    contexts: tuple[Context, ...]
+    a: ReviewAnswer
+    b: ReviewAnswer
+    left: int = 0  #: pairs without a review, this one included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review(Whole):
+    """What a person said of a pair: of candidates ``a`` and ``b``, which is better.
+
+    ``review`` is what that is beside the outcome: ``agree``, ``disagree``, ``tie``, ``discard``.
+    """
+
+    seq: int
+    review_id: str = ""
+    batch_id: str = ""
+    a: int | None = None
+    b: int | None = None
+    verdict: str = ""
+    review: str = ""
+    note: str = ""
+    reviewer: str = ""
+    reviewed_at: Time | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewSummary(Whole):
+    """How far reviewers agree with the judge; ``low`` to ``high`` holds it with 95 %."""
+
+    reviewed: int
+    agree: int = 0
+    disagree: int = 0
+    tie: int = 0
+    discard: int = 0
+    agreement: float | None = None  #: share among agree and disagree
+    low: float | None = None
+    high: float | None = None
+    left: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviews(Reply):
+    """All of a batch, in the order in which they came."""
+
+    reviews: Wholes[Review]
