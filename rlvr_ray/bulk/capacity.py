@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from rlvr_ray.settings import DEFAULT_CANDIDATES
+
 Verifier = Literal["grounded", "logprob", "ragas"]
 Placement = Literal["generator", "share", "own"]
 
@@ -43,7 +45,7 @@ class Workload:
     """What is asked. Tokens are means. Each field is an option of ``rlvr plan``, with its help."""
 
     questions: Annotated[int, "In all, such as 1e6."] = 1_000_000
-    candidates: Annotated[int, "Answers to a question."] = 3
+    candidates: Annotated[int, "Answers to a question."] = DEFAULT_CANDIDATES
     top_k: Annotated[int, "Passages of a question."] = 5
     passage_tokens: Annotated[float, "Of one passage."] = 200
     question_tokens: Annotated[float, "Of one question."] = 20

@@ -14,7 +14,7 @@ from rich.console import Console
 from rlvr_ray.bulk.request import AT_ONCE, Request
 from rlvr_ray.core.errors import ConfigError, InputError, RlvrError
 from rlvr_ray.observability import logs
-from rlvr_ray.settings import Settings, load, parsed
+from rlvr_ray.settings import Settings
 
 if TYPE_CHECKING:
     from rlvr_ray.bulk.progress import Told
@@ -50,7 +50,7 @@ async def _run(request: Request) -> int:
     from rlvr_ray.pipeline.ask import Pipeline
     from rlvr_ray.serve import app
 
-    own = load(**parsed(request.set))
+    own = request.settings
     settings, parts = await asyncio.to_thread(app.attach, own)
     settings = priced(settings, own)
     logs.configure(own.log, least="WARNING")  # of each question the progress tells
@@ -116,7 +116,7 @@ async def _dry_run(request: Request) -> int:
     from rlvr_ray.generation import selection
     from rlvr_ray.serve import app
 
-    own = load(**parsed(request.set))
+    own = request.settings
     parts, unknown = None, ""
     try:
         settings, parts = await asyncio.to_thread(lambda: app.attach(own, deploy=False))
@@ -151,7 +151,7 @@ def plan_of(request: Request, settings: Settings) -> "Plan":
     at_once = settings.generator.slots if has_slots else AT_ONCE
     return Plan(
         run=request.run,
-        num_candidates=request.candidates,
+        num_candidates=request.answers,
         temperatures=settings.generator.temperatures,
         top_k=request.top_k or settings.retrieval.top_k,
         max_tokens=request.max_tokens or settings.generator.max_tokens,

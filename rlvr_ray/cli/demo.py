@@ -1,4 +1,4 @@
-"""The demonstration: the whole system on documents that every installation has."""
+"""``rlvr demo``: the whole system on documents that every installation has."""
 
 import json
 import socket
@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
+import typer
 from rich.text import Text
 
-from rlvr_ray.cli import server_output
+from rlvr_ray.cli import batches
+from rlvr_ray.cli.commands import app
+from rlvr_ray.cli.serve import running
+from rlvr_ray.cli.terminal import DataDir, Set, connect, err, out, settings_of, write
 from rlvr_ray.client import Batch, Client
 from rlvr_ray.client.servers import BIN
 from rlvr_ray.documents import folders
@@ -42,10 +46,30 @@ QUESTIONS = (
 )
 #: Passages for each question: fewer than the default, so that two cores take seconds for them.
 TOP_K = 3
-#: Like answers on every run; what decodes beside them still changes the rounding.
+#: Like answers on every run; batching still affects rounding.
 SEED = 1
 #: Questions in flight: one is generated while another is verified.
 AT_ONCE = 2
+
+
+@app.command()
+def demo(
+    question: Annotated[
+        list[str] | None, typer.Option(help="Ask this instead; may be repeated.")
+    ] = None,
+    docs: Annotated[
+        Path | None, typer.Option(help="Ingest this folder instead of the packages' READMEs.")
+    ] = None,
+    data_dir: DataDir = None,
+    set_: Set = None,
+) -> None:
+    """Ingest real documents, ask real questions, show which answers became training pairs."""
+    settings = on_free_port(apart(settings_of(None, None, set_), data_dir))
+    given = documents(docs)
+    write(f"Data of the demo: {settings.data_dir}")
+    with running(settings) as server, connect(server.url, settings) as client:
+        run(client, given, question)
+    show_next(settings)
 
 
 def documents(folder: Path | None) -> Sequence[Document | File]:
@@ -85,13 +109,7 @@ def on_free_port(settings: Settings) -> Settings:
     return settings.model_copy(update={"api": api})
 
 
-def run(
-    client: Client,
-    given: Sequence[Document | File],
-    questions: Sequence[str] | None,
-    out: Console,
-    err: Console,
-) -> None:
+def run(client: Client, given: Sequence[Document | File], questions: Sequence[str] | None) -> None:
     """Ingest, ask, wait, and show the table."""
     with err.status("Ingesting …"):
         stored = client.ingest(given)
@@ -105,12 +123,12 @@ def run(
             status.update(f"Question {number} of {len(todo)}: answering and verifying …")
             state = next(answers)
             states.append(state)
-            line = Text(f"{number:>2}. {question} → ") + server_output.outcome(state.outcome)
+            line = Text(f"{number:>2}. {question} → ") + batches.outcome(state.outcome)
             out.print(line, soft_wrap=True)
-    out.print(server_output.batches(states))
+    out.print(batches.batches(states))
 
 
-def show_next(settings: Settings, out: Console) -> None:
+def show_next(settings: Settings) -> None:
     """The files as they lie there now, one pair from them, and what a user may do next."""
     files = sorted(
         path

@@ -1,109 +1,43 @@
-"""``rlvr ingest`` and ``rlvr documents``: by the running server, else straight in the store."""
+"""``rlvr documents``: what is stored, in the running server, else straight in the store."""
 
 import asyncio
 import contextlib
 import difflib
-import json
-import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 import typer
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
-from rlvr_ray.cli import ask as client_commands
-from rlvr_ray.cli import server_output
+from rlvr_ray.cli.commands import App, app
+from rlvr_ray.cli.ingest import place
 from rlvr_ray.cli.terminal import (
-    App,
     DataDir,
     Json,
     Port,
     Set,
     Url,
-    err,
+    note,
     out,
-    progress,
+    print_json,
+    server_if_any,
     settings_of,
+    write,
 )
-from rlvr_ray.client import IngestedDocument, StoredDocument
-from rlvr_ray.core import codec
+from rlvr_ray.client import StoredDocument
 from rlvr_ray.core.errors import InputError, NotFound
-from rlvr_ray.documents import stores
-from rlvr_ray.pipeline import ingestion
 from rlvr_ray.settings import Settings
 
-#: Files that are named of those that were skipped for one reason.
-NAMED = 8
+documents = App(help="List the documents, or delete some.")
+app.add_typer(documents, name="documents")
 
 
-def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Files, or folders: text, HTML, PDF.")],
-    url: Url = None,
-    port: Port = None,
-    data_dir: DataDir = None,
-    set_: Set = None,
-    as_json: Json = False,
-) -> None:
-    """Store documents to ask about: in the running server, else straight in the store."""
-    from rlvr_ray.documents import folders, parsers
-
-    settings = settings_of(data_dir, port, set_)
-    skipped: dict[str, list[Path]] = defaultdict(list)
-    files = folders.files(paths, lambda path, why: skipped[why].append(path))
-    for line in _skipped(skipped):
-        err.print(line, markup=False, soft_wrap=True)
-    stored: list[IngestedDocument] = []
-    with contextlib.ExitStack() as stack:
-        client = stack.enter_context(client_commands.server_if_any(url, settings))
-        shown = stack.enter_context(progress("Reading …"))
-        local = None
-        if client is None:
-            where, is_new = _place(settings)
-            err.print(
-                f"No server is running: writing to {where} directly{', a new store' * is_new}.",
-                markup=False,
-                soft_wrap=True,
-            )
-            local = stack.enter_context(ingestion.local_store(settings))
-        documents = []
-        for number, file in enumerate(files, 1):
-            shown.show(f"Reading {file.source} ({number} of {len(files)}) …")
-            # All of them before the first is stored: one that cannot be read stores none.
-            documents.append(parsers.document(file))
-        for number, document in enumerate(documents, 1):
-            shown.show(f"Embedding {document.source} ({number} of {len(files)}) …")
-            if client is not None:
-                stored += client.ingest([files[number - 1]])
-            elif local is not None:
-                stored += map(IngestedDocument.from_json, local([document]))
-    if as_json:
-        sys.stdout.write(json.dumps([document.raw for document in stored]) + "\n")
-    else:
-        out.print(server_output.ingested(stored))
-
-
-def _place(settings: Settings) -> tuple[str, bool]:
-    """Where the store is that is used without a server, and whether it has to be made."""
-    folder = stores.folder(settings)
-    if folder is None:
-        return str(settings.retrieval.url), False
-    return str(folder), not folder.exists()
-
-
-def _skipped(found: Mapping[str, Sequence[Path]]) -> Iterator[str]:
-    """A line for each reason, with some names."""
-    for why, paths in found.items():
-        more = f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else ""
-        names = ", ".join(map(str, paths[:NAMED]))
-        yield f"Skipped {len(paths):,} ({why}): {names}{more}"
-
-
-documents = App(invoke_without_command=True, help="List the documents, or delete some.")
-
-
+@documents.default
 def list_(
     ctx: typer.Context,
     url: Url = None,
@@ -112,7 +46,7 @@ def list_(
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """List what questions are answered from; `delete` takes some of it away."""
+    """List the documents that questions are answered from; `delete` removes some."""
     if ctx.invoked_subcommand is not None:
         if any(ctx.params.values()):
             raise InputError(f"write options behind {ctx.invoked_subcommand}")
@@ -120,11 +54,12 @@ def list_(
     with _access(url, settings_of(data_dir, port, set_)) as (stored, _):
         found = stored()
     if as_json:
-        sys.stdout.write(json.dumps([asdict(each) for each in found]) + "\n")
+        print_json([asdict(each) for each in found])
     else:
-        out.print(server_output.stored(found), soft_wrap=True)
+        out.print(_shown(found), soft_wrap=True)
 
 
+@documents.command()
 def delete(
     names: Annotated[
         list[str], typer.Argument(metavar="DOCUMENT…", help="Names or ids, as listed.")
@@ -143,10 +78,9 @@ def delete(
         for document in chosen:
             remove(document.document_id)
             if not as_json:
-                text = f"deleted {document.source}, {document.num_chunks:,} passages"
-                out.print(text, markup=False, soft_wrap=True)
+                write(f"deleted {document.source}, {document.num_chunks:,} passages")
     if as_json:
-        sys.stdout.write(json.dumps([asdict(each) for each in chosen]) + "\n")
+        print_json([asdict(each) for each in chosen])
 
 
 def _named(name: str, known: Sequence[StoredDocument]) -> StoredDocument:
@@ -171,13 +105,16 @@ def _access(
     url: str | None, settings: Settings
 ) -> Iterator[tuple[Callable[[], Sequence[StoredDocument]], Callable[[str], None]]]:
     """How documents are listed, and deleted by their ids."""
-    with client_commands.server_if_any(url, settings) as client:
+    with server_if_any(url, settings) as client:
         if client is not None:
             yield client.documents, client.delete_document
             return
 
-    where, is_new = _place(settings)
-    err.print(f"No server is running: using {where}.", markup=False, soft_wrap=True)
+    from rlvr_ray.core import codec
+    from rlvr_ray.pipeline import ingestion
+
+    where, is_new = place(settings)
+    note(f"No server is running: using {where}.")
     if is_new:
         raise NotFound(f"there is no store at {where}; rlvr ingest PATH… makes one")
     with ingestion.local_retriever(settings) as retriever:
@@ -190,3 +127,12 @@ def _access(
             asyncio.run(retriever.delete(UUID(document_id)))
 
         yield stored, remove
+
+
+def _shown(documents: Sequence[StoredDocument]) -> RenderableType:
+    if not documents:
+        return Text("no documents; rlvr ingest PATH… adds some")
+    table = Table("document", "passages", "id", box=None)
+    for document in documents:
+        table.add_row(Text(document.source), f"{document.num_chunks:,}", document.document_id)
+    return table

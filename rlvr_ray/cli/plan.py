@@ -1,68 +1,29 @@
-"""``rlvr plan``: ``core.capacity`` as a command, and as text or JSON."""
+"""``rlvr plan``: ``bulk.capacity`` as text or JSON; the options are the fields of its classes."""
 
-import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Any
 
 import typer
 
 from rlvr_ray.bulk import capacity
 from rlvr_ray.bulk.capacity import Cluster, Point, Workload
-from rlvr_ray.core.errors import InputError
+from rlvr_ray.cli.commands import app
+from rlvr_ray.cli.terminal import Json
 
 _PLACES = {
     "generator": "whose model judges too",
     "share": "of which the judge has a share",
     "own": "of which some are the judge's own",
 }
-#: What is a whole number may be written 1e6.
-_READ = {int: float, int | None: float | None}
 
 
-def plan(as_json: bool, **values: Any) -> None:
-    """Calculate how many questions an hour GPUs answer and judge, and what holds them up."""
-    try:
-        load, cluster = Workload(**_values(Workload, values)), Cluster(**_values(Cluster, values))
-    except ValueError as error:
-        raise InputError(f"{error} (see rlvr plan --help)") from None
+@app.command(settings=False)
+def plan(load: Workload, cluster: Cluster, as_json: Json = False) -> None:
+    """Calculate how many questions an hour GPUs answer and judge, and the bottleneck."""
     found = calculate(load, cluster)
     typer.echo(json.dumps(found) if as_json else text(load, cluster, found))
-
-
-def _values(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a kind; raises ValueError for a part of what comes in whole numbers."""
-    hints = get_type_hints(kind)
-    own = {name: value for name, value in values.items() if name in hints}
-    for name, value in own.items():
-        if hints[name] in _READ and value is not None:
-            if not float(value).is_integer():
-                told = name.replace("_", " ")
-                raise ValueError(f"{told} must be a whole number; not {value:g}")
-            own[name] = int(value)
-    return own
-
-
-def _options() -> Iterator[inspect.Parameter]:
-    """An option for each field of a Workload and a Cluster, as typer wants them."""
-    for kind in (Workload, Cluster):
-        for name, hint in get_type_hints(kind, include_extras=True).items():
-            base, told = get_args(hint)
-            yield _parameter(name, getattr(kind, name), _READ.get(base, base), help=told)
-    yield _parameter("as_json", False, bool, "--json", help="For machines.")
-
-
-def _parameter(name: str, default: Any, kind: Any, *names: str, help: str) -> inspect.Parameter:
-    option = Annotated[kind, typer.Option(*names, help=help)]
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=option
-    )
-
-
-# What typer reads.
-plan.__signature__ = inspect.Signature([*_options()])  # type: ignore[attr-defined]
-plan.__annotations__ = {option.name: option.annotation for option in _options()}
 
 
 def calculate(load: Workload, cluster: Cluster) -> dict[str, Any]:

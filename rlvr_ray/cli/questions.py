@@ -1,48 +1,81 @@
-"""``rlvr questions``: where documents and model are found, how the run is watched and ended."""
+"""``rlvr questions``: questions about the ingested documents, as a file for ``rlvr generate``."""
 
 import asyncio
 import contextlib
 import signal
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 
 from rlvr_ray.bulk import submission
+from rlvr_ray.bulk.question_making import Plan
 from rlvr_ray.bulk.question_making.files import LEFT_OUT, QuestionFiles
-from rlvr_ray.bulk.question_making.maker import Plan, QuestionMaker, Tally
-from rlvr_ray.client import Client, servers
+from rlvr_ray.cli.commands import app
+from rlvr_ray.cli.terminal import (
+    DataDir,
+    Json,
+    Port,
+    Set,
+    client_of,
+    err,
+    print_json,
+    progress,
+    settings_of_folder,
+    write,
+)
+from rlvr_ray.client import servers
 from rlvr_ray.core.errors import ConfigError
-from rlvr_ray.documents.retriever import Retriever
-from rlvr_ray.generation import engines, selection
-from rlvr_ray.generation.generator import Generator
-from rlvr_ray.pipeline import ingestion
 from rlvr_ray.settings import Settings
 
-#: Seconds between two lines of progress, where there is no terminal.
-LINE_S = 10.0
+if TYPE_CHECKING:
+    from rlvr_ray.bulk.question_making.maker import Tally
+    from rlvr_ray.documents.retriever import Retriever
+    from rlvr_ray.generation.generator import Generator
 
 
-def run(settings: Settings, path: Path, plan: Plan, err: Console, *, resume: bool) -> Tally:
-    """Make questions until all is done or somebody stops it: Ctrl-C once lets what is being
-    written finish, twice ends at once; either way ``resume`` goes on later.
-
-    Raises InputError for a file that cannot be used, ConfigError, NoDocuments.
-    """
+@app.command()
+def questions(
+    path: Annotated[
+        Path, typer.Option("--out", help="JSONL; what is left out goes into a file beside it.")
+    ] = Path("questions.jsonl"),
+    *,
+    plan: Plan,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the file.")] = False,
+    port: Port = None,
+    data_dir: DataDir = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Make questions from the ingested documents, as a file for `rlvr generate`."""
+    settings = settings_of_folder(data_dir, set_, port)
     with QuestionFiles(path, resume=resume) as files:
-        return asyncio.run(_run(settings, files, plan, err))
+        tally = asyncio.run(_run(settings, files, plan))
+    if as_json:
+        print_json(tally.plain())
+    else:
+        write(text(tally, path))
+    if tally.stopped:
+        raise typer.Exit(130)
+    if not tally.made:
+        raise typer.Exit(1)
 
 
-async def _run(settings: Settings, files: QuestionFiles, plan: Plan, err: Console) -> Tally:
-    with err.status("Opening the documents and the model …") as status:
-        async with _parts(settings, err) as (retriever, generator):
-            progress = Progress(err, status.update)
-            maker = QuestionMaker(retriever, generator, files, plan, progress.show)
+async def _run(settings: Settings, files: QuestionFiles, plan: Plan) -> "Tally":
+    """Make questions until all is done or until Ctrl-C: once lets what is being written finish,
+    twice ends at once; either way ``--resume`` continues later."""
+    from rlvr_ray.bulk.question_making.maker import QuestionMaker
+
+    with progress("Opening the documents and the model …") as shown:
+        async with _services(settings) as (retriever, generator):
+            maker = QuestionMaker(
+                retriever, generator, files, plan, lambda tally: shown.show(_line(tally))
+            )
             loop = asyncio.get_running_loop()
 
             def stop() -> None:
-                err.print("Finishing what is being written; again to end at once.")
+                err.print("Finishing what is being written; Ctrl-C again ends at once.")
                 maker.stop()
                 for number in (signal.SIGINT, signal.SIGTERM):
                     loop.remove_signal_handler(number)
@@ -53,21 +86,24 @@ async def _run(settings: Settings, files: QuestionFiles, plan: Plan, err: Consol
 
 
 @contextlib.asynccontextmanager
-async def _parts(settings: Settings, err: Console) -> AsyncIterator[tuple[Retriever, Generator]]:
-    """Documents and model of the application that runs, here or on the cluster of the settings;
-    where none does, of this process, which then loads the model itself."""
+async def _services(settings: Settings) -> AsyncIterator[tuple["Retriever", "Generator"]]:
+    """The retriever and generator of the application that runs, here or on the settings' cluster;
+    without one this process opens the store and loads the model itself."""
     if settings.ray_address is not None or await asyncio.to_thread(_is_served, settings):
         submission.use_token()
-        from rlvr_ray.serve import app
+        from rlvr_ray.serve import app as application
 
         err.print("Using the documents and the model of the application that is running.")
-        running, parts = await asyncio.to_thread(app.attach, settings)
+        running, parts = await asyncio.to_thread(application.attach, settings)
         try:
             _check_same(settings, running)
             yield parts.retriever, parts.generator
         finally:
             await parts.close()
         return
+    from rlvr_ray.generation import engines, selection
+    from rlvr_ray.pipeline import ingestion
+
     settings = selection.choose(settings).settings
     with ingestion.local_retriever(settings) as retriever:
         engine = engines.open_limited(settings.generator)
@@ -80,8 +116,7 @@ async def _parts(settings: Settings, err: Console) -> AsyncIterator[tuple[Retrie
 def _is_served(settings: Settings) -> bool:
     if servers.find(settings) is not None:
         return True
-    key = settings.api.key
-    with Client(settings.api.url, key.get_secret_value() if key else None) as client:
+    with client_of(settings.api.url, settings) as client:
         return client.is_up()
 
 
@@ -95,30 +130,15 @@ def _check_same(settings: Settings, running: Settings) -> None:
         )
 
 
-class Progress:
-    """On a terminal a line that changes; elsewhere a line now and then."""
-
-    def __init__(self, err: Console, update: Callable[[str], None]) -> None:
-        self._err = err
-        self._update = update
-        self._next = time.monotonic() + LINE_S
-
-    def show(self, tally: Tally) -> None:
-        """Tell where the run is."""
-        line = (
-            f"{tally.made:,} questions, {tally.done:,} of {tally.passages:,} passages, "
-            f"{tally.left_out.total():,} left out"
-        )
-        if tally.waiting is not None:
-            line += f"; waiting: {tally.waiting}"
-        if self._err.is_terminal:
-            self._update(line)
-        elif (now := time.monotonic()) >= self._next:
-            self._next = now + LINE_S
-            self._err.print(line, markup=False, soft_wrap=True)
+def _line(tally: "Tally") -> str:
+    line = (
+        f"{tally.made:,} questions, {tally.done:,} of {tally.passages:,} passages, "
+        f"{tally.left_out.total():,} left out"
+    )
+    return line if tally.waiting is None else f"{line}; waiting: {tally.waiting}"
 
 
-def text(tally: Tally, path: Path) -> str:
+def text(tally: "Tally", path: Path) -> str:
     """What was made, what was left out and why, and what comes next."""
     lines = [
         f"{tally.made:,} questions in {path}, from {tally.done:,} of {tally.passages:,} passages "
@@ -128,17 +148,18 @@ def text(tally: Tally, path: Path) -> str:
     if tally.left_out:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in tally.left_out.most_common())
         lines.append(f"Left out, see {path}{LEFT_OUT}: {reasons}")
+    following = f"Next: rlvr generate {path} --run NAME"
     if tally.stopped:
-        lines.append("Stopped; the same command with --resume goes on.")
+        lines.append("Stopped; the same command with --resume continues.")
     elif not tally.made:
         lines.append("No question could be kept: a larger model, or more text, is needed.")
     elif tally.limit is not None and tally.made < tally.limit:
-        lines.append(
+        lines += [
             f"{tally.limit:,} were wanted (--limit), and every passage has been used: ingest more "
             "documents, ask for several of each passage (--per-chunk N, in a new file), or use a "
-            "larger model."
-        )
-        lines.append(f"Next: rlvr generate {path} --run NAME")
+            "larger model.",
+            following,
+        ]
     else:
-        lines.append(f"Next: rlvr generate {path} --run NAME")
+        lines.append(following)
     return "\n".join(lines)

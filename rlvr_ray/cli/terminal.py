@@ -1,89 +1,123 @@
-"""What the modules that hold commands share: where they print, and options that several have."""
+"""What commands share: where they print, options that several have, and the settings they mean."""
 
 import contextlib
+import json
+import signal
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-import typer.core
 from rich.console import Console
 
-from rlvr_ray.settings import MAX_CANDIDATES, Settings, load, parsed
-
-F = TypeVar("F", bound=Callable[..., Any])
+from rlvr_ray.client import Client, servers
+from rlvr_ray.core.errors import Unavailable
+from rlvr_ray.settings import Settings
+from rlvr_ray.settings.options import (
+    Candidates,
+    DataDir,
+    NumCandidates,
+    Port,
+    Set,
+    settings_of,
+)
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+__all__ = ["Candidates", "DataDir", "NumCandidates", "Port", "Set", "settings_of"]
+
 #: Seconds between two lines of progress, where there is no terminal.
 LINE_S = 10.0
-
-
-def _plain(params: list[Any]) -> list[Any]:
-    """In the help, options that take no value show none: typer writes ``<bool>``."""
-    for param in params:
-        if getattr(param, "is_flag", False):
-            param.metavar = ""
-    return params
-
-
-class _Command(typer.core.TyperCommand):
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _plain(super().get_params(ctx))
-
-
-class _Group(typer.core.TyperGroup):
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _plain(super().get_params(ctx))
-
-
-class App(typer.Typer):
-    """A group of commands."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(cls=_Group, **options)
-
-    def command(self, name: str | None = None, **options: Any) -> Callable[[F], F]:
-        """See typer."""
-        return super().command(name, cls=_Command, **options)
-
 
 Url = Annotated[
     str | None, typer.Option(help="A running server; default: the one on this machine.")
 ]
-Port = Annotated[int | None, typer.Option(help="TCP port.")]
-DataDir = Annotated[Path | None, typer.Option(help="Ledger, datasets, vector store.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. generator.max_tokens=64."),
-]
-Candidates = Annotated[
-    int | None,
-    typer.Option(
-        "--candidates", "-n", min=2, max=MAX_CANDIDATES, help="Answers to a question; default: 3."
-    ),
-]
-#: The field's name in requests.
-NumCandidates = Annotated[
-    int | None, typer.Option("--num-candidates", hidden=True, min=2, max=MAX_CANDIDATES)
-]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
-def settings_of(
-    data_dir: Path | None = None, port: int | None = None, pairs: list[str] | None = None
+def write(text: str) -> None:
+    """Print plain text to stdout as it is."""
+    out.print(text, markup=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print plain text to stderr as it is."""
+    err.print(text, markup=False, soft_wrap=True)
+
+
+def print_json(value: Any, *, ascii: bool = True) -> None:
+    """One line, at once: a program that reads it may be waiting."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=ascii) + "\n")
+    sys.stdout.flush()
+
+
+def settings_of_folder(
+    data_dir: Path | None, pairs: Sequence[str] | None, port: int | None = None
 ) -> Settings:
-    """The settings of a command that was given these options."""
-    arguments = parsed(pairs or [])
-    if data_dir is not None:
-        arguments["data_dir"] = data_dir
-    if port is not None:
-        api = arguments.setdefault("api", {})
-        if isinstance(api, dict):
-            api["port"] = port
-    return load(**arguments)
+    """The same for commands that work on a data folder: by default a running server's."""
+    given = settings_of(data_dir, port, pairs)
+    settings = servers.at_home(given)
+    if settings.data_dir != given.data_dir:
+        _name_server(given)
+    return settings
+
+
+def connect(url: str | None, settings: Settings) -> Client:
+    """A client of the server at the URL or, with none, of the one that the settings mean.
+
+    Raises Unavailable where that one does not run.
+    """
+    if url is None:
+        _name_server(settings)
+        url = servers.address(settings)
+    if url is None:
+        others = "; ".join(map(str, servers.running()))
+        raise Unavailable(
+            f"no server over {settings.data_dir} runs, but {others}; start it with: rlvr serve "
+            f"--data-dir {settings.data_dir} --port PORT"
+        )
+    return client_of(url, settings)
+
+
+def client_of(url: str, settings: Settings) -> Client:
+    """A client of the server at the URL, with the key of the settings."""
+    key = settings.api.key
+    return Client(url, key.get_secret_value() if key else None)
+
+
+@contextlib.contextmanager
+def server_if_any(url: str | None, settings: Settings) -> Iterator[Client | None]:
+    """The same, but None where no URL is given and no server runs that the settings mean."""
+    if url is None and servers.address(settings) is None:
+        yield None
+        return
+    with connect(url, settings) as client:
+        named = url is not None or servers.find(settings) is not None
+        yield client if named or client.is_up() else None
+
+
+def _name_server(settings: Settings) -> None:
+    """Say which server is used where its folder is not the one that would be used here."""
+    server = servers.find(settings)
+    if server is not None and not server.is_over(settings.data_dir):
+        note(f"Server: {server}")
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: what has to be finished is finished."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 class Progress:
@@ -94,12 +128,12 @@ class Progress:
         self._next = time.monotonic() + LINE_S
 
     def show(self, line: str) -> None:
-        """Tell how far it is."""
+        """Show how far the command is."""
         if err.is_terminal:
             self._update(line)
         elif (now := time.monotonic()) >= self._next:
             self._next = now + LINE_S
-            err.print(line, markup=False, soft_wrap=True)
+            note(line)
 
 
 @contextlib.contextmanager

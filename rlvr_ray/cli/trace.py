@@ -1,8 +1,6 @@
 """``rlvr trace``: every step of a batch, from a running server or straight from the ledger."""
 
-import json
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,14 +9,15 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from rlvr_ray.cli import ask as client_commands
-from rlvr_ray.cli.terminal import Json, Port, Url, err, out, settings_of
+from rlvr_ray.cli.commands import app
+from rlvr_ray.cli.terminal import Json, Port, Url, note, out, print_json, server_if_any, settings_of
 from rlvr_ray.client import servers
 from rlvr_ray.events.validation import one_line
 
 _STYLES = {"not verified": "yellow", "ERROR": "red", "CRITICAL": "red", "WARNING": "yellow"}
 
 
+@app.command()
 def trace(
     id: Annotated[
         str, typer.Argument(help="Of a batch, an event or a trace, or a correlation id.")
@@ -34,16 +33,16 @@ def trace(
     settings = settings_of(data_dir, port)
     found = None
     if data_dir is None:
-        with client_commands.server_if_any(url, settings) as client:
+        with server_if_any(url, settings) as client:
             found = None if client is None else client.traces(id).raw
         settings = servers.at_home(settings)
     if found is None:
         from rlvr_ray.pipeline import maintenance
 
-        err.print(f"No server is asked: reading {settings.data_dir}.", markup=False, soft_wrap=True)
+        note(f"No server is asked: reading {settings.data_dir}.")
         found = maintenance.traces(settings, id)
     if as_json:
-        sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
+        print_json(found, ascii=False)
         return
     for number, one in enumerate(found["traces"]):
         if number:
@@ -88,8 +87,10 @@ def _step(step: Mapping[str, Any]) -> Text:
     text.append(f"{step['step']:<12}  ", _STYLES.get(step["step"]))
     text.append(one_line(step["detail"]))
     if event := step.get("event"):
-        told = {True: ", mirrored", False: ", waits for the broker", None: ""}[event["mirrored"]]
-        text.append(f"  [event {event['event_id']}, number {event['seq']}{told}]", "dim")
+        mirrored = {True: ", mirrored", False: ", waits for the broker", None: ""}[
+            event["mirrored"]
+        ]
+        text.append(f"  [event {event['event_id']}, number {event['seq']}{mirrored}]", "dim")
     return text
 
 

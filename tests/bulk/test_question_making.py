@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from rlvr_ray.bulk.question_files import read_questions
+from rlvr_ray.bulk.question_making import Plan
 from rlvr_ray.bulk.question_making import maker as question_making
 from rlvr_ray.bulk.question_making.files import QuestionFiles
-from rlvr_ray.bulk.question_making.maker import ATTEMPTS, Plan, QuestionMaker, Tally
+from rlvr_ray.bulk.question_making.maker import ATTEMPTS, QuestionMaker, Tally
 from rlvr_ray.bulk.question_making.writing import PROMPT_VERSION
 from rlvr_ray.core.errors import ContextOverflow, InputError, NoDocuments, TimedOut, Unavailable
 from rlvr_ray.core.questions import Columns, Question
@@ -207,7 +208,7 @@ async def test_questions_without_answers(system: System) -> None:
     system.generator.script = lambda prompt: [
         json.dumps({"questions": [{"question": draft(town(prompt))["question"]}]})
     ]
-    await system.run(answers=False, limit=3)
+    await system.run(references=False, limit=3)
     assert [row["reference"] for row in system.rows()] == [None] * 3
     found = list(read_questions([str(system.path)], Columns()))
     assert [q.reference for q in found if isinstance(q, Question)] == [None] * 3

@@ -5,9 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from rlvr_ray.bulk.question_making import writing
+from rlvr_ray.bulk.question_making import MAX_PER_CHUNK, writing
 from rlvr_ray.bulk.question_making.writing import (
-    MAX_PER_CHUNK,
     Nothing,
     Unreadable,
     drafts,

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from rlvr_ray.cli import ask, server_output
+from rlvr_ray.cli import ask, batches, status, terminal
 from rlvr_ray.cli.main import app
 from rlvr_ray.client import (
     AnswerChunk,
@@ -156,7 +156,7 @@ class TestIngest:
 
 class TestStatus:
     def test_once(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("COLUMNS", "160")
+        monkeypatch.setattr(terminal.out, "_width", 160)
         with Client(stage.url) as client:
             for question in (texts.QUESTION, texts.ALIKE):
                 client.wait(client.ask(question).batch_id)
@@ -178,7 +178,7 @@ class TestStatus:
             if len(naps) > (1 if as_json else 2):
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(ask, "sleep", sleep)
+        monkeypatch.setattr(status, "sleep", sleep)
         first, second = ({"batches": {"open": n}, "passages": n} for n in (11, 22))
         looks = [[reply(200, first), *LISTS], [DROP], [reply(200, second), *LISTS]]
         if as_json:
@@ -187,14 +187,14 @@ class TestStatus:
             more = ["--json"] if as_json else []
             result = rlvr("status", "--watch", "--url", server.url, *more, code=130)
         assert len(server.requests) == sum(map(len, looks))
-        assert naps == [ask.WATCH_S] * len(naps)
+        assert naps == [status.WATCH_S] * len(naps)
         if as_json:
             assert [json.loads(line) for line in result.stdout.splitlines()] == [first, second]
         else:
             assert "22 passages to search" in result.stdout
 
     def test_a_server_without_lists(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("COLUMNS", "160")
+        monkeypatch.setattr(terminal.out, "_width", 160)
         entry = {"batch_id": "x", "decided_at": AT, "question": "Why?", "detail": "two alike"}
         stats = {"batches": {"tie": 1}, "recent": [{**entry, "outcome": "tie"}]}
         with DroppingServer([reply(200, stats), problem(404, "Not Found")]) as server:
@@ -225,7 +225,7 @@ class TestStatus:
         console = Console(width=160, force_terminal=False)
         with console.capture() as capture:
             stats = Stats.from_json(value)
-            console.print(server_output.stats(stats, stats.recent))
+            console.print(status.shown(stats, stats.recent))
         shown = capture.get()
         for text in (
             "1,200",
@@ -251,7 +251,7 @@ class TestFollowing:
     def shown(self, board: Board, width: int = 120, count: int = 3) -> str:
         console = Console(width=width, force_terminal=False)
         with console.capture() as capture:
-            console.print(server_output.Following(board, MARKUP, count))
+            console.print(batches.Following(board, MARKUP, count))
         return capture.get()
 
     def test_it_grows(self) -> None:

@@ -76,12 +76,13 @@ def test_a_run_has_a_name_that_can_be_a_file_s(run: str) -> None:
 
 def test_a_limit_of_cost_needs_prices(request_of: Any) -> None:
     request = request_of("q.jsonl", "--run", "first", "--max-cost", "5")
+    running = load(generator={"engine": "llamacpp"})
     with pytest.raises(InputError, match=r"set generator\.price_prompt"):
-        bulk_driver.plan_of(request, Settings())
+        bulk_driver.plan_of(request, running)
     own = Settings(generator={"price_prompt": 1, "price_completion": 2})  # type: ignore[arg-type]
-    plan = bulk_driver.plan_of(request, bulk_driver.priced(Settings(), own))
+    plan = bulk_driver.plan_of(request, bulk_driver.priced(running, own))
     assert plan.rates is not None and plan.rates.judge.completion == 2
-    assert bulk_driver.plan_of(replace(request, max_cost=None), Settings()).rates is None
+    assert bulk_driver.plan_of(replace(request, max_cost=None), running).rates is None
 
 
 @pytest.mark.parametrize(
@@ -305,8 +306,9 @@ class TestWhichCluster:
         self, request_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        given = request_of("x", "--run", "r", "--port", "8124", "--data-dir", "own").set
-        assert given == ["api.port=8124", f"data_dir={tmp_path}/own"]
+        given = request_of("x", "--run", "r", "--port", "8124", "--data-dir", "own")
+        assert given.settings.api.port == 8124
+        assert given.settings.data_dir == tmp_path / "own"
 
 
 def test_a_token_is_used_where_there_is_one(

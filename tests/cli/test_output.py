@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from rlvr_ray.cli import output as local_views
-from rlvr_ray.cli import server_output
+from rlvr_ray.cli import batches, serve
 from rlvr_ray.client import Batch
 from rlvr_ray.client.servers import Server
 from rlvr_ray.dataset.state import BatchState
@@ -34,7 +33,7 @@ def read(state: BatchState) -> Batch:
 
 def lines(*scores: Any, **changes: Any) -> list[str]:
     """The lines of a decided batch, spaces once."""
-    text = shown(server_output.batch(read(decided(1, scores, **changes))))
+    text = shown(batches.batch(read(decided(1, scores, **changes))))
     cells = text.replace("┃", "│").splitlines()
     return [" | ".join(cell.strip() for cell in line.strip("│ ").split("│")) for line in cells]
 
@@ -95,7 +94,7 @@ def test_where_none_has_a_score_there_is_no_verifier() -> None:
 
 @pytest.mark.parametrize("scores", [(0.9, MARKUP), (0.9, 0.1)], ids=["failed", "scored"])
 def test_texts_are_shown_as_they_are(scores: tuple[Any, ...]) -> None:
-    text = shown(server_output.batch(read(decided(1, scores, answers=(MARKUP, f"b {MARKUP}")))))
+    text = shown(batches.batch(read(decided(1, scores, answers=(MARKUP, f"b {MARKUP}")))))
     assert f"│ {MARKUP} " in text
     assert f"│ b {MARKUP} " in text
     assert (f"no score: {MARKUP}" in text) is (scores[1] == MARKUP)
@@ -112,11 +111,11 @@ class TestServing:
 
     def shown(self, mode: str, monkeypatch: pytest.MonkeyPatch, dashboard: str | None) -> list[str]:
         monkeypatch.setenv("RAY_AUTH_MODE", mode)
-        monkeypatch.setattr(local_views, "BIN", "/x/bin/")
+        monkeypatch.setattr(serve, "BIN", "/x/bin/")
         server = Server(
             pid=1, url="http://h:1", data_dir="/d", ray_address="h:2", dashboard=dashboard
         )
-        return [line.strip() for line in local_views.serving(server).splitlines()]
+        return [line.strip() for line in serve.serving(server).splitlines()]
 
     @pytest.mark.parametrize(
         ("mode", "port", "export"),

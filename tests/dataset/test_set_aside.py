@@ -13,7 +13,7 @@ import apsw
 import pytest
 from typer.testing import CliRunner
 
-from rlvr_ray.cli import server_output
+from rlvr_ray.cli import status
 from rlvr_ray.cli.main import app
 from rlvr_ray.client import Stats
 from rlvr_ray.core import ids
@@ -403,7 +403,7 @@ def test_the_status_names_it() -> None:
         }
     )
     console = Console(record=True, width=200)
-    console.print(server_output.stats(stats, []))
+    console.print(status.shown(stats, []))
     said = console.export_text()
     assert "set aside, since they cannot be read: 2" in said
     assert "batch 1: no kind" in said

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rlvr_ray.cli import output
+from rlvr_ray.cli import judge_report
 from rlvr_ray.core.errors import JudgeError
 from rlvr_ray.core.records import Usage, Verification
 from rlvr_ray.settings import load
@@ -251,7 +251,7 @@ class TestFigures:
 def shown(found: dict[str, Any]) -> str:
     console = Console(width=100, no_color=True)
     with console.capture() as capture:
-        console.print(output.judge_report(found))
+        console.print(judge_report.shown(found))
     return capture.get()
 
 

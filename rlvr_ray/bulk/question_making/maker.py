@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
 
-from rlvr_ray.bulk.question_making import writing
+from rlvr_ray.bulk.question_making import Plan, writing
 from rlvr_ray.bulk.question_making.files import QuestionFiles
 from rlvr_ray.bulk.question_making.gates import Draft, Known, Reason, objection
 from rlvr_ray.core import ids
@@ -34,17 +34,6 @@ ATTEMPTS = 3
 TEMPERATURE = 0.3
 #: Limit of a reply, for each question: with an answer, and without.
 TOKENS, TOKENS_WITHOUT = 200, 80
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is wanted."""
-
-    per_chunk: int = 1  #: questions of a passage, at most
-    answers: bool = True  #: each with a reference answer
-    limit: int | None = None  #: so many questions in the file, those of earlier runs included
-    seed: int = 0  #: decides which passages come first, and what is drawn
-    at_once: int = 8  #: passages that are asked about at the same time
 
 
 @dataclass(slots=True, kw_only=True)
@@ -185,15 +174,15 @@ class QuestionMaker:
         if isinstance(text, writing.Nothing):
             return _Reply(passage=passage, reason=text.reason)
         prompt = Prompt(
-            messages=writing.messages(text, source, plan.per_chunk, answers=plan.answers),
+            messages=writing.messages(text, source, plan.per_chunk, answers=plan.references),
             samples=(
                 Sample(
                     temperature=TEMPERATURE,
                     seed=ids.seed("questions", plan.seed, passage.chunk_id),
                 ),
             ),
-            max_tokens=plan.per_chunk * (TOKENS if plan.answers else TOKENS_WITHOUT),
-            json_schema=writing.schema(plan.per_chunk, answers=plan.answers),
+            max_tokens=plan.per_chunk * (TOKENS if plan.references else TOKENS_WITHOUT),
+            json_schema=writing.schema(plan.per_chunk, answers=plan.references),
         )
         self.tally.asked += 1
         try:
@@ -211,7 +200,7 @@ class QuestionMaker:
         plan = self._plan
         try:
             drafts = writing.drafts(
-                completion.text, text, source, plan.per_chunk, answers=plan.answers
+                completion.text, text, source, plan.per_chunk, answers=plan.references
             )
         except writing.Unreadable:
             return _Reply(passage=passage, reason="unreadable")

@@ -21,7 +21,6 @@ from rlvr_ray.verification import screening
 
 #: Written with every question. Give it a new value whenever a text or the example below changes.
 PROMPT_VERSION = "questions-1"
-MAX_PER_CHUNK = 5
 
 #: Letters that a passage must have beside addresses and code: below, there is nothing to ask about.
 MIN_PASSAGE = 120

@@ -13,7 +13,13 @@ from pydantic import (
 )
 
 from rlvr_ray.core.questions import filled
-from rlvr_ray.settings import MAX_CANDIDATES, MAX_QUESTION_CHARS, MAX_TOP_K, Temperature
+from rlvr_ray.settings import (
+    DEFAULT_CANDIDATES,
+    MAX_CANDIDATES,
+    MAX_QUESTION_CHARS,
+    MAX_TOP_K,
+    Temperature,
+)
 
 MAX_REFERENCES = 20
 
@@ -59,7 +65,7 @@ class QuestionBody(_Body):
 class MultiCandidateBody(QuestionBody):
     """A question and how many answers it gets."""
 
-    num_candidates: int = Field(default=3, ge=2, le=MAX_CANDIDATES)
+    num_candidates: int = Field(default=DEFAULT_CANDIDATES, ge=2, le=MAX_CANDIDATES)
     temperatures: list[Temperature] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")

@@ -153,7 +153,7 @@ def _write(
         info = json.dumps(formats.dataset_info(files), indent=2)
         (folder / "dataset_info.json").write_text(info + "\n", "utf-8")
     (folder / "README.md").write_text(
-        card(report, __version__, request.license, request.languages), "utf-8"
+        card(report, __version__, request.license, request.language or ()), "utf-8"
     )
     return report
 

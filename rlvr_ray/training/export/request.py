@@ -3,6 +3,9 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from rlvr_ray.core.errors import InputError
 from rlvr_ray.training.export.examples import Pairs, PromptStyle, SplitBy
@@ -15,33 +18,61 @@ _LANGUAGE = re.compile("[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is to be exported; raises InputError for what cannot be."""
+    """What is to be exported: each field is an option of ``rlvr export``, with its help.
 
-    format: Format
-    out: Path  #: a new or an empty folder
-    prompt: PromptStyle = "question"
-    pairs: Pairs = "decided"
-    human: bool = False  #: people's reviews are applied
-    reviewed_only: bool = False  #: what nobody has reviewed is left out, too
-    eval_share: float = 0.1
-    split_by: SplitBy = "document"
-    max_tokens: int | None = None
-    tokenizer: Path | None = None  #: the trained model's tokenizer.json
-    near_duplicates: float | None = None  #: Jaccard bound; None keeps them
-    decontaminate: tuple[str, ...] = ()  #: paths or URIs of held-out questions
-    decontaminate_column: str | None = None  #: None: ``question``
-    parquet: bool = False
-    license: str | None = None
-    languages: tuple[str, ...] = ()  #: codes, for the card
+    Raises InputError for what cannot be exported.
+    """
+
+    format: Annotated[Format, "Output format: a trainer's name, or sft, rewards, no-pair."]
+    out: Annotated[Path, "A new or an empty folder."]
+    prompt: Annotated[PromptStyle, "The question, or the chat with its passages."] = "question"
+    pairs: Annotated[Pairs, "As decided, or formed anew: dpo.* settings and this strategy."] = (
+        "decided"
+    )
+    human: Annotated[
+        bool, typer.Option("--human", help="Apply human reviews: swap pairs, leave pairs out.")
+    ] = False
+    reviewed_only: Annotated[
+        bool, typer.Option("--reviewed-only", help="With --human: only reviewed pairs.")
+    ] = False
+    eval_share: Annotated[
+        float, typer.Option("--eval", help="Share of rows held out; 0: none.")
+    ] = 0.1
+    split_by: Annotated[
+        SplitBy, "Keep these apart: documents and questions, or questions alone."
+    ] = "document"
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Leave out what a trainer with this limit would cut.")
+    ] = None
+    tokenizer: Annotated[Path | None, "tokenizer.json of the model to be trained."] = None
+    near_duplicates: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SIMILARITY",
+            help="Leave out rows at least this similar to an earlier one, e.g. 0.8.",
+        ),
+    ] = None
+    decontaminate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE", help="Leave out rows that give away its questions; may be repeated."
+        ),
+    ] = None
+    decontaminate_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column of those; default: question.")
+    ] = None
+    parquet: Annotated[bool, typer.Option("--parquet/--jsonl", help="Kind of file.")] = False
+    license: Annotated[str | None, "For the dataset card, such as cc-by-4.0."] = None
+    language: Annotated[list[str] | None, "For the card, such as en; may be repeated."] = None
 
     def __post_init__(self) -> None:
         if self.pairs != "decided" and not self.has_pairs:
-            raise InputError(f"--pairs says which pairs, and {self.format} has none")
+            raise InputError(f"--pairs selects pairs, and the format {self.format} has none")
         if self.reviewed_only and not self.human:
             raise InputError("--reviewed-only goes with --human")
         if self.human and self.dataset != "dpo_data":
             raise InputError(
-                "--human is about the pairs that were decided: choose a format of pairs, and "
+                "--human applies to the pairs that were decided: choose a format of pairs, and "
                 "--pairs decided"
             )
         if not 0 <= self.eval_share < 1:
@@ -58,8 +89,8 @@ class Request:
                 f"--near-duplicates must be from {LEAST_ALIKE} to 1, not {self.near_duplicates}"
             )
         if self.decontaminate_column and not self.decontaminate:
-            raise InputError("--decontaminate-column says of which column; add --decontaminate")
-        for language in self.languages:
+            raise InputError("--decontaminate-column goes with --decontaminate")
+        for language in self.language or ():
             if not _LANGUAGE.fullmatch(language):
                 raise InputError(f"--language {language}: write a code such as en or pt-BR")
         if self.out.exists() and not self.out.is_dir():

@@ -1,11 +1,10 @@
-"""What the command line shows of a server. Text from models and documents is never markup."""
+"""How batches are shown, decided or while they are followed.
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
-from itertools import islice
-from pathlib import Path
+Text from models and documents is never markup.
+"""
 
-from rich.columns import Columns
+from collections.abc import Iterator, Sequence
+
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
 from rich.table import Table
@@ -13,48 +12,19 @@ from rich.text import Text
 
 from rlvr_ray.client import (
     Batch,
-    BatchLine,
     Board,
     Candidate,
     ContextsFound,
-    IngestedDocument,
     LiveEvent,
     Outcome,
-    Recent,
     Restarted,
     StateChanged,
-    Stats,
-    StoredDocument,
     Submitted,
     Verification,
 )
 
 #: Narrowest column in which an answer reads well; below it answers stand one below the other.
 MIN_WIDTH = 36
-#: Latest pairs, and latest batches without one, in ``status``.
-LATEST = 5
-
-
-def ingested(stored: Iterable[IngestedDocument]) -> RenderableType:
-    """One line for each document."""
-    table = Table("document", "passages", "", box=None)
-    for document in stored:
-        state = "stored" if document.changed else "unchanged"
-        table.add_row(Text(document.source), str(document.num_chunks), state)
-    return table
-
-
-def stored(documents: Sequence[StoredDocument]) -> RenderableType:
-    """Name, passages and id of each document."""
-    if not documents:
-        return Text("no documents; rlvr ingest PATH… adds some")
-    table = Table("document", "passages", "id", box=None)
-    for document in documents:
-        table.add_row(Text(document.source), f"{document.num_chunks:,}", document.document_id)
-    return table
-
-
-# Batches.
 
 
 def batch(state: Batch) -> RenderableType:
@@ -223,80 +193,6 @@ def _score(verification: Verification | None) -> Text:
     if verification.defect is None:
         return Text(text)
     return Text(f"{text}, ").append(f"defect: {verification.defect}", "red")
-
-
-# The system.
-
-
-def stats(value: Stats, latest: Sequence[Recent | BatchLine]) -> RenderableType:
-    """Counts, rates, latest pairs and rejections, files, and what is wrong."""
-    counts = Table("state", "batches", box=None)
-    for state, count in value.batches.items():
-        counts.add_row(Text(state), f"{count:,}")
-    parts: list[RenderableType] = [Text(f"{value.passages:,} passages to search")]
-    if value.rates:
-        rates = Table("in the last", "decided", "pairs", box=None)
-        for name, rate in value.rates.items():
-            rates.add_row(Text(name), f"{rate.decided:,}", f"{rate.pairs:,}")
-        parts.append(Columns([counts, rates], padding=(0, 4)))
-    else:
-        parts.append(counts)
-    parts += [
-        _latest("pair", (each for each in latest if each.outcome == "pair")),
-        _latest("no pair", (each for each in latest if each.outcome != "pair")),
-        _files(value),
-    ]
-    if value.queue is not None and value.queue.open:
-        parts.append(Text(f"queue: {value.queue.open:,} batches wait{_since(value.queue.oldest)}"))
-    if value.mirror is not None:
-        parts.append(
-            Text(f"mirror: {value.mirror.pending:,} events wait{_since(value.mirror.oldest)}")
-        )
-    if (disk := value.disk) is not None:
-        full = disk.free_bytes < disk.min_free_bytes
-        text = f"disk: {disk.free_bytes / 2**30:,.1f} GiB free"
-        parts.append(Text(f"{text}, too little to ask" if full else text, "red" if full else ""))
-    if (aside := value.set_aside) is not None and aside.count:
-        parts.append(Text(f"set aside, since they cannot be read: {aside.count:,}", "red"))
-        parts += [Text(f"  {one.record}: {one.reason}", "red") for one in aside.records]
-    parts += [
-        Text(f"{_time(error.at)} {error.part}: {error.detail}", "red")
-        for error in value.errors[:LATEST]
-    ]
-    if value.last_error:
-        parts.append(Text(f"last error: {value.last_error}", style="red"))
-    if value.dashboard:
-        parts.append(Text(f"Ray's dashboard: {value.dashboard}"))
-    return Group(*parts)
-
-
-def _latest(name: str, entries: Iterable[Recent | BatchLine]) -> RenderableType:
-    table = Table(name, "question", "why", box=None)
-    for entry in islice(entries, LATEST):
-        why = entry.detail or ""
-        if entry.outcome != "pair":
-            why = f"{entry.outcome}: {why}"
-        at = _time(entry.decided_at) if entry.decided_at else ""
-        table.add_row(at, Text(entry.question[:60]), Text(why))
-    return table
-
-
-def _files(value: Stats) -> RenderableType:
-    """Paths and sizes; of the parts the latest."""
-    lines = [f"{Path(value.data_dir, path)}  {size:,} bytes" for path, size in value.files.items()]
-    lines += [str(Path(value.data_dir, path)) for path in value.parts]
-    if value.num_parts > len(value.parts):
-        lines.append(f"and {value.num_parts - len(value.parts):,} earlier parts")
-    return Text("\n".join(lines))
-
-
-def _since(oldest: datetime | None) -> str:
-    return f", the oldest since {_time(oldest)}" if oldest else ""
-
-
-def _time(value: datetime) -> str:
-    """In UTC, to the second."""
-    return value.isoformat()[:19]
 
 
 def _number(value: float | None) -> str:
