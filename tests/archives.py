@@ -1,7 +1,7 @@
 """A ledger that is looked through over HTTP: the real one, in a folder of the test's own."""
 
 from collections.abc import Sequence
-from operator import methodcaller
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ import httpx
 from rlvr_ray.core.records import Batch
 from rlvr_ray.dataset.group_commit import Commits
 from rlvr_ray.dataset.ledger import Ledger, Operation
-from rlvr_ray.dataset.queries import LedgerArchive
+from rlvr_ray.dataset.queries import Queries
 from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.serve.http import Parts, create_api
 from rlvr_ray.settings import Settings
@@ -25,7 +25,7 @@ class Served:
     def __init__(self, folder: Path) -> None:
         self.ledger = Ledger(folder)
         self.commits = Commits(self.ledger)
-        self.archive = LedgerArchive(self.ledger.browser(), self.commits)
+        self.archive = Queries(self.ledger.browser(), self.commits)
         app = create_api(
             Settings(data_dir=folder),
             Parts(
@@ -46,8 +46,12 @@ class Served:
         operations: list[Operation] = []
         for state in states:
             assert state.outcome is not None
-            operations.append(methodcaller("record", [state.batch]))
-            operations.append(methodcaller("decide", state.batch, state.results, state.outcome))
+            operations.append(partial(Ledger.record, batches=[state.batch]))
+            operations.append(
+                partial(
+                    Ledger.decide, batch=state.batch, results=state.results, outcome=state.outcome
+                )
+            )
         self.ledger.commit(operations)
 
     def record(self, *batches: Batch) -> None:

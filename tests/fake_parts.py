@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rlvr_ray.core.records import Context
-from rlvr_ray.dataset.archive import Archive
+from rlvr_ray.dataset.queries import Queries
 from rlvr_ray.serve.http import Parts, create_api
 from rlvr_ray.settings import Settings
 from tests.fakes import FakeGenerator, FakeRecorder, FakeRetriever
@@ -24,7 +24,7 @@ class FakeParts:
                 retriever=self.retriever,
                 generator=self.generator,
                 recorder=self.recorder,
-                archive=cast(Archive, object()),  # its routes have tests of their own
+                archive=cast(Queries, object()),  # its routes have tests of their own
                 engine="fake: a test",
                 verifiers="fakes: a test",
             ),

@@ -109,7 +109,7 @@ class Folder:
         reader = ledger.reader()
         try:
             dataset = Dataset(self.path, self.settings.parquet_uri)
-            projector = Projector(reader, lambda it: ledger.commit([it])[0], dataset, self.settings)
+            projector = Projector(reader, ledger.write, dataset, self.settings)
             projector.mend()
             projector.mend_parts()
             yield ledger, projector

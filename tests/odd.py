@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime
-from operator import methodcaller
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -265,8 +265,8 @@ class Throwing:
             self.chance.choice([results[first.event_id], builders.failed(first)]), self.chance
         )
         commit = aggregator._commits.commit
-        recorded = methodcaller("record", [batch])
-        kept = self.attempt("result", commit(methodcaller("keep", batch, results)))
+        recorded = partial(Ledger.record, batches=[batch])
+        kept = self.attempt("result", commit(lambda it: it.keep(batch, results)))
         await asyncio.gather(commit(recorded), kept)
 
     async def _outcome(self, aggregator: Aggregator) -> None:
@@ -274,8 +274,8 @@ class Throwing:
         outcome = mutated(decide(batch, results, PairingRule(), datetime.now(UTC)), self.chance)
         self.made_up.add(str(batch.batch_id))
         commit = aggregator._commits.commit
-        decided = self.attempt("outcome", commit(methodcaller("decide", batch, results, outcome)))
-        await asyncio.gather(commit(methodcaller("record", [batch])), decided)
+        decided = self.attempt("outcome", commit(lambda it: it.decide(batch, results, outcome)))
+        await asyncio.gather(commit(lambda it: it.record([batch])), decided)
 
     async def _document(self, aggregator: Aggregator) -> None:
         self.number += 1
@@ -290,8 +290,8 @@ class Throwing:
         batch, results = await self._open(aggregator)
         outcome = decide(batch, results, PairingRule(), datetime.now(UTC))
         commit = aggregator._commits.commit
-        await commit(methodcaller("record", [batch]))
-        await commit(methodcaller("decide", batch, results, outcome))
+        await commit(lambda it: it.record([batch]))
+        await commit(lambda it: it.decide(batch, results, outcome))
         review = Review(
             review_id=ids.derive("odd review", self.number),
             batch_id=batch.batch_id,
@@ -304,7 +304,7 @@ class Throwing:
             reviewed_at=datetime.now(UTC),
         )
         odd = mutated(review, self.chance)
-        await self.attempt("review", commit(methodcaller("review", odd)))
+        await self.attempt("review", commit(lambda it: it.review(odd)))
 
     async def _judged(self, aggregator: Aggregator) -> None:
         """Both answers get an odd assessment."""
@@ -383,7 +383,7 @@ class Throwing:
         ledger = Ledger(self.folder)
         projector = Projector(
             ledger,
-            lambda it: ledger.commit([it])[0],
+            ledger.write,
             Dataset(self.folder),
             Settings(data_dir=self.folder).dataset,
         )

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from rlvr_ray.core.concurrency import OneThread
 from rlvr_ray.observability.metrics import NO_METRICS, Metrics
@@ -14,9 +14,24 @@ if TYPE_CHECKING:
     from rlvr_ray.dataset.ledger import Ledger, Operation
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+P = ParamSpec("P")
 
-Then = Callable[[Any], object]
-Waiting = tuple["Operation", asyncio.Future[Any], Then | None]
+Waiting = tuple["Operation", asyncio.Future[Any], Callable[[Any], object] | None]
+
+
+class Write(Protocol):
+    """Have one operation of the ledger committed; returns its result once that is on the disk."""
+
+    def __call__(
+        self,
+        operation: Callable[Concatenate["Ledger", P], T],
+        /,
+        *arguments: P.args,
+        **named: P.kwargs,
+    ) -> T:
+        """Such as ``write(Ledger.mirrored, 7)``."""
+        ...
 
 
 class Commits:
@@ -29,28 +44,37 @@ class Commits:
         self._waiting: list[Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def commit(self, operation: "Operation", then: Then | None = None) -> Any:
+    async def commit(
+        self,
+        operation: Callable[["Ledger"], T],
+        then: Callable[[T], object] | None = None,
+    ) -> T:
         """Return the operation's result once it is on the disk; raise what it raised.
 
         An operation that fails does not hold up or undo the others. ``then`` is called with the
         result after the commit, even where the caller has been cancelled meanwhile: the operation
         holds all the same.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((operation, future, then))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
         return await future
 
-    def from_threads(self) -> Callable[["Operation"], Any]:
+    def from_threads(self) -> Write:
         """The same for other threads than that of the running loop: blocking."""
         loop = asyncio.get_running_loop()
 
-        def commit(operation: "Operation") -> Any:
-            return asyncio.run_coroutine_threadsafe(self.commit(operation), loop).result()
+        def write(
+            operation: Callable[Concatenate["Ledger", P], T],
+            /,
+            *arguments: P.args,
+            **named: P.kwargs,
+        ) -> T:
+            committed = self.commit(lambda ledger: operation(ledger, *arguments, **named))
+            return asyncio.run_coroutine_threadsafe(committed, loop).result()
 
-        return commit
+        return write
 
     async def close(self) -> None:
         """Commit what waits, then close the ledger."""

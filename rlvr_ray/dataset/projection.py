@@ -7,13 +7,14 @@ and a reading connection of its own, so that it never stands in the way of an ac
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
-from operator import methodcaller
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlvr_ray.dataset import rows
+from rlvr_ray.dataset.group_commit import Write
+from rlvr_ray.dataset.ledger import Ledger, Reader
 from rlvr_ray.dataset.rows import DATASETS
 from rlvr_ray.dataset.state import BatchState, Part
 from rlvr_ray.observability import logs
@@ -22,7 +23,6 @@ from rlvr_ray.settings import DatasetSettings
 
 if TYPE_CHECKING:
     from rlvr_ray.dataset.files import Dataset
-    from rlvr_ray.dataset.ledger import Operation, Reader
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +33,19 @@ STEP = 200
 class Projector:
     """Keeps the files of one data folder equal to its ledger.
 
-    ``commit`` has an operation committed and returns once it is on the disk.
+    ``write`` has an operation of the ledger committed.
     """
 
     def __init__(
         self,
-        ledger: "Reader",
-        commit: Callable[["Operation"], Any],
+        ledger: Reader,
+        write: Write,
         dataset: "Dataset",
         settings: DatasetSettings,
         tracer: Tracer = OFF,
     ) -> None:
         self._ledger = ledger
-        self._commit = commit
+        self._write = write
         self._dataset = dataset
         self._settings = settings
         self._tracer = tracer
@@ -62,7 +62,7 @@ class Projector:
         lost = [path for path, file in files.items() if self._dataset.size(path) < file.bytes]
         if any(files[path].kept < files[path].bytes for path in lost):
             log.warning("%s: missing or too short; JSONL is written again", ", ".join(lost))
-            self._commit(methodcaller("forget_files"))
+            self._write(Ledger.forget_files)
         elif lost:  # past retention: perhaps they were moved away
             log.warning("%s: missing, and past retention", ", ".join(lost))
         for path, file in self._ledger.files().items():
@@ -73,7 +73,7 @@ class Projector:
         there = self._dataset.parts()
         for part in self._ledger.parts():
             if part.sha256 is not None and part.path not in there and self._can_write(part):
-                self._commit(methodcaller("seal_part", part.path, None))
+                self._write(Ledger.seal_part, part.path, None)
         self._write_planned()
 
     def project(self) -> None:
@@ -97,11 +97,11 @@ class Projector:
             for path, new in by_file.items():
                 if path in files and files[path].kept > self._dataset.size(path):
                     # A row of a month past retention, whose file was moved away meanwhile.
-                    self._commit(methodcaller("release", path))
+                    self._write(Ledger.release, path)
                     del sizes[path]
                 if new:
                     sizes[path] = self._dataset.append(path, new, sizes.get(path, 0))
-            self._commit(methodcaller("advance", states.last, sizes))
+            self._write(Ledger.advance, states.last, sizes)
             for _, state in states:
                 self._tell(state, started)
             self._plan_due(rest=False)
@@ -147,9 +147,9 @@ class Projector:
             for path, file in self._ledger.files().items()
         }
         parts = [part for part in self._ledger.parts() if self._can_write(part)]
-        self._commit(methodcaller("forget_files"))
+        self._write(Ledger.forget_files)
         for part in parts:
-            self._commit(methodcaller("seal_part", part.path, None))
+            self._write(Ledger.seal_part, part.path, None)
         self.project()  # what was not written yet is written too
         self._write_planned()
         after = {path: self._dataset.digest(path, size) for path, (size, _) in before.items()}
@@ -171,16 +171,16 @@ class Projector:
         if last > pruned:
             paths = [self._dataset.jsonl_path(name, m) for name in DATASETS for m in months]
             files = self._ledger.files()
-            kept = {
-                path: self._dataset.digest(path, files[path].bytes)
-                for path in paths
-                if path in files
-            }
-            if None in kept.values():
-                log.warning("nothing is pruned: a JSONL file is missing; `rlvr rebuild` writes it")
-                return 0
-            self._commit(methodcaller("prune", last, kept))
-        while self._commit(methodcaller("sweep", STEP)):
+            kept = {}
+            for path in paths:
+                if path not in files:
+                    continue
+                if (digest := self._dataset.digest(path, files[path].bytes)) is None:
+                    log.warning("nothing is pruned: %s is missing; `rlvr rebuild` writes it", path)
+                    return 0
+                kept[path] = digest
+            self._write(Ledger.prune, last, kept)
+        while self._write(Ledger.sweep, STEP):
             pass
         return max(last - pruned, 0)
 
@@ -211,7 +211,7 @@ class Projector:
                 count = 0
             self._pending[name] = count
         for part in parts:
-            self._commit(methodcaller("plan_part", part))
+            self._write(Ledger.plan_part, part)
 
     def _part(self, name: str, month: str, covered: Sequence[int], count: int) -> Part:
         return Part(
@@ -227,13 +227,13 @@ class Projector:
             if self._can_write(part):
                 new = list(rows_between(self._ledger, part))
                 digest = self._dataset.write_part(part.dataset, part.path, new)
-                self._commit(methodcaller("seal_part", part.path, digest))
+                self._write(Ledger.seal_part, part.path, digest)
 
     def _can_write(self, part: Part) -> bool:
         return part.last_seq > self._ledger.mark("pruned")
 
 
-def rows_between(ledger: "Reader", part: Part) -> Iterator[rows.Row]:
+def rows_between(ledger: Reader, part: Part) -> Iterator[rows.Row]:
     """The rows that a part holds, from the ledger."""
     seq = part.first_seq - 1
     while seq < part.last_seq:

@@ -7,16 +7,11 @@ events and never loses one. Broker trouble delays events and nothing else.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from operator import methodcaller
-from typing import TYPE_CHECKING, Any
 
 from rlvr_ray.core.errors import ConfigError, Unavailable
 from rlvr_ray.dataset.state import Page
 from rlvr_ray.events.outbox import Posted
 from rlvr_ray.events.ports import Publisher
-
-if TYPE_CHECKING:
-    from rlvr_ray.dataset.ledger import Operation
 
 #: Events read, sent and noted at once.
 WINDOW = 256
@@ -32,13 +27,13 @@ class Mirror:
         publisher: Publisher,
         position: Callable[[], Awaitable[int]],
         events: Callable[[int, int], Awaitable[Page[Posted]]],
-        commit: Callable[["Operation"], Awaitable[Any]],
+        confirmed: Callable[[int], Awaitable[None]],
         note: Callable[[str, str | None], None],
     ) -> None:
         self._publisher = publisher
         self._position = position
         self._events = events
-        self._commit = commit
+        self._confirmed = confirmed
         self._note = note
         self._woken = asyncio.Event()
 
@@ -60,7 +55,7 @@ class Mirror:
                 if posted:
                     await self._send(posted)
                 seq = posted.last
-                await self._commit(methodcaller("mirrored", seq))
+                await self._confirmed(seq)
         finally:
             await self._publisher.close()
 

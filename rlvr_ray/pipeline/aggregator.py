@@ -12,8 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from operator import methodcaller
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from rlvr_ray import __version__
@@ -32,9 +31,10 @@ from rlvr_ray.core.errors import (
 )
 from rlvr_ray.core.pairing import Result, decide, unscorable
 from rlvr_ray.core.records import Batch, FailedVerification
-from rlvr_ray.dataset.group_commit import Commits, Then
+from rlvr_ray.dataset.group_commit import Commits
+from rlvr_ray.dataset.ledger import Ledger, Reader
 from rlvr_ray.dataset.projection import Projector
-from rlvr_ray.dataset.queries import LedgerArchive
+from rlvr_ray.dataset.queries import Queries
 from rlvr_ray.dataset.state import BatchState, Ending
 from rlvr_ray.dataset.stats import Statistics, Troubles, measure
 from rlvr_ray.documents.retriever import Ingested
@@ -52,10 +52,10 @@ from rlvr_ray.verification.verifier import Claim, Judged, StreamingPanel
 
 if TYPE_CHECKING:
     from rlvr_ray.dataset.files import Dataset
-    from rlvr_ray.dataset.ledger import Ledger, Operation, Reader
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+P = ParamSpec("P")
 
 #: Longest pause between attempts while a part is down, in seconds.
 MAX_BACKOFF = 30.0
@@ -83,7 +83,7 @@ class Aggregator:
 
     def __init__(
         self,
-        ledger: "Ledger",
+        ledger: Ledger,
         dataset: "Dataset",
         panel: StreamingPanel,
         settings: Settings,
@@ -101,16 +101,16 @@ class Aggregator:
         self._facts = Facts(metrics)
         self._commits = Commits(ledger, metrics)
         self._reader, self._reads = ledger.reader(), OneThread("reads")
-        self.archive = LedgerArchive(ledger.browser(), self._commits)
+        self.queries = Queries(ledger.browser(), self._commits)
         self._files = OneThread("files")
         self._projector: Projector | None = None
         self._mirror: Mirror | None = None
         if publisher is not None:
             self._mirror = Mirror(
                 publisher,
-                partial(self._read, methodcaller("mark", "mirrored")),
-                lambda after, limit: self._read(partial(outbox.events, after=after, limit=limit)),
-                self._commits.commit,
+                lambda: self._read(Reader.mark, "mirrored"),
+                lambda after, limit: self._read(outbox.events, after, limit),
+                lambda seq: self._commits.commit(lambda ledger: ledger.mirrored(seq)),
                 self._note,
             )
         self._inbox = inbox
@@ -146,7 +146,8 @@ class Aggregator:
             loops["mirror"] = self._mirror.run
         if self._inbox:
             external = External(
-                self._read,
+                self.find,
+                lambda after, limit: self._read(Reader.open_batches, after, limit),
                 self._keep,
                 self._decide,
                 self._settings.verification.external_timeout_s,
@@ -177,7 +178,7 @@ class Aggregator:
             self._files.close()
             await self._reads.run(self._reader.close)
             self._reads.close()
-            await self.archive.close()
+            await self.queries.close()
             await self._commits.close()
 
     async def admit(self) -> None:
@@ -193,7 +194,7 @@ class Aggregator:
         """See ``ports.Recorder``. When this returns, the batches are on disk."""
         await self.admit()
         recorded: list[Batch] = await self._commits.commit(
-            methodcaller("record", batches),
+            lambda ledger: ledger.record(batches),
             self._wake_then(partial(self._facts.recorded, batches)),
         )
         for batch in recorded:
@@ -202,11 +203,11 @@ class Aggregator:
 
     async def ingested(self, documents: Sequence[Ingested]) -> None:
         """See ``ports.Recorder``."""
-        await self._commits.commit(methodcaller("ingested", documents), self._wake)
+        await self._commits.commit(lambda ledger: ledger.ingested(documents), self._wake)
 
     async def find(self, batch_id: UUID) -> BatchState | None:
         """See ``ports.Recorder``."""
-        return await self._read(methodcaller("find", batch_id))
+        return await self._read(Reader.find, batch_id)
 
     async def reserve(self, batch_id: UUID, fingerprint: str) -> BatchState | None:
         """See ``ports.Recorder``."""
@@ -220,13 +221,13 @@ class Aggregator:
 
     async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, Ending | None]:
         """See ``ports.Recorder``."""
-        return await self._read(methodcaller("outcomes", batch_ids))
+        return await self._read(Reader.outcomes, batch_ids)
 
     async def of_run(
         self, run: str, after: int, limit: int
     ) -> tuple[Mapping[UUID, Ending | None], int | None]:
         """See ``ports.Recorder``."""
-        return await self._read(methodcaller("of_run", run, after, limit))
+        return await self._read(Reader.of_run, run, after, limit)
 
     async def stats(self) -> dict[str, Any]:
         """Counts by state, rates, what waits, the latest outcomes, files, troubles of the parts."""
@@ -252,22 +253,24 @@ class Aggregator:
         """Keep the gauges up to date."""
         while True:
             now, mirrored = datetime.now(UTC), self._mirror is not None
-            await self._read(partial(measure, metrics=self._metrics, now=now, mirrored=mirrored))
+            await self._read(measure, self._metrics, now, mirrored=mirrored)
             self._metrics.disk(*self._room())
             await asyncio.sleep(MEASURE_S)
 
     async def _look_through(self) -> None:
         """Read every record now and then, at leisure: those that cannot be read are to be known."""
         while True:
-            page = await self._read(methodcaller("batches", 0, LOOKED))
+            page = await self._read(Reader.batches, 0, LOOKED)
             while page.more:
                 await asyncio.sleep(LOOK_PAUSE_S)
-                page = await self._read(methodcaller("batches", page.last, LOOKED))
-            await self._read(methodcaller("look_through_others"))
+                page = await self._read(Reader.batches, page.last, LOOKED)
+            await self._read(Reader.look_through_others)
             await asyncio.sleep(LOOK_S)
 
-    async def _read(self, query: Callable[["Reader"], T]) -> T:
-        return await self._reads.run(partial(query, self._reader))
+    async def _read(
+        self, query: Callable[Concatenate[Reader, P], T], *arguments: P.args, **named: P.kwargs
+    ) -> T:
+        return await self._reads.run(partial(query, self._reader, *arguments, **named))
 
     def _wake(self, _: object = None) -> None:
         """Something is on the disk that a loop may be waiting for."""
@@ -286,7 +289,7 @@ class Aggregator:
             while True:
                 await free.acquire()
                 self._recorded.clear()
-                found = await self._read(methodcaller("open_batches", seq, 1))
+                found = await self._read(Reader.open_batches, seq, 1)
                 seq = found.last
                 if not found:
                     free.release()
@@ -333,14 +336,14 @@ class Aggregator:
         event_id = ids.outcome_event(batch.batch_id)
         with self._tracer.span("decide", batch.batch_id, decided(outcome), event_id=event_id):
             await self._persist(
-                methodcaller("decide", batch, results, outcome),
+                lambda ledger: ledger.decide(batch, results, outcome),
                 partial(self._facts.decided, batch, outcome),
             )
         await self.live.refresh(batch.batch_id)
 
     async def _keep(self, batch: Batch, results: Mapping[UUID, Result]) -> None:
         await self._persist(
-            methodcaller("keep", batch, results), partial(self._facts.verified, batch)
+            lambda ledger: ledger.keep(batch, results), partial(self._facts.verified, batch)
         )
 
     async def _scored(self, state: BatchState, claims: Sequence[Claim]) -> dict[UUID, Result]:
@@ -393,7 +396,7 @@ class Aggregator:
                 self.live.state(replace(state, results=dict(shown)))
         return [judged[claim.answer_event_id] for claim in claims]
 
-    async def _persist(self, operation: "Operation", then: Then) -> None:
+    async def _persist(self, operation: Callable[[Ledger], T], then: Callable[[T], object]) -> None:
         """Commit, waiting for room on the disk if need be."""
         then = self._wake_then(then)
         while True:
@@ -404,10 +407,10 @@ class Aggregator:
                 self._note("ledger", str(error))
                 await asyncio.sleep(MAX_BACKOFF)
 
-    def _wake_then(self, told: Then) -> Then:
+    def _wake_then(self, told: Callable[[T], object]) -> Callable[[T], object]:
         """What follows a commit: the loops go on, and what is new is told."""
 
-        def then(result: Any) -> None:
+        def then(result: T) -> None:
             self._wake()
             told(result)
 

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from operator import methodcaller
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +17,7 @@ from rlvr_ray.core.errors import InputError, NotFound, RlvrError, Unreadable
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.records import Batch, Candidate, FailedVerification, Judge
 from rlvr_ray.core.scoring import confidence, score
-from rlvr_ray.dataset.state import BatchState
+from rlvr_ray.dataset.state import BatchState, Page
 from rlvr_ray.events import bodies
 from rlvr_ray.events.validation import verified_elsewhere
 
@@ -40,12 +39,14 @@ class External:
 
     def __init__(
         self,
-        read: Callable[[Callable[[Any], Any]], Awaitable[Any]],
+        find: Callable[[UUID], Awaitable[BatchState | None]],
+        open_batches: Callable[[int, int], Awaitable[Page[tuple[int, BatchState]]]],
         keep: Callable[[Batch, Mapping[UUID, Result]], Awaitable[None]],
         decide: Callable[[Batch, Mapping[UUID, Result]], Awaitable[None]],
         timeout_s: float,
     ) -> None:
-        self._read = read
+        self._find = find
+        self._open_batches = open_batches
         self._keep = keep
         self._decide = decide
         self._timeout = timedelta(seconds=timeout_s)
@@ -60,7 +61,7 @@ class External:
         batch_id = UUID(body["batch_id"])
         async with self._one:
             try:
-                state: BatchState | None = await self._read(methodcaller("find", batch_id))
+                state = await self._find(batch_id)
             except NotFound:  # past retention
                 return
             except Unreadable as error:
@@ -95,7 +96,7 @@ class External:
         Batches become due in the order of recording: without ``everything`` it ends there.
         """
         first_due: datetime | None = None
-        page = await self._read(methodcaller("open_batches", 0, STEP))
+        page = await self._open_batches(0, STEP)
         while page.more:
             for _, state in page:
                 age = datetime.now(UTC) - state.batch.created_at
@@ -110,13 +111,13 @@ class External:
                 first_due = min(due, first_due or due)
                 if not everything:
                     return first_due
-            page = await self._read(methodcaller("open_batches", page.last, STEP))
+            page = await self._open_batches(page.last, STEP)
         return first_due
 
     async def _close(self, batch_id: UUID) -> None:
         async with self._one:
-            state: BatchState = await self._read(methodcaller("find", batch_id))
-            if state.outcome is not None:
+            state = await self._find(batch_id)
+            if state is None or state.outcome is not None:
                 return
             now = datetime.now(UTC)
             reason = f"nobody verified it within {self._timeout.total_seconds():g} s"

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from operator import methodcaller
 from typing import Any
 
 from rlvr_ray.core import codec
@@ -21,7 +20,7 @@ def local_store(
 
     def ingest(documents: Sequence[Document]) -> list[dict[str, Any]]:
         ingested = asyncio.run(store.ingest(documents))
-        ledger.commit([methodcaller("ingested", ingested)])
+        ledger.write(Ledger.ingested, ingested)
         stored: list[dict[str, Any]] = codec.plain(ingested)
         return stored
 

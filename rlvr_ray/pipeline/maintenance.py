@@ -7,7 +7,7 @@ from typing import Any
 from rlvr_ray.core.errors import LedgerError, NotFound, Unreadable
 from rlvr_ray.dataset.audit import audit
 from rlvr_ray.dataset.files import Dataset
-from rlvr_ray.dataset.ledger import Browser, Ledger, Operation, Reader
+from rlvr_ray.dataset.ledger import Browser, Ledger, Reader
 from rlvr_ray.dataset.projection import Projector
 from rlvr_ray.dataset.provenance import Footprint
 from rlvr_ray.dataset.state import BatchState
@@ -73,12 +73,8 @@ def rebuild(settings: Settings) -> dict[str, bool]:
     if not (settings.data_dir / "ledger.db").is_file():
         raise LedgerError(f"{settings.data_dir} holds no ledger; there is nothing to rebuild from")
     ledger = Ledger(settings.data_dir)
-
-    def commit(operation: Operation) -> object:
-        return ledger.commit([operation])[0]
-
     try:
-        return Projector(ledger, commit, _dataset(settings), settings.dataset).rebuild()
+        return Projector(ledger, ledger.write, _dataset(settings), settings.dataset).rebuild()
     finally:
         ledger.close()
 

@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import ray
 from fastapi import FastAPI
@@ -18,6 +18,7 @@ from rlvr_ray import __version__
 from rlvr_ray.client import servers
 from rlvr_ray.client.servers import Server
 from rlvr_ray.core.errors import ConfigError
+from rlvr_ray.dataset.queries import Queries
 from rlvr_ray.generation import engines, selection
 from rlvr_ray.observability import logs
 from rlvr_ray.observability.metrics import Metrics
@@ -146,7 +147,7 @@ def _parts(choice: selection.Choice, aggregator: Any) -> "Parts":
         retriever=handles.RemoteRetriever(handle("Retriever")),
         generator=generator,
         recorder=handles.RemoteRecorder(aggregator),
-        archive=handles.RemoteArchive(aggregator),
+        archive=cast(Queries, handles.RemoteArchive(aggregator)),
         engine=f"{settings.generator.engine}: {choice.reason}",
         verifiers=choice.verifiers,
         tracer=actors.open_tracer(settings),

@@ -190,7 +190,7 @@ class AggregatorActor:
     async def browse(self, name: str, *arguments: Any) -> Any:
         """Call a method of ``ports.Archive``."""
         await self._started
-        return await getattr(self._aggregator.archive, name)(*arguments)
+        return await getattr(self._aggregator.queries, name)(*arguments)
 
     async def publish_live(
         self, batch_id: UUID, publisher: str, events: Sequence[LiveEvent], opens: bool

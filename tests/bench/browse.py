@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from operator import methodcaller
 from pathlib import Path
 from typing import Any, get_args
 from uuid import UUID
@@ -24,6 +23,7 @@ from rlvr_ray.core.pairing import PairingRule, decide
 from rlvr_ray.core.records import Batch
 from rlvr_ray.dataset import rows
 from rlvr_ray.dataset.filters import Filter
+from rlvr_ray.dataset.ledger import Ledger, Operation
 from rlvr_ray.dataset.rows import Row
 from rlvr_ray.dataset.state import Reviewed
 from rlvr_ray.serve.http import dataset, downloads
@@ -52,7 +52,7 @@ def fill(served: Served, count: int, group: int = 250) -> None:
     """Decided batches of three answers over five passages, a hundredth of them reviewed."""
     draw = random.Random(7)
     for start in range(0, count, group):
-        operations = []
+        operations: list[Operation] = []
         for n, one in enumerate(batches(min(group, count - start), f"browse-{start}"), start):
             model = draw.choice(MODELS)
             asked = replace(
@@ -66,8 +66,8 @@ def fill(served: Served, count: int, group: int = 250) -> None:
             }
             at = DECIDED + timedelta(seconds=15 * n)
             outcome = decide(asked, results, PairingRule(), at)
-            operations.append(methodcaller("record", [asked]))
-            operations.append(methodcaller("decide", asked, results, outcome))
+            operations.append(partial(Ledger.record, batches=[asked]))
+            operations.append(partial(Ledger.decide, batch=asked, results=results, outcome=outcome))
         served.ledger.commit(operations)
 
 
@@ -102,7 +102,7 @@ async def acknowledgements(
         if until.is_set():
             break
         started = time.perf_counter()
-        await served.commits.commit(methodcaller("record", [one]))
+        await served.commits.commit(partial(Ledger.record, batches=[one]))
         took.append(1000 * (time.perf_counter() - started))
         await asyncio.sleep(0.005)
     return sorted(took)

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from operator import methodcaller
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -123,9 +123,14 @@ def cost(ledger: Ledger, count: int, prefix: str, group: int = 64) -> float:
         decided.append((one, results, decide(one, results, PairingRule(), DECIDED)))
     started = time.perf_counter()
     for n in range(0, count, group):
-        ledger.commit([methodcaller("record", asked[n : n + group])])
+        ledger.write(Ledger.record, asked[n : n + group])
     for n in range(0, count, group):
-        ledger.commit([methodcaller("decide", *one) for one in decided[n : n + group]])
+        ledger.commit(
+            [
+                partial(Ledger.decide, batch=b, results=r, outcome=o)
+                for b, r, o in decided[n : n + group]
+            ]
+        )
     return 1e6 * (time.perf_counter() - started) / count
 
 

@@ -12,7 +12,7 @@ import asyncio
 import statistics
 import tempfile
 import time
-from operator import methodcaller
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -111,10 +111,15 @@ async def drain(folder: Path, broker: Broker, events: int) -> None:
             {c.event_id: verification(c, 0.9 - 0.2 * c.index) for c in one.candidates}
             for one in asked
         ]
-        ledger.commit([methodcaller("record", asked)])
+        ledger.write(Ledger.record, asked)
         ledger.commit(
             [
-                methodcaller("decide", one, found, decide(one, found, PairingRule(), DECIDED))
+                partial(
+                    Ledger.decide,
+                    batch=one,
+                    results=found,
+                    outcome=decide(one, found, PairingRule(), DECIDED),
+                )
                 for one, found in zip(asked, results, strict=True)
             ]
         )

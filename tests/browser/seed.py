@@ -4,13 +4,13 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from operator import methodcaller
+from functools import partial
 from uuid import UUID
 
 from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import Batch, Outcome, Statement
-from rlvr_ray.dataset.ledger import Ledger
+from rlvr_ray.dataset.ledger import Ledger, Operation
 from tests.builders import batch, context, failed, verification
 
 #: The last seeded batch was decided then; those before it at even steps back over this time.
@@ -94,7 +94,9 @@ def _decided(number: int, asked: datetime, chance: random.Random, rule: PairingR
 
 
 def _commit(ledger: Ledger, decided: Sequence[Decided]) -> None:
-    operations = [methodcaller("record", [recorded]) for recorded, _, _ in decided]
-    operations += [methodcaller("decide", *each) for each in decided]
+    operations: list[Operation] = [
+        partial(Ledger.record, batches=[recorded]) for recorded, _, _ in decided
+    ]
+    operations += [partial(Ledger.decide, batch=b, results=r, outcome=o) for b, r, o in decided]
     if operations:
         ledger.commit(operations)

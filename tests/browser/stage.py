@@ -196,7 +196,7 @@ class Stage:
             retriever=self._retriever,
             generator=self.generator,
             recorder=self._aggregator,
-            archive=self._aggregator.archive,
+            archive=self._aggregator.queries,
             engine="fake: a stage for tests",
             verifiers="grounded: a stage for tests",
         )

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from operator import methodcaller
 from pathlib import Path
 
 import apsw
@@ -24,14 +23,10 @@ def fill(folder: Path) -> Settings:
     """Six decided batches in three parts a dataset, some rows in none, and one open batch."""
     settings = load(data_dir=folder, dataset={"seal_rows": 2})
     ledger = Ledger(folder)
-
-    def commit(operation):
-        return ledger.commit([operation])[0]
-
-    projector = Projector(ledger, commit, Dataset(folder), settings.dataset)
+    projector = Projector(ledger, ledger.write, Dataset(folder), settings.dataset)
     for number in range(7):
         asked = batch(question=f"Question {number}?")
-        commit(methodcaller("record", [asked]))
+        ledger.write(Ledger.record, [asked])
         if number == 6:
             break
         results = {
@@ -39,7 +34,7 @@ def fill(folder: Path) -> Settings:
             for c in asked.candidates
         }
         outcome = decide(asked, results, PairingRule(), DECIDED)
-        commit(methodcaller("decide", asked, results, outcome))
+        ledger.write(Ledger.decide, asked, results, outcome)
         projector.project()
         projector.seal_due()
     ledger.close()
@@ -64,7 +59,7 @@ def test_a_sound_store_has_no_problem(store: Settings) -> None:
 def test_it_reads_beside_a_writer_and_changes_nothing(store: Settings) -> None:
     ledger = Ledger(store.data_dir)
     before = {f: f.read_bytes() for f in store.data_dir.rglob("*_data/**/*") if f.is_file()}
-    ledger.commit([methodcaller("record", [batch(question="While it reads?")])])
+    ledger.write(Ledger.record, [batch(question="While it reads?")])
     assert maintenance.verify_store(store) == []
     assert {f: f.read_bytes() for f in before} == before
     ledger.close()

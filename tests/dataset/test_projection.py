@@ -174,7 +174,7 @@ class TestTornTails:
             (folder.path / path).write_bytes(content)
             projector = Projector(
                 reader,
-                lambda operation: ledger.commit([operation])[0],
+                ledger.write,
                 Dataset(folder.path),
                 folder.settings,
             )

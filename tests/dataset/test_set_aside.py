@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from operator import methodcaller
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -22,7 +21,7 @@ from rlvr_ray.core.records import Batch
 from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.filters import Filter
 from rlvr_ray.dataset.ledger import Browser, Ledger, Reader
-from rlvr_ray.dataset.state import Ending
+from rlvr_ray.dataset.state import BatchState, Ending, Page
 from rlvr_ray.documents.retriever import Ingested
 from rlvr_ray.events import outbox
 from rlvr_ray.pipeline import maintenance
@@ -77,7 +76,7 @@ async def live(
             while await system._read(left):
                 await asyncio.sleep(0.02)
             await system._read(lambda reader: list(reader.batches(0, 1000)))
-            await system._read(methodcaller("look_through_others"))
+            await system._read(lambda it: it.look_through_others())
             return await system.stats()
         finally:
             await system.close()
@@ -96,7 +95,7 @@ def folder(tmp_path: Path) -> Path:
         await system.ingested(DOCUMENTS)
         for number, one in enumerate(ASKED[:3]):
             name = ids.derive("review", number)
-            await system.archive.review(name, one.batch_id, 0, 1, "a", "", "")
+            await system.queries.review(name, one.batch_id, 0, 1, "a", "", "")
 
     asyncio.run(live(tmp_path, None, doing))
     return tmp_path
@@ -280,7 +279,7 @@ def test_the_last_one_holds_up_no_mark(folder: Path) -> None:
 async def test_one_that_is_open_is_no_work(tmp_path: Path, damage: str) -> None:
     """It is not verified, it does not count as waiting, and who waits for it hears of it."""
     ledger = Ledger(tmp_path)
-    ledger.commit([methodcaller("record", ASKED)])
+    ledger.write(Ledger.record, ASKED)
     ledger.close()
     change(tmp_path, f"UPDATE batch SET record = {damage} WHERE seq = 2")
     found: dict[UUID, Ending | None] = {}
@@ -305,20 +304,23 @@ async def test_one_that_is_open_is_no_work(tmp_path: Path, damage: str) -> None:
 async def test_what_others_verify_goes_on(tmp_path: Path) -> None:
     """What is overdue is closed, though one before it cannot be read."""
     ledger = Ledger(tmp_path)
-    ledger.commit([methodcaller("record", ASKED)])
+    ledger.write(Ledger.record, ASKED)
     change(tmp_path, "UPDATE batch SET record = '{' WHERE seq = 1")
     change(tmp_path, "UPDATE batch SET record = json_set(record, '$.kind', 1) WHERE seq = 5")
     closed: list[Batch] = []
 
-    async def read(query: Callable[[Ledger], T]) -> T:
-        return query(ledger)
+    async def find(batch_id: UUID) -> BatchState | None:
+        return ledger.find(batch_id)
+
+    async def open_batches(after: int, limit: int) -> Page[tuple[int, BatchState]]:
+        return ledger.open_batches(after, limit)
 
     async def close(asked: Batch, _: Any) -> None:
         closed.append(asked)
         if asked is closed[0]:
             raise LedgerError("no room")
 
-    external = External(read, close, close, timeout_s=0.01)
+    external = External(find, open_batches, close, close, timeout_s=0.01)
     await external._look(everything=True)
     assert closed == ASKED[1:4]
     ledger.close()
@@ -343,7 +345,7 @@ def test_retention_goes_on(tmp_path: Path) -> None:
 def test_a_document_whose_record_cannot_be_read_is_news(folder: Path) -> None:
     change(folder, "UPDATE document SET record = 'x' WHERE seq = 2")
     ledger = Ledger(folder)
-    ledger.commit([methodcaller("ingested", DOCUMENTS)])
+    ledger.write(Ledger.ingested, DOCUMENTS)
     events = [one.event.event_id for one in outbox.events(ledger, 0, 1000)]
     assert ids.document_event(DOCUMENTS[1].document_id, 1) in events
     assert len(ledger._rows("SELECT 1 FROM document")) == 4

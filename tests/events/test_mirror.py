@@ -5,12 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from rlvr_ray.core.errors import ConfigError, LedgerError, RlvrError, Unavailable
-from rlvr_ray.dataset.ledger import Ledger, Operation
+from rlvr_ray.dataset.ledger import Ledger
 from rlvr_ray.dataset.state import Page
 from rlvr_ray.events import mirror as module
 from rlvr_ray.events import outbox
@@ -36,7 +35,7 @@ class System:
             self.publisher,
             self.position,
             self.events,
-            self.commit,
+            self.confirmed,
             self.note,
         )
         self.marked = asyncio.Event()
@@ -52,13 +51,12 @@ class System:
         self.reads.append(after)
         return outbox.events(self.ledger, after, limit)
 
-    async def commit(self, operation: Operation) -> Any:
+    async def confirmed(self, seq: int) -> None:
         if self.broken is not None:
             error, self.broken = self.broken, None
             raise error
-        (result,) = self.ledger.commit([operation])
+        self.ledger.write(Ledger.mirrored, seq)
         self.marked.set()
-        return result
 
     def record(self, *questions: str) -> None:
         """Three events each."""

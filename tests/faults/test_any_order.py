@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from operator import methodcaller
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -35,7 +35,7 @@ from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.ledger import Ledger
 from rlvr_ray.dataset.projection import Projector, rows_of
 from rlvr_ray.dataset.rows import DATASETS, Row
-from rlvr_ray.dataset.state import BatchState
+from rlvr_ray.dataset.state import BatchState, Page
 from rlvr_ray.events import bodies as events
 from rlvr_ray.events import outbox
 from rlvr_ray.pipeline.external import External
@@ -164,7 +164,7 @@ class Machine(RuleBasedStateMachine):
     def record(self, some: list[int], apart: bool) -> None:
         """Some of them twice, or again: in one call, or in several that share a commit."""
         calls = [[asked(n)] for n in some] if apart else [[asked(n) for n in some]]
-        recorded = self.ledger.commit([methodcaller("record", call) for call in calls])
+        recorded = self.ledger.commit([partial(Ledger.record, batches=call) for call in calls])
         assert recorded == calls
         for number in some:
             self.model.record(number)
@@ -199,7 +199,7 @@ class LedgerMachine(Machine):
         self.reader = self.ledger.reader()
         self.dataset = Dataset(self.folder)
         sealing = DatasetSettings(seal_rows=SEAL_ROWS, seal_seconds=3600)
-        self.projector = Projector(self.reader, self.commit, self.dataset, sealing)
+        self.projector = Projector(self.reader, self.ledger.write, self.dataset, sealing)
         self.projector.mend()
         self.projector.mend_parts()
 
@@ -213,7 +213,7 @@ class LedgerMachine(Machine):
         """Of some candidates; again, contradicting the first, or too late."""
         number = data.draw(st.sampled_from(sorted(self.model.states)))
         came = results(asked(number), indices, other=other)
-        self.commit(methodcaller("keep", asked(number), came))
+        self.commit(lambda it: it.keep(asked(number), came))
         self.model.keep(number, came)
 
     @rule(some=st.lists(numbers, min_size=2, max_size=8), other=st.booleans())
@@ -229,7 +229,9 @@ class LedgerMachine(Machine):
                 continue
             came = {**results(state.batch, range(8), other=other), **state.results}
             outcome = decide(state.batch, came, RULE, DECIDED)
-            operations.append(methodcaller("decide", state.batch, came, outcome))
+            operations.append(
+                partial(Ledger.decide, batch=state.batch, results=came, outcome=outcome)
+            )
             self.model.decide(number, came)
         self.ledger.commit(operations)
 
@@ -315,20 +317,24 @@ class ExternalMachine(Machine):
     def listening(self, timeout_s: float) -> External:
         """A receiver over the ledger."""
 
-        async def read(query: Callable[[Any], Any]) -> Any:
+        async def find(batch_id: UUID) -> BatchState | None:
             await asyncio.sleep(0)  # others get their turn, as between threads
-            return query(self.ledger)
+            return self.ledger.find(batch_id)
+
+        async def open_batches(after: int, limit: int) -> Page[tuple[int, BatchState]]:
+            await asyncio.sleep(0)
+            return self.ledger.open_batches(after, limit)
 
         async def keep(batch: Batch, came: Mapping[UUID, Result]) -> None:
             await asyncio.sleep(0)
-            self.commit(methodcaller("keep", batch, came))
+            self.commit(lambda it: it.keep(batch, came))
 
         async def deciding(batch: Batch, came: Mapping[UUID, Result]) -> None:
             await asyncio.sleep(0)
             outcome = decide(batch, came, RULE, DECIDED)
-            self.commit(methodcaller("decide", batch, came, outcome))
+            self.commit(lambda it: it.decide(batch, came, outcome))
 
-        return External(read, keep, deciding, timeout_s)
+        return External(find, open_batches, keep, deciding, timeout_s)
 
     def teardown(self) -> None:
         self.loop.close()
@@ -392,7 +398,7 @@ class ExternalMachine(Machine):
         """Every result is on record and the outcome is not: the next start decides."""
         number = data.draw(st.sampled_from(sorted(self.model.states)))
         came = results(asked(number), range(8), other=other)
-        self.commit(methodcaller("keep", asked(number), came))
+        self.commit(lambda it: it.keep(asked(number), came))
         self.model.keep(number, came)
         self.restart()
         self.loop.run_until_complete(self.external._look(everything=True))
@@ -453,14 +459,14 @@ def test_every_order_of_a_batch_s_results_ends_the_same(
     ends = []
     for order in itertools.permutations(batch.candidates):
         ledger = ledgers()
-        ledger.commit([methodcaller("record", [batch])])
+        ledger.write(Ledger.record, [batch])
         for candidate in order:
             came = {candidate.event_id: result(candidate)}
-            ledger.commit([methodcaller("keep", batch, came)] * 2)
+            ledger.commit([partial(Ledger.keep, batch=batch, results=came)] * 2)
         state = ledger.find(batch.batch_id)
         assert state is not None
         outcome = decide(batch, state.results, RULE, DECIDED)
-        ledger.commit([methodcaller("decide", batch, state.results, outcome)])
+        ledger.write(Ledger.decide, batch, state.results, outcome)
         (_, decided), *_ = ledger.decided(0, 1)
         told = {str(one.event.event_id): one.event.body for one in outbox.events(ledger, 0, 100)}
         ends.append((decided, told, rows_of(decided)))

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import shutil
-from operator import methodcaller
 from pathlib import Path
 
 import pytest
@@ -141,7 +140,7 @@ def step_back(folder: Path, dataset: str) -> None:
             if before < seq and new:
                 path = Dataset(folder).jsonl_path(name, month_of(state))
                 sizes[path] += len(Dataset.lines(new))
-    ledger.commit([methodcaller("advance", seq - 1, sizes)])
+    ledger.write(Ledger.advance, seq - 1, sizes)
     ledger.close()
 
 
@@ -233,7 +232,7 @@ def test_a_part_that_was_being_made(folder: Path, files: Files, cut: int) -> Non
     """The file is there, in part, and the ledger does not yet know that it is whole."""
     ledger = Ledger(folder)
     for part in parts_of(files):
-        ledger.commit([methodcaller("seal_part", part, None)])
+        ledger.write(Ledger.seal_part, part, None)
         (folder / part).write_bytes(files[part][:cut])
         (folder / f"{part}.tmp").write_bytes(files[part][:cut] + b"garbage")
     ledger.close()

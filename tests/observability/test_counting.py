@@ -5,7 +5,6 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator
-from operator import methodcaller
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -101,7 +100,7 @@ async def test_what_was_decided_before_a_crash_is_not_counted_after_it(
     ledger = Ledger(tmp_path)
     results = dict(zip([c.event_id for c in asked.candidates], await judged(asked), strict=True))
     first = {event_id: results[event_id] for event_id in list(results)[:1]}
-    ledger.commit([methodcaller("record", [asked]), methodcaller("keep", asked, first)])
+    ledger.commit([lambda it: it.record([asked]), lambda it: it.keep(asked, first)])
     ledger.close()
     async with running(tmp_path, meter, panel) as aggregator:
         await decided(aggregator, 1)

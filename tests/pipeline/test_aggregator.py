@@ -7,7 +7,6 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from operator import methodcaller
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, TypeVar
@@ -31,7 +30,7 @@ from rlvr_ray.dataset.ledger import Ledger, Operation, Reader
 from rlvr_ray.dataset.rows import Row
 from rlvr_ray.dataset.state import BatchState, Part
 from rlvr_ray.documents.retriever import Ingested
-from rlvr_ray.events import mirror
+from rlvr_ray.events import mirror, outbox
 from rlvr_ray.pipeline import aggregator as module
 from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.settings import Settings
@@ -119,11 +118,11 @@ class System:
 
     async def projected(self, count: int) -> None:
         """Wait until the JSONL files hold so many outcomes."""
-        await self.until(methodcaller("mark", "projected"), lambda seq: int(seq) >= count)
+        await self.until(lambda it: it.mark("projected"), lambda seq: int(seq) >= count)
 
     async def mirrored(self, seq: int) -> None:
         """Wait until the broker has confirmed so many events."""
-        await self.until(methodcaller("mark", "mirrored"), lambda mark: int(mark) >= seq)
+        await self.until(lambda it: it.mark("mirrored"), lambda mark: int(mark) >= seq)
 
     async def sealed(self, count: int) -> None:
         """Wait until the parts of both datasets hold so many outcomes."""
@@ -132,7 +131,7 @@ class System:
             last = {part.dataset: part.last_seq for part in parts if part.sha256}
             return len(last) == 2 and min(last.values()) >= count
 
-        await self.until(methodcaller("parts"), enough)
+        await self.until(lambda it: it.parts(), enough)
 
     async def until(self, query: Callable[[Reader], T], enough: Callable[[T], bool]) -> T:
         """The first answer of the ledger's that is enough."""
@@ -715,7 +714,7 @@ class TestDiskFloor:
         async with running(tmp_path, FakePanel(), **self.SETTINGS) as system:
             disk.free = 0
             await system.aggregator.ingested([DOCUMENT])
-            (posted,) = await system.read(methodcaller("events", 0, 10))
+            (posted,) = await system.read(lambda reader: outbox.events(reader, 0, 10))
         assert posted.event.event_type == "document.ingested"
 
 
@@ -728,7 +727,9 @@ class TestMirror:
                 await system.aggregator.record([one])
             await system.aggregator.ingested([DOCUMENT])
             await system.mirrored(29)
-            assert publisher.published == await system.read(methodcaller("events", 0, 100))
+            assert publisher.published == await system.read(
+                lambda reader: outbox.events(reader, 0, 100)
+            )
             stats = await system.aggregator.stats()
             assert stats["mirror"] == {"pending": 0, "oldest": None}
         assert [posted.seq for posted in publisher.published] == list(range(1, 30))
@@ -788,7 +789,7 @@ class TestMirror:
             await system.aggregator.record([asked])
             await system.decided(asked)
             assert (await system.aggregator.stats())["mirror"] is None
-            assert (await system.read(methodcaller("backlog"))).pending == 7
+            assert (await system.read(lambda it: it.backlog())).pending == 7
 
         publisher = FakePublisher()
         async with running(tmp_path, FakePanel(), publisher) as system:
@@ -934,7 +935,7 @@ class TestRetention:
         files = Folder(tmp_path).files()
         asked = batch(question="New?")
         async with running(tmp_path, FakePanel(SCORES), **self.KEEP_A_DAY) as system:
-            await system.until(methodcaller("mark", "swept"), lambda seq: seq == 3)
+            await system.until(lambda it: it.mark("swept"), lambda seq: seq == 3)
             for state in states:
                 with pytest.raises(NotFound, match="past retention"):
                     await system.aggregator.find(state.batch.batch_id)
@@ -967,9 +968,9 @@ class TestRetention:
             await system.projected(4)
             await system.sealed(4)  # the files' loop has been round since
             assert await system.aggregator.find(states[0].batch.batch_id) == states[0]
-            assert await system.read(methodcaller("mark", "pruned")) == 0
+            assert await system.read(lambda it: it.mark("pruned")) == 0
             publisher.release()
-            await system.until(methodcaller("mark", "swept"), lambda seq: seq == 3)
+            await system.until(lambda it: it.mark("swept"), lambda seq: seq == 3)
         told = [posted.event.body["batch_id"] for posted in publisher.published]
         assert {str(state.batch.batch_id) for state in states} < set(told)
         assert len(told) == 28

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Container
-from operator import methodcaller
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import aio_pika
 import pytest
@@ -17,7 +17,7 @@ from rlvr_ray.core.records import Assessment, Batch, Defect, Judge, Verification
 from rlvr_ray.dataset.audit import audit
 from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.ledger import Ledger, Reader
-from rlvr_ray.dataset.state import BatchState
+from rlvr_ray.dataset.state import BatchState, Page
 from rlvr_ray.events import outbox
 from rlvr_ray.events import validation as messages
 from rlvr_ray.events.consumer import Consumer, Received, verification_completed, verification_failed
@@ -306,10 +306,7 @@ async def test_own_events_of_a_panel_change_nothing(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     decide_in(ledger, done)
     kept = {first: half.results[first]}
-    ledger.commit([methodcaller("record", [half.batch]), methodcaller("keep", half.batch, kept)])
-
-    async def read(query: Callable[[Any], Any]) -> Any:
-        return query(ledger)
+    ledger.commit([lambda it: it.record([half.batch]), lambda it: it.keep(half.batch, kept)])
 
     async def refuse(*_: object) -> None:
         raise AssertionError("nothing is new")
@@ -317,10 +314,22 @@ async def test_own_events_of_a_panel_change_nothing(tmp_path: Path) -> None:
     told = [posted.event.body for posted in outbox.events(ledger, 0, 100)]
     verified = [body for body in told if body["event_type"] == "verification.completed"]
     assert [body["relevancy"] for body in verified] == [None] * 3
-    external = External(read, refuse, refuse, timeout_s=1e9)
+    external = External(*reads(ledger), refuse, refuse, timeout_s=1e9)
     for body in verified:
         await external.accept(body)
     ledger.close()
+
+
+def reads(ledger: Ledger) -> tuple[Any, Any]:
+    """How ``External`` reads a ledger."""
+
+    async def find(batch_id: UUID) -> BatchState | None:
+        return ledger.find(batch_id)
+
+    async def open_batches(after: int, limit: int) -> Page[tuple[int, BatchState]]:
+        return ledger.open_batches(after, limit)
+
+    return find, open_batches
 
 
 def told_elsewhere(asked: Batch, **changes: Any) -> dict[str, Any]:
@@ -372,18 +381,15 @@ async def test_what_is_taken_can_be_read(
 ) -> None:
     ledger = Ledger(tmp_path)
     asked = batch(("c", "a", "b"))
-    ledger.commit([methodcaller("record", [asked])])
-
-    async def read(query: Callable[[Any], Any]) -> Any:
-        return query(ledger)
+    ledger.write(Ledger.record, [asked])
 
     async def keep(of: Batch, results: Any) -> None:
-        ledger.commit([methodcaller("keep", of, results)])
+        ledger.write(Ledger.keep, of, results)
 
     async def take() -> None:
         body = json.loads(json.dumps(told_elsewhere(asked, **changes)))
         messages.validate(body)
-        await External(read, keep, keep, timeout_s=1e9).accept(body)
+        await External(*reads(ledger), keep, keep, timeout_s=1e9).accept(body)
 
     if refused:
         with pytest.raises(InputError) as error:
@@ -403,15 +409,12 @@ async def test_what_is_taken_can_be_read(
 async def test_what_is_told_of_a_batch_that_cannot_be_read_is_put_aside(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     asked = batch(("c", "a", "b"))
-    ledger.commit([methodcaller("record", [asked])])
+    ledger.write(Ledger.record, [asked])
     ledger._db.execute("UPDATE batch SET record = '{'")
-
-    async def read(query: Callable[[Any], Any]) -> Any:
-        return query(ledger)
 
     async def refuse(*_: object) -> None:
         raise AssertionError("nothing is kept")
 
     with pytest.raises(InputError, match="cannot be read and is set aside"):
-        await External(read, refuse, refuse, timeout_s=1e9).accept(told_elsewhere(asked))
+        await External(*reads(ledger), refuse, refuse, timeout_s=1e9).accept(told_elsewhere(asked))
     ledger.close()

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
-from operator import methodcaller
 from pathlib import Path
 
 import aio_pika
@@ -35,7 +34,7 @@ def checks(result: Result) -> dict[str, tuple[str, str]]:
 
 def record(folder: Path, count: int) -> None:
     ledger = Ledger(folder)
-    ledger.commit([methodcaller("record", [batch(question=f"q{n}?") for n in range(count)])])
+    ledger.write(Ledger.record, [batch(question=f"q{n}?") for n in range(count)])
     ledger.close()
 
 

@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from operator import methodcaller
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -131,16 +130,17 @@ def test_events_are_found_wherever_others_stand_between(tmp_path: Path) -> None:
         document_id=uuid4(), source="a.md", num_chunks=1, content_id=uuid4(), changed=True
     )
     with closing(Ledger(tmp_path)) as ledger:
-        ledger.commit([methodcaller("record", [state.batch for state in states[:7]])])
-        ledger.commit([methodcaller("ingested", [document])])
+        ledger.write(Ledger.record, [state.batch for state in states[:7]])
+        ledger.write(Ledger.ingested, [document])
         for state in states[7:]:
-            ledger.commit([methodcaller("record", [state.batch])])
+            ledger.write(Ledger.record, [state.batch])
         for state in (states[9], states[0], states[4]):
             first = state.batch.candidates[0].event_id
-            ledger.commit([methodcaller("keep", state.batch, {first: state.results[first]})])
+            ledger.write(Ledger.keep, state.batch, {first: state.results[first]})
         for state in (states[11], states[4], states[9], states[1]):
-            ledger.commit([methodcaller("decide", state.batch, state.results, state.outcome)])
-        ledger.commit([methodcaller("mirrored", 9)])
+            assert state.outcome is not None
+            ledger.write(Ledger.decide, state.batch, state.results, state.outcome)
+        ledger.write(Ledger.mirrored, 9)
     events = told(tmp_path)
     assert len(events) == 12
     for state in states:
@@ -168,7 +168,7 @@ def test_what_people_said_is_a_step(tmp_path: Path) -> None:
     )
     with closing(Ledger(tmp_path)) as ledger:
         decide_in(ledger, pair)
-        ledger.commit([methodcaller("review", said)])
+        ledger.write(Ledger.review, said)
     steps = batch_trace(*footprint(tmp_path, pair.batch.batch_id), mirrored=False, logs=[])["steps"]
     assert (steps[-1]["step"], steps[-1]["detail"]) == ("reviewed", "Ann: disagree, B is right")
 
@@ -191,7 +191,7 @@ def test_a_correlation_id_leads_to_its_batches_latest_first(tmp_path: Path) -> N
     with closing(Ledger(tmp_path)) as ledger:
         for state in states[:4]:
             decide_in(ledger, state)
-        ledger.commit([methodcaller("record", [state.batch for state in states[4:]])])
+        ledger.write(Ledger.record, [state.batch for state in states[4:]])
     found = [state.batch.batch_id for state in states]
     assert named(tmp_path, mine) == ([found[5], found[3], found[1]], 0)
     assert named(tmp_path, mine, 2) == ([found[5], found[3]], 1)
@@ -351,7 +351,7 @@ async def http(tmp_path: Path) -> Any:
         retriever=FakeRetriever(),
         generator=FakeGenerator(),
         recorder=aggregator,  # type: ignore[arg-type]
-        archive=aggregator.archive,
+        archive=aggregator.queries,
         engine="fake: a test",
         verifiers="fakes: a test",
         logs=tmp_path / "logs",

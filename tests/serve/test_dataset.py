@@ -450,13 +450,13 @@ async def test_a_search_holds_up_neither_commits_nor_others(
     """A search for a text gives way between two pieces."""
     monkeypatch.setattr(queries, "WINDOW", 1)
     order: list[str] = []
-    look = served.archive._look
+    look = served.archive._run
 
-    async def noted(query: Any) -> Any:
+    async def noted(query: Any, *arguments: Any) -> Any:
         order.append("look")
-        return await look(query)
+        return await look(query, *arguments)
 
-    monkeypatch.setattr(served.archive, "_look", noted)
+    monkeypatch.setattr(served.archive, "_run", noted)
 
     async def other() -> None:
         await asyncio.sleep(0)

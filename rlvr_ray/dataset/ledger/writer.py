@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 import apsw
@@ -27,6 +27,8 @@ from rlvr_ray.documents.retriever import Ingested
 
 Operation = Callable[["Ledger"], Any]
 R = TypeVar("R", bound=Reader)
+T = TypeVar("T")
+P = ParamSpec("P")
 
 #: Pages that the write-ahead log gathers before they are written back: the more there are, the more
 #: often a page of the index of random ids is written once for several batches.
@@ -82,7 +84,17 @@ class Ledger(Reader):
         """Room that is left on the ledger's disk."""
         return shutil.disk_usage(self._folder).free
 
-    def commit(self, operations: Sequence[Operation]) -> list[Any]:
+    def write(
+        self,
+        operation: Callable[Concatenate["Ledger", P], T],
+        /,
+        *arguments: P.args,
+        **named: P.kwargs,
+    ) -> T:
+        """Run one operation, such as ``Ledger.record``, in a transaction of its own."""
+        return self.commit([lambda ledger: operation(ledger, *arguments, **named)])[0]
+
+    def commit(self, operations: Sequence[Callable[["Ledger"], T]]) -> list[T]:
         """Run operations in one transaction: one fsync for all, and all or none of them hold."""
         with self._translated():
             self._db.execute("BEGIN IMMEDIATE")

@@ -12,8 +12,8 @@ from fastapi.responses import StreamingResponse
 from rlvr_ray.client.models.dataset import Histogram, ModelNames, Page
 from rlvr_ray.core.errors import InputError
 from rlvr_ray.dataset import filters, reviews, rows
-from rlvr_ray.dataset.archive import Archive
 from rlvr_ray.dataset.filters import Filter, Measure
+from rlvr_ray.dataset.queries import Queries
 from rlvr_ray.dataset.rows import Row
 from rlvr_ray.dataset.state import Reviewed
 from rlvr_ray.serve.http import downloads, replies
@@ -128,7 +128,7 @@ def _only(where: Filter, possible: Sequence[str]) -> tuple[str, ...]:
 
 
 async def _download(
-    archive: Archive,
+    archive: Queries,
     where: Filter,
     dataset: str,
     name: str,
@@ -165,7 +165,7 @@ async def _sent(
 
 
 async def _pages(
-    archive: Archive, where: Filter, of: Callable[[Reviewed], Sequence[Row]]
+    archive: Queries, where: Filter, of: Callable[[Reviewed], Sequence[Row]]
 ) -> AsyncGenerator[Sequence[Row]]:
     """The rows that fit, some at a time; the first page may be empty."""
     place: int | None = 0

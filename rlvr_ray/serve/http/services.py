@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
-from rlvr_ray.dataset.archive import Archive
+from rlvr_ray.dataset.queries import Queries
 from rlvr_ray.documents.retriever import Retriever
 from rlvr_ray.generation.generator import StreamingGenerator
 from rlvr_ray.generation.throttle import Limited
@@ -50,7 +50,7 @@ class Parts:
     retriever: Retriever
     generator: Probed
     recorder: Watched
-    archive: Archive
+    archive: Queries
     engine: str  #: what runs the generator's model, and why
     verifiers: str  #: who verifies, and why
     tracer: Tracer = OFF
