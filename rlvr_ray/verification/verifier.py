@@ -38,7 +38,7 @@ class Verifier(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Equipment:
+class VerifierContext:
     """What a verifier may work with."""
 
     judge: Generator
@@ -49,7 +49,7 @@ class Equipment:
 
 #: Makes a verifier from its ``options`` in the settings; raises ConfigError where they are wrong.
 #: Found by its name among the entry points of the group ``rlvr_ray.verifiers``.
-VerifierFactory = Callable[[Equipment, Mapping[str, Any]], Verifier]
+VerifierFactory = Callable[[VerifierContext, Mapping[str, Any]], Verifier]
 
 
 class ContextJudge(Protocol):

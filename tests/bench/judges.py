@@ -31,7 +31,7 @@ from rlvr_ray.generation.generator import Completion, Generator, Prompt, Sample
 from rlvr_ray.generation.prompts import Message, rag_messages
 from rlvr_ray.settings import GeneratorSettings, RetrievalSettings
 from rlvr_ray.verification.calibration.measures import agreement
-from rlvr_ray.verification.verifier import Claim, Equipment
+from rlvr_ray.verification.verifier import Claim, VerifierContext
 from rlvr_ray.verification.verifiers.ragas import logprob
 from rlvr_ray.verification.verifiers.ragas.metrics import _Embeddings
 
@@ -103,8 +103,10 @@ async def main() -> None:
         return float(one.value + other.value) / 2
 
     def weighing(statements: str) -> Score:
-        equipment = Equipment(judge=counter, engine="llamacpp", embedder=embedder, max_tokens=512)
-        verifier = logprob(equipment, {"statements": statements})
+        equipment = VerifierContext(
+            judge=counter, engine="llamacpp", embedder=embedder, max_tokens=512
+        )
+        verifier = logprob.create(equipment, {"statements": statements})
 
         async def weighed(claim: Claim) -> float | None:
             (result,) = await verifier.verify([claim])

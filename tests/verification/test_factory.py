@@ -11,9 +11,9 @@ import pytest
 from rlvr_ray.core.errors import ConfigError
 from rlvr_ray.generation import selection
 from rlvr_ray.settings import Settings, load
-from rlvr_ray.verification import factory
+from rlvr_ray.verification import verifiers
 from rlvr_ray.verification.factory import build_panel, check_verifiers
-from rlvr_ray.verification.verifiers.ragas import AskedContexts
+from rlvr_ray.verification.verifiers.ragas.contexts import AskedContexts
 from tests import gguf
 from tests.fakes import FakeEmbedder, FakeGenerator
 from tests.openai_server import OpenAIServer, Reply, completion, problem
@@ -224,17 +224,19 @@ def test_an_unknown_verifier_is_named_with_those_there_are() -> None:
 
 
 def test_wrong_options_are_named() -> None:
-    with pytest.raises(ConfigError, match="options of logprob: statement"):
+    with pytest.raises(
+        ConfigError, match="verifier logprob: there is no option 'statement'; it takes statements"
+    ):
         panel({"name": "logprob", "options": {"statement": "sentences"}})
 
 
 def _entries(*values: str) -> Any:
-    found = [EntryPoint(name="theirs", value=value, group=factory.GROUP) for value in values]
+    found = [EntryPoint(name="theirs", value=value, group=verifiers.GROUP) for value in values]
     return lambda group, name=None: found
 
 
 def test_a_verifier_that_two_packages_bring_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(factory, "entry_points", _entries("a:make", "b:make"))
+    monkeypatch.setattr(verifiers, "entry_points", _entries("a:make", "b:make"))
     with pytest.raises(ConfigError, match="theirs is given twice: a:make, b:make"):
         check_verifiers(settings("theirs"))
 
@@ -243,6 +245,6 @@ def test_a_verifier_that_two_packages_bring_is_refused(monkeypatch: pytest.Monke
 def test_a_verifier_that_cannot_be_loaded_is_said(
     value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(factory, "entry_points", _entries(value))
+    monkeypatch.setattr(verifiers, "entry_points", _entries(value))
     with pytest.raises(ConfigError, match="the verifier theirs cannot be loaded"):
         panel("theirs")

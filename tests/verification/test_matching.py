@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 
 from rlvr_ray.core.numbers.linking import MOST, TooManyError, quantities
 from rlvr_ray.core.numbers.quantity import plain
-from rlvr_ray.verification.verifiers.matching import (
-    Match,
-    Tolerance,
-    exact,
-    normalise,
-    numeric,
-    quote,
-)
+from rlvr_ray.verification.verifiers.exact import match as exact
+from rlvr_ray.verification.verifiers.exact import normalise
+from rlvr_ray.verification.verifiers.numeric import Tolerance
+from rlvr_ray.verification.verifiers.numeric import match as numeric
+from rlvr_ray.verification.verifiers.rules import Match
+from rlvr_ray.verification.verifiers.shared import quote
 
 STRICT = Tolerance()
 

@@ -21,9 +21,10 @@ from rlvr_ray.core.errors import (
 from rlvr_ray.core.records import Assessment, Usage
 from rlvr_ray.documents.embedder import Embedder
 from rlvr_ray.generation.generator import Completion, Generator, Prompt
+from rlvr_ray.verification import verifiers
 from rlvr_ray.verification.controls import FOREIGN
-from rlvr_ray.verification.verifier import Claim, Equipment, Verifier
-from rlvr_ray.verification.verifiers import ragas
+from rlvr_ray.verification.verifier import Claim, Verifier, VerifierContext
+from rlvr_ray.verification.verifiers.ragas.contexts import AskedContexts
 from rlvr_ray.verification.verifiers.ragas.judge import guarded
 from tests.fakes import FakeEmbedder, FakeGenerator, Reply, completion
 
@@ -106,11 +107,10 @@ def verdict(value: Any, on: str = SECOND) -> str:
 def verifier_of(
     generator: Generator, mode: str, embedder: Embedder | None = None, **options: Any
 ) -> Verifier:
-    equipment = Equipment(
+    context = VerifierContext(
         judge=generator, engine="fake", embedder=embedder or FakeEmbedder(), max_tokens=77
     )
-    verifier: Verifier = getattr(ragas, mode)(equipment, options)
-    return verifier
+    return verifiers.create(mode, context, options)
 
 
 def claim(answer: str = ANSWER, name: str = "one", contexts: Sequence[str] = (CONTEXT,)) -> Claim:
@@ -683,11 +683,11 @@ class TestLogprob:
 class TestContexts:
     REFUSAL = "The passages do not say it. They describe clusters."
 
-    def judge(self, script: Any, *, logprobs: bool) -> ragas.AskedContexts:
-        equipment = Equipment(
+    def judge(self, script: Any, *, logprobs: bool) -> AskedContexts:
+        context = VerifierContext(
             judge=FakeGenerator(script), engine="fake", embedder=FakeEmbedder(), max_tokens=77
         )
-        return ragas.AskedContexts(equipment, logprobs=logprobs)
+        return AskedContexts(context, logprobs=logprobs)
 
     @pytest.mark.parametrize(
         ("view", "own", "expected"),
@@ -760,7 +760,7 @@ class TestOptions:
         ],
     )
     def test_unknown_ones_are_named(self, name: str, options: dict[str, Any]) -> None:
-        with pytest.raises(ConfigError, match=f"options of {name}: {next(iter(options))}"):
+        with pytest.raises(ConfigError, match=f"verifier {name}: .*option '?{next(iter(options))}"):
             verifier_of(FakeGenerator(), name, **options)
 
 

@@ -6,7 +6,6 @@ import shlex
 import socket
 import sys
 import tomllib
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,16 +16,20 @@ import yaml
 from rlvr_ray.core.errors import ConfigError, JudgeError
 from rlvr_ray.core.records import Assessment, Verification
 from rlvr_ray.settings import load
+from rlvr_ray.verification import verifiers
 from rlvr_ray.verification.factory import build_panel
-from rlvr_ray.verification.verifier import Claim, Equipment
-from rlvr_ray.verification.verifiers import matching, reference
+from rlvr_ray.verification.verifier import Claim, VerifierContext
+from rlvr_ray.verification.verifiers import exact, numeric, rules, stated_numbers
+from rlvr_ray.verification.verifiers.rules import RuleVerifier
 from tests.fakes import FakeEmbedder, FakeGenerator
 
 pytestmark = pytest.mark.integration
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "rewards.md"
-EQUIPMENT = Equipment(judge=FakeGenerator(), engine="fake", embedder=FakeEmbedder(), max_tokens=16)
+CONTEXT = VerifierContext(
+    judge=FakeGenerator(), engine="fake", embedder=FakeEmbedder(), max_tokens=16
+)
 SCHEMA = {
     "type": "object",
     "properties": {"name": {"type": "string", "pattern": "^[A-Z]"}, "age": {"$ref": "#/$defs/age"}},
@@ -48,11 +51,10 @@ def claim(answer: str, *references: str, question: str = "What?") -> Claim:
     )
 
 
-def verifier(name: str, **options: Any) -> reference.RuleVerifier:
+def verifier(name: str, **options: Any) -> RuleVerifier:
     """The verifier as the application finds it."""
-    (entry,) = entry_points(group="rlvr_ray.verifiers", name=name)
-    made = entry.load()(EQUIPMENT, options)
-    assert isinstance(made, reference.RuleVerifier)
+    made = verifiers.create(name, CONTEXT, options)
+    assert isinstance(made, RuleVerifier)
     return made
 
 
@@ -166,10 +168,9 @@ async def test_the_judge_is_recorded(
 async def test_the_version_follows_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: (await judged(name, "1", "1")).judge.version for name in ("exact", "numeric")}
     real = inspect.getsource
+    changed = (exact, stated_numbers)
     monkeypatch.setattr(
-        inspect,
-        "getsource",
-        lambda module: real(module) + ("#" if module is matching else ""),
+        inspect, "getsource", lambda module: real(module) + ("#" if module in changed else "")
     )
     for name, version in before.items():
         assert (await judged(name, "1", "1")).judge.version != version
@@ -210,7 +211,7 @@ async def test_regex(answer: str, options: dict[str, Any], score: float) -> None
 
 
 async def test_a_slow_pattern_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "PATTERN_S", 0.05)
+    monkeypatch.setattr(rules, "PATTERN_S", 0.05)
     reason = await failed("regex", "a" * 5000, pattern=SLOW)
     assert "took over 0.05 s" in reason
     reason = await failed("json_schema", '"' + "a" * 5000 + '"', schema={"pattern": SLOW})
@@ -370,8 +371,8 @@ async def test_the_example_of_the_page_works() -> None:
 async def test_the_settings_of_the_page_are_valid() -> None:
     found = examples()
     assert len(found) == 4
-    for verifiers in found:
-        build_panel(load(verification={"verifiers": verifiers}), FakeGenerator(), FakeEmbedder())
+    for example in found:
+        build_panel(load(verification={"verifiers": example}), FakeGenerator(), FakeEmbedder())
 
 
 def test_the_rules_of_the_page_hold() -> None:
@@ -386,5 +387,5 @@ def test_the_rules_of_the_page_hold() -> None:
         assert len(quantities(plain(text))) == 1, text
     (line,) = re.findall(r"marks comes first: (.*?)\. Otherwise", PAGE.read_text("utf-8"), re.S)
     for text in re.findall("`([^`]+)`", line):
-        match = matching.numeric("", f"7 of 8 are 9. {text}", ["42"], matching.Tolerance())
+        match = numeric.match("", f"7 of 8 are 9. {text}", ["42"], numeric.Tolerance())
         assert match.score == 1, text

@@ -10,12 +10,11 @@ from rlvr_ray.core.errors import JudgeError
 from rlvr_ray.core.text import claims as claims_of
 from rlvr_ray.generation.generator import Prompt
 from rlvr_ray.verification.abstention import LIKELY, UNLIKELY
-from rlvr_ray.verification.verifier import Claim, Equipment
+from rlvr_ray.verification.verifier import Claim, VerifierContext
 from rlvr_ray.verification.verifiers.ragas.controlled import Controlled
-from rlvr_ray.verification.verifiers.ragas.judge import JudgeLLM, ask
+from rlvr_ray.verification.verifiers.ragas.judge import JudgeLLM, ask, mark_of
 from rlvr_ray.verification.verifiers.ragas.logprob import faithful, verdict, verdict_prompt, weigh
 from rlvr_ray.verification.verifiers.ragas.metrics import verdict_on
-from rlvr_ray.verification.verifiers.ragas.verifier import mark_of
 from rlvr_ray.verification.verifiers.ragas.worded import bit
 
 _TASK = (
@@ -69,17 +68,17 @@ class _ContextPrompt(BasePrompt[_Input, _Output]):
 class AskedContexts:
     """A ContextJudge: asks the judge, for a probability or, without ``logprobs``, for 0 or 1."""
 
-    def __init__(self, equipment: Equipment, *, logprobs: bool) -> None:
-        self._equipment = equipment
+    def __init__(self, context: VerifierContext, *, logprobs: bool) -> None:
+        self._context = context
         self._logprobs = logprobs
 
     async def unanswered(self, refusals: Sequence[Claim]) -> list[float]:
-        """See ``ports.ContextJudge``. Where its view of the contexts is unsure, what it says of a
+        """See ``ContextJudge``. Where its view of the contexts is unsure, what it says of a
         refusal's own statements counts as much.
         """
         claim, controlled = refusals[0], Controlled(refusals)
         mark = mark_of(claim)
-        llm = JudgeLLM(self._equipment, ids.derive("contexts", mark), mark)
+        llm = JudgeLLM(self._context, ids.derive("contexts", mark), mark)
         if self._logprobs:
             return await self._weighed(claim, refusals, controlled, llm)
         asked = _ContextPrompt().to_string(
@@ -87,7 +86,7 @@ class AskedContexts:
         )
         controls = [verdict_on(text, c.contexts, llm) for c, text in controlled.statements()]
         answerable = (await llm.ask(asked, _Output, _AGAIN_JSON)).answerable
-        controlled.judged([bit(answer) for answer in await ask(self._equipment, controls)])
+        controlled.judged([bit(answer) for answer in await ask(self._context, controls)])
         controlled.note(claim)
         return [1.0 - answerable] * len(refusals)
 
@@ -97,7 +96,7 @@ class AskedContexts:
         own = [claims_of(refusal.answer) for refusal in refusals]
         controls = [text for _, text in controlled.statements()]
         statements = [*controls, *(text for texts in own for text in texts)]
-        answers = await self._equipment.judge.generate(
+        answers = await self._context.judge.generate(
             [_view(claim), *(faithful(claim, text) for text in statements)]
         )
         view = 1.0 - weigh(answers[0], llm)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from rlvr_ray.core.errors import JudgeError
 from rlvr_ray.verification.controls import Controls, controls
 from rlvr_ray.verification.verifier import Claim
-from rlvr_ray.verification.verifiers.ragas.verifier import mark_of
+from rlvr_ray.verification.verifiers.ragas.judge import mark_of
 
 #: What the record says where no control could be made.
 NONE = "the contexts hold nothing to control the judge by"

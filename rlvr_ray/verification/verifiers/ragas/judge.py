@@ -17,7 +17,7 @@ from rlvr_ray.core.errors import InputError, JudgeError
 from rlvr_ray.core.records import Usage
 from rlvr_ray.generation.generator import Completion, Prompt, Sample
 from rlvr_ray.generation.prompts import Message
-from rlvr_ray.verification.verifier import Equipment
+from rlvr_ray.verification.verifier import Claim, VerifierContext
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -91,8 +91,13 @@ class Asked(Generic[Model]):
         return answer
 
 
+def mark_of(claim: Claim) -> str:
+    """The mark of a claim's batch: the same for all its answers, whose prompts then begin alike."""
+    return sanitising.mark(claim.question, claim.contexts)
+
+
 async def ask(
-    equipment: Equipment, asked: Sequence[Asked[Model]]
+    context: VerifierContext, asked: Sequence[Asked[Model]]
 ) -> list[list[Model] | JudgeError]:
     """The answers to each prompt, all asked in one call, and once more those that were no use."""
     found: dict[int, list[Model] | JudgeError] = {}
@@ -100,9 +105,9 @@ async def ask(
     for attempt in range(ATTEMPTS):
         if not unread:
             break
-        limit = equipment.max_tokens * (attempt + 1)
+        limit = context.max_tokens * (attempt + 1)
         prompts = [asked[at].to_judge(attempt, limit) for at in unread]
-        answers = await equipment.judge.generate(prompts)
+        answers = await context.judge.generate(prompts)
         for at, completions in zip(unread, answers, strict=True):
             try:
                 found[at] = asked[at].read(completions, limit)
@@ -115,8 +120,8 @@ async def ask(
 class JudgeLLM(InstructorBaseRagasLLM):
     """RAGAS's view of a Generator, for one answer; keeps what the judge wrote and what it cost."""
 
-    def __init__(self, equipment: Equipment, seed_of: UUID, mark: str) -> None:
-        self.equipment = equipment
+    def __init__(self, context: VerifierContext, seed_of: UUID, mark: str) -> None:
+        self.context = context
         self.seed_of = seed_of
         self.mark = mark
         self._drawn: list[AnswerRelevanceOutput] = []
@@ -173,7 +178,7 @@ class JudgeLLM(InstructorBaseRagasLLM):
         self.usage += completion.usage
 
     async def _ask(self, asked: Asked[Model]) -> list[Model]:
-        (answers,) = await ask(self.equipment, [asked])
+        (answers,) = await ask(self.context, [asked])
         if isinstance(answers, JudgeError):
             raise answers
         return answers

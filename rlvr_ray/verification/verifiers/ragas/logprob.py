@@ -12,28 +12,24 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ragas.metrics.collections.faithfulness.util import NLIStatementPrompt
 
-from rlvr_ray.core import sanitising, scoring
+from rlvr_ray.core import sanitising
 from rlvr_ray.core.concurrency import gather
 from rlvr_ray.core.errors import InputError, JudgeError, Unavailable
-from rlvr_ray.core.records import Assessment, Judge, Statement
+from rlvr_ray.core.records import Assessment
 from rlvr_ray.core.text import claims as claims_of
 from rlvr_ray.generation.generator import Completion, Prompt, Sample
 from rlvr_ray.generation.prompts import Message
 from rlvr_ray.verification import screening
-from rlvr_ray.verification.verifier import Claim, Equipment
+from rlvr_ray.verification.verifier import Claim, VerifierContext
+from rlvr_ray.verification.verifiers.ragas.assessment import assessment
 from rlvr_ray.verification.verifiers.ragas.controlled import Controlled
-from rlvr_ray.verification.verifiers.ragas.judge import JudgeLLM
+from rlvr_ray.verification.verifiers.ragas.judge import JudgeLLM, mark_of
 from rlvr_ray.verification.verifiers.ragas.metrics import statements_of, version, without_question
-from rlvr_ray.verification.verifiers.ragas.verifier import (
-    VerifierOptions,
-    check_claim,
-    mark_of,
-    since,
-)
+from rlvr_ray.verification.verifiers.shared import Options, check_claim, read_options, since
 
 #: Alternatives asked for at the verdict's place: the most that OpenAI's API gives.
 _ALTERNATIVES = 20
@@ -55,7 +51,7 @@ _RELEVANT_AGAIN = (
 )
 
 
-class LogprobOptions(VerifierOptions):
+class LogprobOptions(Options):
     """Where statements come from."""
 
     #: ``sentences``: those of the answer, and the judge writes nothing; ``ragas``: the judge writes
@@ -76,16 +72,21 @@ class _Case:
         return [*(faithful(self.claim, text) for text in self.statements), _relevant(self.claim)]
 
 
+def create(context: VerifierContext, options: Mapping[str, Any]) -> "LogprobVerifier":
+    """A verifier with the options ``LogprobOptions``."""
+    return LogprobVerifier(context, read_options(LogprobOptions, "logprob", options))
+
+
 class LogprobVerifier:
     """A Verifier. All verdicts of a call are asked for together."""
 
-    def __init__(self, equipment: Equipment, options: LogprobOptions) -> None:
-        self._equipment = equipment
+    def __init__(self, context: VerifierContext, options: LogprobOptions) -> None:
+        self._context = context
         self._statements = options.statements
         self._version = version(sys.modules[__name__])
 
     async def verify(self, claims: Sequence[Claim]) -> list[Assessment | JudgeError | None]:
-        """See ``ports.Verifier``. Raises Unavailable where the judge gives no probabilities."""
+        """See ``Verifier``. Raises Unavailable where the judge gives no probabilities."""
         started = time.monotonic()
         cases = await gather(*(self._case(claim) for claim in claims))
         sound = [case for case in cases if isinstance(case, _Case)]
@@ -94,7 +95,7 @@ class LogprobVerifier:
         controls = list(controlled.statements())
         prompts = [prompt for case in sound for prompt in case.prompts()]
         prompts += [faithful(claim, text) for claim, text in controls]
-        answers = iter(await self._equipment.judge.generate(prompts) if prompts else [])
+        answers = iter(await self._context.judge.generate(prompts) if prompts else [])
         judged = {
             case.claim.answer_event_id: [next(answers) for _ in case.prompts()] for case in sound
         }
@@ -110,14 +111,14 @@ class LogprobVerifier:
         ]
 
     async def _case(self, claim: Claim) -> _Case | JudgeError:
-        llm = JudgeLLM(self._equipment, claim.answer_event_id, mark_of(claim))
+        llm = JudgeLLM(self._context, claim.answer_event_id, mark_of(claim))
         try:
             check_claim(claim)
             if self._statements == "ragas":
                 statements = await statements_of(claim, llm)
             else:
-                said = map(screening.without_key, claims_of(claim.answer))
-                statements = list(dict.fromkeys(said)) or [claim.answer]
+                texts = map(screening.without_key, claims_of(claim.answer))
+                statements = list(dict.fromkeys(texts)) or [claim.answer]
         except JudgeError as error:
             return error
         return _Case(claim, llm, tuple(statements))
@@ -133,34 +134,19 @@ class LogprobVerifier:
         try:
             note = controlled.note(claim)
             *verdicts, relevant = [weigh(answer, llm) for answer in answers]
-            statements = tuple(
-                Statement(text=text, verdict=verdict, reason="")
-                for text, verdict in zip(case.statements, verdicts, strict=True)
-            )
-            faithfulness = math.fsum(verdicts) / len(verdicts)
             if not without_question(claim.question, claim.answer):
                 relevant = 0.0  # it repeats the question and says nothing
-            return Assessment(
-                score=scoring.mean(faithfulness, relevant),
-                faithfulness=faithfulness,
-                relevancy=relevant,
-                judge=Judge(
-                    faithfulness="logprob",
-                    relevancy="logprob",
-                    engine=self._equipment.engine,
-                    model=llm.model,
-                    embedder="",
-                    version=self._version,
-                ),
+            return assessment(
+                "logprob",
+                llm,
+                [(text, v, "") for text, v in zip(case.statements, verdicts, strict=True)],
+                relevant,
+                version=self._version,
                 detail=note,
-                statements=statements,
-                usage=llm.usage,
                 duration_ms=duration_ms,
             )
         except JudgeError as error:
             return error
-        except ValueError as error:  # a record refused what the judge wrote
-            return JudgeError(f"the judge's answer cannot be kept: {error}")
 
 
 def weigh(answer: "list[Completion] | InputError", llm: JudgeLLM) -> float:

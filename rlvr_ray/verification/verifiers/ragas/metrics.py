@@ -1,8 +1,6 @@
 """RAGAS's two metrics with its stock prompts, bound so that a judge cannot change the question."""
 
 import asyncio
-import hashlib
-import inspect
 import re
 import sys
 from collections.abc import Sequence
@@ -24,14 +22,14 @@ from ragas.metrics.collections.faithfulness.util import (
 
 from rlvr_ray.core import sanitising
 from rlvr_ray.core.errors import JudgeError
-from rlvr_ray.core.records import COSINE_ERROR
 from rlvr_ray.core.text import claims
 from rlvr_ray.documents.embedder import Embedder
 from rlvr_ray.verification import controls, screening
 from rlvr_ray.verification.statements import objection, same_text
 from rlvr_ray.verification.verifier import Claim
-from rlvr_ray.verification.verifiers.ragas import judge
+from rlvr_ray.verification.verifiers.ragas import assessment, judge
 from rlvr_ray.verification.verifiers.ragas.judge import STRICTNESS, Asked, JudgeLLM
+from rlvr_ray.verification.verifiers.shared import code_version, unit
 
 #: Statements of one answer; more than it has sentences, and less than an endless list.
 _MAX_STATEMENTS = 40
@@ -109,22 +107,11 @@ def without_question(question: str, answer: str) -> str:
     return re.sub(words, " ", answer, flags=re.IGNORECASE).strip()
 
 
-def unit(name: str, value: float, least: float = 0.0) -> float:
-    """A score in [0, 1], or JudgeError: NaN is RAGAS's way to say that it does not know.
-
-    ``least`` is -1 for a mean cosine: what points away from the question is not relevant to it.
-    """
-    if not least - COSINE_ERROR <= value <= 1 + COSINE_ERROR:  # false of NaN too
-        raise JudgeError(f"{name} came out as {value}, which is no score")
-    return float(min(max(value, 0.0), 1.0))
-
-
 def version(*modules: ModuleType) -> str:
     """Hash of all that shapes a score: RAGAS's prompts, and the code of ours that is given."""
-    ours = (sys.modules[__name__], judge, sanitising, controls, screening)
+    ours = (sys.modules[__name__], judge, assessment, sanitising, controls, screening)
     used = (*ours, relevancy_prompts, faithfulness_prompts, *modules)
-    parts = [inspect.getsource(module) for module in used]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+    return code_version(*used)
 
 
 class _Embeddings(BaseRagasEmbedding):

@@ -1,162 +1,33 @@
-"""Verifiable rewards: answers against references, a pattern or a JSON schema, without a model.
+"""The verifier ``json_schema``: the answer has to be JSON that is valid under a schema."""
 
-Four factories for the entry points of ``rlvr_ray.verifiers``: ``exact``, ``numeric``, ``regex`` and
-``json_schema``. The same claim always gets the same result.
-"""
-
-import asyncio
-import hashlib
-import inspect
 import json
 import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from fractions import Fraction
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from rlvr_ray.core import language
 from rlvr_ray.core.errors import ConfigError, JudgeError
-from rlvr_ray.core.numbers import dates, linking, numerals, quantities, quantity, units
-from rlvr_ray.core.records import Assessment, Judge
-from rlvr_ray.settings import errors
-from rlvr_ray.verification.verifier import Claim, Equipment
-from rlvr_ray.verification.verifiers import matching
-from rlvr_ray.verification.verifiers.matching import Match, quote
-
-#: Seconds that all patterns of a verifier together may take on one answer.
-PATTERN_S = 1.0
-
-# All that shapes how a number is read.
-_READING = (matching, language, linking, quantity, quantities, dates, numerals, units)
-
-_Chosen = TypeVar("_Chosen", bound="_Options")
+from rlvr_ray.verification.verifier import Claim
+from rlvr_ray.verification.verifiers import rules
+from rlvr_ray.verification.verifiers.rules import Match, RuleVerifier
+from rlvr_ray.verification.verifiers.shared import Options, quote, read_options
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class _Exact(_Options):
-    contains: bool = False
-
-
-class _Numeric(_Options):
-    # Half of the reference at most: with more, an answer far too low would do.
-    tolerance: float | None = Field(default=None, ge=0, le=0.5)
-    absolute: float = Field(default=0.0, ge=0)
-
-
-class _Regex(_Options):
-    pattern: str = Field(min_length=1)
-    full: bool = False
-    ignore_case: bool = False
-
-
-class _JsonSchema(_Options):
+class _JsonSchema(Options):
     document: dict[str, Any] = Field(alias="schema")
 
 
-class RuleVerifier:
-    """A Verifier that scores each claim by a rule: a function that waits for nothing."""
-
-    def __init__(self, rule: Callable[[Claim], Match | None], version: str) -> None:
-        self._rule = rule
-        self._judge = Judge(faithfulness="", relevancy="", model="", embedder="", version=version)
-
-    async def verify(self, claims: Sequence[Claim]) -> list[Assessment | JudgeError | None]:
-        """See ``ports.Verifier``."""
-        return await asyncio.to_thread(lambda: [self._assess(claim) for claim in claims])
-
-    def _assess(self, claim: Claim) -> Assessment | JudgeError | None:
-        try:
-            match = self._rule(claim)
-        except JudgeError as error:
-            return error
-        if match is None:
-            return None
-        if match.score is None:
-            return JudgeError(match.detail)
-        return Assessment(score=match.score, judge=self._judge, detail=match.detail)
-
-
-def exact(equipment: Equipment, options: Mapping[str, Any]) -> RuleVerifier:
-    """1 where the normalised answer is a reference, else 0; None without references.
-
-    Option ``contains``: an answer that contains a reference will do.
-    """
-    chosen = _read(_Exact, "exact", options)
-
-    def rule(claim: Claim) -> Match | None:
-        if not claim.references:
-            return None
-        return matching.exact(claim.answer, claim.references, contains=chosen.contains)
-
-    return RuleVerifier(rule, _version(chosen, matching, language))
-
-
-def numeric(equipment: Equipment, options: Mapping[str, Any]) -> RuleVerifier:
-    """1 where the answer's number is a reference's, else 0; None without references.
-
-    A JudgeError where the answer has several numbers. Options ``tolerance``, a share of the
-    reference up to 0.5 (left out: integers exactly, others to a millionth), and ``absolute``.
-    """
-    chosen = _read(_Numeric, "numeric", options)
-    tolerance = matching.Tolerance(
-        relative=None if chosen.tolerance is None else Fraction(repr(chosen.tolerance)),
-        absolute=Fraction(repr(chosen.absolute)),
-    )
-
-    def rule(claim: Claim) -> Match | None:
-        if not claim.references:
-            return None
-        return matching.numeric(claim.question, claim.answer, claim.references, tolerance)
-
-    return RuleVerifier(rule, _version(chosen, *_READING))
-
-
-def regex(equipment: Equipment, options: Mapping[str, Any]) -> RuleVerifier:
-    """1 where the pattern is found in the answer, else 0; a JudgeError where that takes too long.
-
-    Options ``pattern`` (of the ``regex`` library), ``full`` (the whole answer has to match) and
-    ``ignore_case``.
-    """
-    import regex as library  # type: ignore[import-untyped]
-
-    chosen = _read(_Regex, "regex", options)
-    try:
-        pattern = library.compile(chosen.pattern, library.IGNORECASE if chosen.ignore_case else 0)
-    except (library.error, RecursionError, OverflowError) as error:
-        raise ConfigError(
-            f"verifier regex: option pattern {quote(chosen.pattern)}: {error}"
-        ) from None
-    find = pattern.fullmatch if chosen.full else pattern.search
-    expected = f"expected {'all of it' if chosen.full else 'a match'} for {quote(chosen.pattern)}"
-
-    def rule(claim: Claim) -> Match:
-        try:
-            found = find(claim.answer, timeout=PATTERN_S, concurrent=True)
-        except (TimeoutError, MemoryError):
-            raise JudgeError(
-                f"the pattern {quote(chosen.pattern)} took over {PATTERN_S:g} s; simplify it"
-            ) from None
-        if found is None:
-            return Match(0.0, f"{expected}, found none in {quote(claim.answer)}")
-        return Match(1.0, f"{expected}, found {quote(found.group())}")
-
-    return RuleVerifier(rule, _version(chosen))
-
-
-def json_schema(equipment: Equipment, options: Mapping[str, Any]) -> RuleVerifier:
+def create(options: Mapping[str, Any]) -> RuleVerifier:
     """1 where the answer is JSON that is valid under a schema, else 0.
 
     Option ``schema``: the JSON schema. References in it reach no further than itself.
     """
-    chosen = _read(_JsonSchema, "json_schema", options)
+    chosen = read_options(_JsonSchema, "json_schema", options)
     validator = _validator(chosen.document)
 
     def rule(claim: Claim) -> Match:
@@ -171,32 +42,7 @@ def json_schema(equipment: Equipment, options: Mapping[str, Any]) -> RuleVerifie
             return Match(0.0, f"expected JSON that is valid under the schema, found {problem}")
         return Match(1.0, "expected JSON that is valid under the schema, found such")
 
-    return RuleVerifier(rule, _version(chosen))
-
-
-def _read(model: type[_Chosen], name: str, options: Mapping[str, Any]) -> _Chosen:
-    """The options, checked; raises ConfigError."""
-    try:
-        return model.model_validate(dict(options))
-    except ValidationError as error:
-        known = ", ".join(field.alias or key for key, field in model.model_fields.items())
-        problems: list[str] = []
-        for problem in error.errors(include_url=False):
-            option = ".".join(map(str, problem["loc"]))
-            if problem["type"] == "extra_forbidden":
-                problems.append(f"there is no option {quote(option)}; it takes {known}")
-            elif problem["type"] == "missing":
-                problems.append(f"option {option} is missing")
-            else:
-                problems.append(f"option {option}: {errors.reason(problem)}")
-        raise ConfigError(f"verifier {name}: {'; '.join(problems)}") from None
-
-
-def _version(options: _Options, *modules: Any) -> str:
-    """Hash of all that shapes a score: this code, that of the modules, and the options."""
-    parts = [inspect.getsource(module) for module in (sys.modules[__name__], *modules)]
-    parts.append(json.dumps(options.model_dump(by_alias=True), sort_keys=True))
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:12]
+    return RuleVerifier(rule, chosen, sys.modules[__name__])
 
 
 def _parse(answer: str) -> Any:
@@ -235,10 +81,10 @@ def _finite(literal: str) -> float:
 
 def _problem(validator: Any, value: Any) -> str | None:
     """The first thing that is wrong with a value, or None. Raises JudgeError."""
-    import regex as library
+    import regex as library  # type: ignore[import-untyped]
     from referencing.exceptions import Unresolvable
 
-    token = _DEADLINE.set(time.monotonic() + PATTERN_S)
+    token = _DEADLINE.set(time.monotonic() + rules.PATTERN_S)
     try:
         error = next(validator.iter_errors(value), None)
     except Unresolvable as problem:
@@ -246,7 +92,7 @@ def _problem(validator: Any, value: Any) -> str | None:
     except RecursionError:
         raise JudgeError("the schema refers to itself without end, or for too long") from None
     except (TimeoutError, MemoryError):
-        raise JudgeError(f"the schema's patterns took over {PATTERN_S:g} s") from None
+        raise JudgeError(f"the schema's patterns took over {rules.PATTERN_S:g} s") from None
     except (library.error, ArithmeticError, ValueError) as problem:
         raise JudgeError(f"the schema cannot be applied: {_line(problem)}") from None
     finally:
