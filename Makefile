@@ -9,9 +9,11 @@ TRAIN := .venv-train
 TORCH := torch==2.13.0
 UV_VERSION := 0.13.9
 ROUNDS ?= 200
+# Tests that share the cluster, the broker or the browser run in one of the processes.
+SPREAD := -q -n logical --maxprocesses 4 --dist loadgroup
 export UV_LINK_MODE ?= copy
 
-.PHONY: install demo serve test test-unit test-vllm test-train test-faults quality check format client schema bench lock clean
+.PHONY: install demo serve test test-all test-unit test-vllm test-train test-faults quality check format client schema bench lock clean
 
 install: $(VENV)/.installed
 
@@ -21,11 +23,18 @@ demo: install
 serve: install
 	$(RUN)/rlvr serve
 
+# What a change can break, in minutes.
 test: install
-	$(RUN)/python -m pytest
+	$(RUN)/python -m pytest $(SPREAD)
 
+# Every test and every case.
+test-all: install
+	$(RUN)/python -m pytest --all $(SPREAD)
+	$(MAKE) test-vllm test-train
+
+# What needs no server, model, process or disk.
 test-unit: install
-	$(RUN)/python -m pytest -m "not integration"
+	$(RUN)/python -m pytest -m "not integration" $(SPREAD)
 
 # vLLM's CPU build in an environment of its own, with a tiny model made on the spot.
 test-vllm: $(VLLM)/.installed
@@ -36,7 +45,7 @@ test-train: $(TRAIN)/.installed
 	$(TRAIN)/bin/python -m pytest tests/train
 
 test-faults: install
-	$(RUN)/python -m pytest tests/faults --rounds $(ROUNDS)
+	$(RUN)/python -m pytest tests/faults --all --rounds $(ROUNDS)
 
 # How good the pairs are, over the labelled files beside the checkout; fails below a goal.
 quality: install

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -21,8 +22,62 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="rlvr-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # No test leans on speed.
-settings.register_profile("any machine", deadline=None)
-settings.load_profile("any machine")
+settings.register_profile("short", deadline=None, max_examples=25)
+settings.register_profile("all", deadline=None)
+
+#: Fixtures of which a run has one: all tests that use them run in one process.
+SHARED = {"broker", "system", "browser", "page", "new_page", "stage"}
+#: Outside of the rooms: tests of the whole system.
+WHOLE = {"browser", "cluster", "faults", "quality"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--all`` is what ``make test-all`` runs; ``--rounds`` is for ``tests/faults``."""
+    parser.addoption(
+        "--all",
+        action="store_true",
+        help="slow tests too, and every case of those that are sampled without it",
+    )
+    parser.addoption(
+        "--rounds",
+        type=int,
+        default=None,
+        help="how often each random fault is tried: 2, with --all 8; from 100 on every single case",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Properties are tried with more examples in the whole run."""
+    settings.load_profile("all" if config.getoption("--all") else "short")
+
+
+def _shares(item: pytest.Item) -> bool:
+    return bool(SHARED & set(getattr(item, "fixturenames", ())))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What stands outside of the rooms is integration; what shares a fixture shares a process."""
+    if WHOLE & set(item.path.parts):
+        item.add_marker(pytest.mark.integration)
+    item.add_marker(pytest.mark.xdist_group("system" if _shares(item) else item.path.stem))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out of the short run what is slow, and the most of what is sampled."""
+    if not config.getoption("--all"):
+        cases: Counter[str] = Counter()
+        kept: list[pytest.Item] = []
+        left: list[pytest.Item] = []
+        for item in items:
+            sampled = item.get_closest_marker("sampled")
+            name = item.nodeid.partition("[")[0]
+            out = item.get_closest_marker("slow") or (sampled and cases[name] % sampled.args[0])
+            cases[name] += 1
+            (left if out else kept).append(item)
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+    # The longest first: what is left at the end is short.
+    items.sort(key=lambda item: not _shares(item))
 
 
 @pytest.fixture(autouse=True)
@@ -53,19 +108,3 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 def exchange_name() -> str:
     """An exchange of the test's own on the one broker."""
     return f"rlvr_events_{uuid4().hex}"
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """What stands outside of the rooms runs the whole system."""
-    if {"browser", "cluster", "faults", "quality"} & set(item.path.parts):
-        item.add_marker(pytest.mark.integration)
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--rounds`` is for ``tests/faults``; pytest asks for options here only."""
-    parser.addoption(
-        "--rounds",
-        type=int,
-        default=8,
-        help="how often each random fault is tried; from 100 on, every single case too",
-    )

@@ -9,6 +9,9 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import MANY
 from tests.browser.stage import Stage
 
+pytestmark = pytest.mark.slow
+
+
 #: Elements that a table of any length may have.
 MOST_ROWS = 120
 WATCH = """

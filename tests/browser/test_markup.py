@@ -105,6 +105,7 @@ def test_in_the_asks_view(laid: Stage, traced: Page) -> None:
         check(traced)
 
 
+@pytest.mark.slow
 def test_in_the_datasets_details(laid: Stage, traced: Page) -> None:
     details = traced.get_by_test_id("row-details")
     for name, text in TEXTS.items():
@@ -128,6 +129,7 @@ def test_in_the_datasets_table_and_filters(laid: Stage, traced: Page) -> None:
         check(traced)
 
 
+@pytest.mark.slow
 def test_in_the_review(laid: Stage, traced: Page) -> None:
     traced.goto(f"{laid.url}/#/review")
     for _ in TEXTS:

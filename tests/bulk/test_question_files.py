@@ -246,7 +246,7 @@ class TestWhatIsWrongWithAFile:
             ("b.gz", gzip.compress(b"Why?"), "unknown_format", "name it .jsonl"),
             ("b.parquet.gz", gzip.compress(b"Why?"), "unknown_format", "name it .jsonl"),
         ],
-        ids=lambda value: None if isinstance(value, str) else repr(value[:20]),
+        ids=lambda value: value if isinstance(value, str) else "bytes",
     )
     def test_it_is_told_once(
         self, folder: Path, name: str, data: bytes, kind: Refusal, why: str
@@ -702,6 +702,7 @@ class TestMemory:
         assert found == [(1, "too_long"), "after"]
         assert peak < 8 * 2**20
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("name", "many"), [("q.jsonl", 100_000), ("q.csv", 20_000), ("q.jsonl.gz", 20_000)]
     )

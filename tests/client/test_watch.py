@@ -189,6 +189,7 @@ class TestLive:
         assert (await server.begin(**{"Idempotency-Key": "once"}))["batch_id"] == first["batch_id"]
         assert server.generator.calls == 1
 
+    @pytest.mark.slow
     async def test_no_place_is_lost_by_asks_that_nobody_waits_for(self, server: Server) -> None:
         for _ in range(40):  # more than there are places
             server.generator.failures.append(Unavailable("down"))

@@ -179,6 +179,7 @@ def test_a_job_decides_every_question_once(cluster: Cluster, questions: Path) ->
     assert {row["metadata"]["correlation_id"] for row in rows} == {"first"}
 
 
+@pytest.mark.slow
 def test_ray_s_own_command_does_the_same_and_asks_nothing_again(
     cluster: Cluster, questions: Path
 ) -> None:
@@ -193,6 +194,7 @@ def test_ray_s_own_command_does_the_same_and_asks_nothing_again(
     assert [after[name] for name in same] == [before[name] for name in same]
 
 
+@pytest.mark.slow
 def test_what_detach_prints_can_be_pasted(cluster: Cluster, questions: Path) -> None:
     command = cluster.generate(str(questions), "--run", "first", "--resume", "--detach")
     said = cluster.run(*command, code=0)
@@ -201,6 +203,7 @@ def test_what_detach_prints_can_be_pasted(cluster: Cluster, questions: Path) -> 
     assert "51 read, 0 asked" in cluster.run("bash", "-c", f"unset RAY_AUTH_MODE; {follow}")
 
 
+@pytest.mark.slow
 def test_ctrl_c_finishes_what_is_in_flight_and_the_run_goes_on(
     cluster: Cluster, questions: Path
 ) -> None:

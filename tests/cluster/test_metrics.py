@@ -18,6 +18,9 @@ from tests.cluster.conftest import System, free_port, serve
 from tests.patience import PATIENCE_S
 from tests.prometheus import Prometheus
 
+pytestmark = pytest.mark.slow
+
+
 #: Pairs come easily, and most answers end before their limit.
 SETTINGS = {
     "RLVR_DPO__MIN_CHOSEN_FAITHFULNESS": "0",

@@ -154,6 +154,7 @@ def test_what_was_asked_is_found_and_taken_away(system: System) -> None:
     assert get("/pairs", human="true").content == b""
 
 
+@pytest.mark.slow
 def test_a_file_of_questions_becomes_batches_once(system: System, tmp_path: Path) -> None:
     """As a driver beside the running application; the second time nothing is asked."""
     lines = [json.dumps({"question": f"What is {name}?"}) for name in ("FastAPI", "Ray", "Qdrant")]
@@ -195,6 +196,7 @@ def test_a_file_of_questions_becomes_batches_once(system: System, tmp_path: Path
     assert system.client.stats().batches == after
 
 
+@pytest.mark.slow
 def test_questions_are_made_from_the_documents(system: System, tmp_path: Path) -> None:
     """With the documents and the model of the running server, and then asked for more."""
     made = tmp_path / "made.jsonl"
@@ -226,6 +228,7 @@ def test_questions_are_made_from_the_documents(system: System, tmp_path: Path) -
         assert reads_as_question(row["question"]) and stands_alone(row["question"])
 
 
+@pytest.mark.slow
 def test_ten_questions_make_pairs_and_reasons(system: System) -> None:
     questions = [
         "What is FastAPI?",
@@ -344,6 +347,7 @@ def test_a_killed_replica_delays_and_loses_nothing(system: System, replica: str)
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_a_judge_that_hangs_delays_and_loses_nothing(system: System) -> None:
     judge = system.actor("ray::ServeReplica:rlvr:Verifier")
     judge.suspend()
@@ -382,6 +386,7 @@ def test_every_step_is_told_on_the_broker(system: System) -> None:
         validate(event)
 
 
+@pytest.mark.slow
 def test_a_broker_that_dies_delays_events_and_nothing_else(system: System, broker: Broker) -> None:
     system.await_mirrored()
     broker.kill()

@@ -15,6 +15,9 @@ from tests.broker import Broker
 from tests.cluster.conftest import System, serve
 from tests.otlp import Receiver, Span, receiver
 
+pytestmark = pytest.mark.slow
+
+
 CALLER = ("a" * 32, "b" * 16)
 #: Any answer counts, so that no model judges.
 SETTINGS = {

@@ -270,6 +270,7 @@ class TestChoosing:
         few, known = list(chosen(some(30), shuffle_seed=1)), set(some(30))
         assert [q for q in chosen(some(60), shuffle_seed=1) if q in known] == few
 
+    @pytest.mark.slow
     def test_a_limit_bounds_what_is_held(self) -> None:
         """Of 20,000 questions of 2,000 characters, 40 MB, it keeps ten."""
         texts = ("x" * 2000 + str(n) for n in range(20_000))

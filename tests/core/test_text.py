@@ -309,6 +309,7 @@ READERS: dict[str, Callable[[str], object]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("piece", [p for line in PATTERNS.splitlines() for p in line.split("|")])
 def test_twice_the_text_takes_no_more_than_twice_the_time(piece: str, reader: str) -> None:

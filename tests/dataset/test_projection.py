@@ -187,6 +187,7 @@ class TestTornTails:
         ledger.close()
         same_files(folder.files(), wanted)
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("path", [DPO, TRAINING])
     def test_an_unacknowledged_append_of_any_length(
         self,
@@ -202,6 +203,7 @@ class TestTornTails:
         ):
             torn(1, first, path, wanted[path][:cut])
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("path", [DPO, TRAINING])
     def test_a_loss_of_any_length_in_the_last_line(
         self, torn: Callable[..., None], wanted: dict[str, bytes], path: str

@@ -38,6 +38,7 @@ def test_embedding_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("off", "code"),
     [

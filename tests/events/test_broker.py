@@ -62,6 +62,7 @@ async def take(on: AbstractChannel, name: str) -> bytes:
         return (await anext(messages)).body
 
 
+@pytest.mark.slow
 async def test_confirmed_messages_survive_kill_9(broker: Broker, exchange_name: str) -> None:
     url = broker.url
     async with channel(url) as before:
@@ -78,6 +79,7 @@ async def test_confirmed_messages_survive_kill_9(broker: Broker, exchange_name: 
         assert await take(after, exchange_name) == b"kept"
 
 
+@pytest.mark.slow
 async def test_an_orderly_stop_leaves_no_process_and_all_messages(
     broker: Broker, exchange_name: str
 ) -> None:
@@ -155,6 +157,7 @@ def test_it_listens_on_loopback_alone(broker: Broker) -> None:
     assert len({port for _, port in listening}) == 3
 
 
+@pytest.mark.slow
 def test_it_lives_as_long_as_the_run_and_no_longer(tmp_path: Path) -> None:
     command = [sys.executable, "-c", ABANDONS, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:

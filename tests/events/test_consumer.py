@@ -512,6 +512,7 @@ async def test_it_declares_a_queue_again_that_was_deleted(bus: Bus, make: Start,
         await handler.next()
 
 
+@pytest.mark.slow
 async def test_it_outlasts_a_broker_that_is_down_restarts_or_crashes(
     broker: Broker, bus: Bus, make: Start, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -537,6 +538,7 @@ async def test_it_outlasts_a_broker_that_is_down_restarts_or_crashes(
     assert handler.texts == ["one", "two"]
 
 
+@pytest.mark.slow
 async def test_it_outlasts_a_broker_that_hangs(
     broker: Broker, bus: Bus, make: Start, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:

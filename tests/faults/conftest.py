@@ -12,7 +12,8 @@ _FIGURES = pytest.StashKey[Figures]()
 @pytest.fixture(scope="session")
 def rounds(request: pytest.FixtureRequest) -> int:
     """How often a random fault is tried."""
-    return int(request.config.getoption("--rounds"))
+    given = request.config.getoption("--rounds")
+    return given or (8 if request.config.getoption("--all") else 2)
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,9 @@ from tests.builders import batch
 from tests.fakes import FakePanel
 from tests.faults.harness import Figures
 
+pytestmark = pytest.mark.slow
+
+
 #: Seconds for what must come about in the end.
 PATIENCE = 90.0
 QUEUE = "everything"

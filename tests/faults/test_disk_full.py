@@ -164,6 +164,7 @@ def test_what_does_not_fit_is_not_there_in_part(tmp_path: Path) -> None:
         assert dataset.parts() == {part}
 
 
+@pytest.mark.slow
 @mounting
 def test_no_room_at_all(tmp_path: Path, clean: Clean, figures: Figures) -> None:
     """The disk's own word that it is full, wherever it meets us."""
@@ -187,6 +188,7 @@ def test_no_room_for_asks(tmp_path: Path, clean: Clean, figures: Figures) -> Non
     figures.total("disk full to the floor", 1, totals)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 @mounting
 def test_kill_9_while_there_is_no_room(

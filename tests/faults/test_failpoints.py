@@ -81,6 +81,7 @@ def cases(folder: Path, log: Path) -> list[Case]:
     return found
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("start", STARTS)
 def test_kill_9_at_every_operation(

@@ -104,6 +104,7 @@ def jsonl_of(files: Files, dataset: str) -> tuple[str, bytes, int]:
     return path, content, content[:-1].rindex(b"\n") + 1
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("_no_syncs")
 @pytest.mark.parametrize("known", [True, False], ids=["known", "not yet known"])
@@ -183,6 +184,7 @@ def parts_of(files: Files) -> list[str]:
     return found
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("_no_syncs")
 @pytest.mark.parametrize("dataset", DATASETS)

@@ -8,6 +8,7 @@ import pytest
 from tests.quality.measuring import GOALS, Judge, measure, misses, path_of, table
 
 
+@pytest.mark.sampled(11)
 @pytest.mark.parametrize(("name", "by"), GOALS)
 def test_labelled_file(name: str, by: Judge, capsys: pytest.CaptureFixture[str]) -> None:
     if not path_of(name).exists():

@@ -113,6 +113,7 @@ def check_edits(edits: Sequence[Edit], similarity: Similarity, title: str, say: 
     assert slandered <= 0.01
 
 
+@pytest.mark.slow
 def test_minimal_edits_of_package_descriptions(similarity: Similarity, say: Say) -> None:
     check_edits(minimal_edits(package_passages()), similarity, "package descriptions", say)
 
@@ -130,6 +131,7 @@ def test_minimal_edits_are_the_same_every_time_and_change_one_word() -> None:
             assert sum(a != b for a, b in zip(original, corrupted, strict=True)) == 1
 
 
+@pytest.mark.slow
 def test_minimal_edits_of_contexts(similarity: Similarity, say: Say) -> None:
     path = path_of("halueval_qa")
     if not path.exists():

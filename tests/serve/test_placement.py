@@ -11,7 +11,7 @@ from ray.cluster_utils import Cluster
 from rlvr_ray.serve import deployments
 from rlvr_ray.settings import Settings, load
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -375,6 +375,7 @@ def bench() -> Bench:
     return Bench()
 
 
+@pytest.mark.sampled(13)
 @pytest.mark.parametrize(("attack", "where"), CASES)
 async def test_no_attack_is_chosen(bench: Bench, attack: Attack, where: str) -> None:
     position = POSITIONS[where](attack)
@@ -411,6 +412,7 @@ class TestTheTestItself:
             assert outcome.reason is None, outcome.detail
             assert outcome.chosen == 1, outcome.detail
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("names", [("ragas",), ("logprob",)], ids=name_of)
     async def test_without_defences_the_judge_falls_for_nearly_all_of_them(
         self, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

@@ -258,6 +258,7 @@ def test_similarity_is_asked_once() -> None:
     assert calls == [(3, 100)]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "piece",
     ["word ", "a.", "1,000", "Tesla moved to New York in 1884. ", "((((", "\n- x", "''", "not ",
