@@ -55,7 +55,7 @@ check: install
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy
-	$(RUN)/python -m pytest -q tests/repository/test_layers.py
+	$(RUN)/lint-imports --no-cache
 
 format: install client
 	$(RUN)/ruff check --fix .
