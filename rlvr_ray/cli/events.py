@@ -54,14 +54,14 @@ def tail(
     set_: Set = None,
 ) -> None:
     """Print events as they are published, one JSON object a line, until Ctrl-C."""
-    from rlvr_ray.events import consumer
+    from rlvr_ray import events
 
     mirror = settings_of(pairs=set_).mirror
     if mirror.url is None:
         raise ConfigError("the mirror is off; set mirror.url, for example amqp://localhost/")
 
     async def follow(url: str) -> None:
-        async for _, body in consumer.tail(
+        async for _, body in events.tail(
             url, mirror.exchange, key or ["#"], listening=lambda: err.print("Ctrl-C ends it.")
         ):
             print_json(body, ascii=False)

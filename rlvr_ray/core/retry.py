@@ -1,12 +1,62 @@
-"""What is down or has too much to do is waited for: runs of many calls must not end for it."""
+"""Trying again what is down or has too much to do, after pauses that grow: by tenacity.
 
+It is here, and the only library of core/ beside pydantic, since every room tries again.
+"""
+
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from rlvr_ray.core.errors import Overloaded, ReplyError, TimedOut, Unavailable
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """Pauses between attempts: each twice the one before, up to the longest.
+
+    Each is multiplied by a random number from ``low`` to ``high``, so that all who lost one server
+    do not come back to it at once.
+    """
+
+    first_s: float
+    longest_s: float
+    low: float = 0.5
+    high: float = 1.0
+
+    def pause(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row, 1 or more."""
+        doubled = self.first_s * 2.0 ** min(failures - 1, 30)
+        return min(doubled, self.longest_s) * random.uniform(self.low, self.high)  # noqa: S311 no secret
+
+    def attempts(
+        self,
+        again: Callable[[BaseException], bool],
+        note: Callable[[BaseException, float], object],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> AsyncRetrying:
+        """Attempts without end: ``async for attempt in backoff.attempts(…): with attempt: …``.
+
+        ``again`` says of a failure whether to try again; else it is raised as it is. ``note`` is
+        given the failure and the seconds before the next attempt.
+        """
+
+        def before_sleep(state: RetryCallState) -> None:
+            error = state.outcome and state.outcome.exception()
+            assert error, "only what failed is tried again"
+            note(error, state.upcoming_sleep)
+
+        return AsyncRetrying(
+            retry=retry_if_exception(again),
+            wait=lambda state: self.pause(state.attempt_number),
+            before_sleep=before_sleep,
+            sleep=sleep,
+        )
 
 
 async def persist(
@@ -23,16 +73,21 @@ async def persist(
     pause and the reason. What runs into the time limit, or gets a reply that cannot be used,
     ``attempts`` times is raised.
     """
-    pause, late = first_s, 0
-    while True:
-        try:
-            return await attempt()
-        except (TimedOut, ReplyError) as error:
+    late, reason = 0, ""
+
+    def note(error: BaseException, _: float) -> None:
+        nonlocal reason
+        reason = str(error)
+
+    def again(error: BaseException) -> bool:
+        nonlocal late
+        if isinstance(error, TimedOut | ReplyError):
             late += 1
-            if late == attempts:
-                raise
-            reason = str(error)
-        except (Overloaded, Unavailable) as error:
-            reason = str(error)
-        await wait(pause * random.uniform(0.5, 1), reason)  # noqa: S311 not a secret
-        pause = min(2 * pause, longest_s)
+            return late < attempts
+        return isinstance(error, Overloaded | Unavailable)
+
+    backoff = Backoff(first_s=first_s, longest_s=longest_s)
+    async for one in backoff.attempts(again, note, lambda seconds: wait(seconds, reason)):
+        with one:
+            return await attempt()
+    raise AssertionError("there is always another attempt")

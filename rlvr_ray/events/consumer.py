@@ -2,7 +2,7 @@
 
     import asyncio
 
-    from rlvr_ray.consumer import Consumer, Received, verification_completed
+    from rlvr_ray.events import Consumer, Received, verification_completed
 
     url = "amqp://user:password@broker:5672/"
     consumer = Consumer(url, "my-verifier", keys=["answer.generated"])
@@ -27,13 +27,10 @@ import asyncio
 import contextlib
 import json
 import logging
-import random
-import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import aio_pika
@@ -43,46 +40,22 @@ from aio_pika.abc import (
     AbstractIncomingMessage,
     AbstractQueue,
 )
-from aiormq.exceptions import ChannelNotFoundEntity, PublishError
+from aiormq.exceptions import PublishError
 from pamqp.common import FieldTable
 
 from rlvr_ray.core.concurrency import cancelled_by_caller
 from rlvr_ray.core.errors import ConfigError, InputError, Unavailable
+from rlvr_ray.core.retry import Backoff
 from rlvr_ray.events import amqp
 from rlvr_ray.events.bodies import headers
-from rlvr_ray.events.validation import (
-    MAX_BYTES,
-    Received,
-    parse,
-    validate,
-    verification_completed,
-    verification_failed,
-)
+from rlvr_ray.events.handled import HandledIds
+from rlvr_ray.events.validation import MAX_BYTES, Received, parse, validate
 from rlvr_ray.observability import trace_ids
-
-__all__ = [
-    "Consumer",
-    "Received",
-    "tail",
-    "validate",
-    "verification_completed",
-    "verification_failed",
-]
 
 log = logging.getLogger(__name__)
 
-EXCHANGE = "rlvr_events"
-#: For connecting, and for declaring what is needed. While RabbitMQ starts, it takes requests that
-#: it never answers.
-SETUP_S = 10.0
 PUBLISH_S = 30.0  #: until the broker has confirmed an event
-CLOSE_S = 5.0  #: for saying goodbye to a broker that may be hanging
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0  #: between attempts; doubles from one to the next
-KEEP_IN_MEMORY, KEEP_IN_FILE = 100_000, 1_000_000  #: ids of handled events
-
-
-#: What the broker sent, and at the end why no more will come.
-_Deliveries = asyncio.Queue[AbstractIncomingMessage | Unavailable]
+BACKOFF = Backoff(first_s=0.5, longest_s=30.0)
 
 
 class Consumer:
@@ -111,7 +84,7 @@ class Consumer:
         queue: str,
         *,
         keys: Sequence[str] = ("#",),
-        exchange: str = EXCHANGE,
+        exchange: str = amqp.EXCHANGE,
         prefetch: int = 16,
         delivery_limit: int = 5,
         seen: Path | None = None,
@@ -119,7 +92,7 @@ class Consumer:
         if not 1 <= prefetch <= 65_535:
             raise ConfigError(f"prefetch must be from 1 to 65535, not {prefetch}")
         self._url = url
-        self._broker = _broker(url)
+        self._broker = amqp.address(url)
         self._queue = queue
         self._keys = [keys] if isinstance(keys, str) else keys
         self._exchange = exchange
@@ -138,20 +111,17 @@ class Consumer:
         ``seen`` that cannot be used. A handler must not block the event loop, since heartbeats
         would stop, and must end within the broker's ``consumer_timeout`` (30 minutes).
         """
-        with contextlib.closing(_Seen(self._seen)) as seen:
-            failures = 0
-            while True:
-                try:
+        with contextlib.closing(HandledIds(self._seen)) as seen:
+            async for attempt in BACKOFF.attempts(
+                lambda error: isinstance(error, Unavailable),
+                lambda error, pause: log.warning("%s; trying again in %.1f s", error, pause),
+            ):
+                with attempt:
                     async with self._subscribed() as deliveries:
                         log.info("reading events from %s at %s", self._queue, self._broker)
-                        failures = 0
+                        attempt.retry_state.attempt_number = 1  # pauses start from the shortest
                         while True:
-                            await self._deliver(await _next(deliveries), handle, seen)
-                except Unavailable as error:
-                    pause = _pause(failures)
-                    log.warning("%s; trying again in %.1f s", error, pause)
-                failures += 1
-                await asyncio.sleep(pause)
+                            await self._deliver(await amqp.next_message(deliveries), handle, seen)
 
     async def publish(self, body: Mapping[str, Any]) -> None:
         """Publish an event from inside a handler; return once the broker has it on disk.
@@ -187,14 +157,14 @@ class Consumer:
                     raise Unavailable(f"no queue of {self._exchange} takes {key}") from None
 
     @contextlib.asynccontextmanager
-    async def _subscribed(self) -> AsyncIterator[_Deliveries]:
-        async with _connected(self._url) as connection:
+    async def _subscribed(self) -> AsyncIterator[amqp.Deliveries]:
+        async with amqp.connected(self._url) as connection:
             with amqp.translated(self._broker):
-                async with asyncio.timeout(SETUP_S):
+                async with asyncio.timeout(amqp.SETUP_S):
                     channel = await connection.channel()
                     await channel.set_qos(self._prefetch)
                     queue = await self.declare(channel)
-                    deliveries = await _subscribe(channel, queue)
+                    deliveries = await amqp.subscribe(channel, queue)
             self._connection = connection
             try:
                 yield deliveries
@@ -206,7 +176,7 @@ class Consumer:
 
         ``run`` does this by itself. Raises Unavailable where the exchange does not exist yet.
         """
-        await _find(channel, self._exchange)
+        await amqp.find_exchange(channel, self._exchange)
         dead = await channel.declare_exchange(f"{self._exchange}.dead", durable=True)
         # RabbitMQ 4 drops what was looked at and put back 20 times, unless told otherwise.
         last: FieldTable = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
@@ -232,7 +202,7 @@ class Consumer:
         self,
         message: AbstractIncomingMessage,
         handle: Callable[[Received], Awaitable[None]],
-        seen: "_Seen",
+        seen: HandledIds,
     ) -> None:
         attempt = _attempt(message)
         try:
@@ -248,49 +218,13 @@ class Consumer:
             if isinstance(error, asyncio.CancelledError) and cancelled_by_caller():
                 raise
             log.warning("%r failed, attempt %d", message.message_id, attempt, exc_info=error)
-            await asyncio.sleep(_pause(attempt - 1))
+            await asyncio.sleep(BACKOFF.pause(attempt))
             # reject, not nack: RabbitMQ 4.3 counts only the former towards the delivery limit.
             settle = message.reject(requeue=True)
         else:
             settle = message.ack()
         with amqp.translated(self._broker):
             await settle
-
-
-async def tail(
-    url: str,
-    exchange: str = EXCHANGE,
-    keys: Sequence[str] = ("#",),
-    listening: Callable[[], object] = lambda: None,
-) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
-    """The routing key and the body of each event from now on; nothing is kept for later.
-
-    ``listening`` is called once nothing is missed any more.
-    Bodies are JSON objects that need not fit the schema; other messages are logged and left out.
-    Raises Unavailable when the broker or the exchange is not there or goes away, and ConfigError
-    where it refuses the user.
-    """
-    broker = _broker(url)
-    async with _connected(url) as connection:
-        with amqp.translated(broker):
-            async with asyncio.timeout(SETUP_S):
-                channel = await connection.channel()
-                await _find(channel, exchange)
-                queue = await channel.declare_queue(
-                    exclusive=True, auto_delete=True, arguments={"x-queue-type": "classic"}
-                )
-                for key in [keys] if isinstance(keys, str) else keys:
-                    await queue.bind(exchange, key)
-                deliveries = await _subscribe(channel, queue, no_ack=True)
-        listening()
-        while True:
-            message = await _next(deliveries)
-            try:
-                body = parse(message.body)
-            except InputError as error:
-                log.warning("left out %r: %s", message.message_id, error)
-            else:
-                yield message.routing_key or "", body
 
 
 def _received(message: AbstractIncomingMessage) -> Received:
@@ -319,105 +253,3 @@ def _received(message: AbstractIncomingMessage) -> Received:
 def _attempt(message: AbstractIncomingMessage) -> int:
     count = message.headers.get("x-delivery-count")
     return count + 1 if isinstance(count, int) else 1
-
-
-class _Seen:
-    """Ids of handled events: the newest, in the order of handling."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._keep = KEEP_IN_FILE if path else KEEP_IN_MEMORY
-        try:
-            self._db = sqlite3.connect(path or ":memory:")
-            # One owner: two connections at once can corrupt a WAL in SQLite before 3.51.3.
-            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            with self._db:
-                self._db.execute(
-                    "CREATE TABLE IF NOT EXISTS seen"
-                    " (seq INTEGER PRIMARY KEY, event_id BLOB NOT NULL UNIQUE)"
-                )
-        except sqlite3.Error as error:
-            raise ConfigError(f"cannot keep the ids of handled events in {path}: {error}") from None
-
-    def __contains__(self, event_id: UUID) -> bool:
-        query = "SELECT 1 FROM seen WHERE event_id = ?"
-        return self._db.execute(query, (event_id.bytes,)).fetchone() is not None
-
-    def add(self, event_id: UUID) -> None:
-        """Returns once it is on disk."""
-        with self._db:
-            self._db.execute("INSERT OR IGNORE INTO seen (event_id) VALUES (?)", (event_id.bytes,))
-            self._db.execute(
-                "DELETE FROM seen WHERE seq <= (SELECT max(seq) FROM seen) - ?", (self._keep,)
-            )
-
-    def close(self) -> None:
-        """Let the next owner in."""
-        self._db.close()
-
-
-# The broker.
-
-
-def _broker(url: str) -> str:
-    """Its host and port, for messages; the whole URL may hold a password."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
-    except ValueError as error:
-        raise ConfigError(f"the broker's URL is none: {error}") from None
-    if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
-        raise ConfigError("the broker's URL must look like amqp://user:password@host:5672/")
-    return f"RabbitMQ at {parts.hostname}:{port}"
-
-
-@contextlib.asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
-    with amqp.translated(_broker(url)):
-        async with asyncio.timeout(SETUP_S):
-            connection = await amqp.connect(url, "rlvr_ray consumer")
-    try:
-        yield connection
-    finally:
-        closing = asyncio.gather(connection.close(), return_exceptions=True)
-        await asyncio.wait([closing], timeout=CLOSE_S)
-
-
-async def _find(channel: AbstractChannel, exchange: str) -> None:
-    """It is the publisher's to declare, who alone knows its arguments."""
-    try:
-        await channel.get_exchange(exchange, ensure=True)
-    except ChannelNotFoundEntity:
-        why = f"exchange {exchange} does not exist yet; is the mirror on?"
-        raise Unavailable(why) from None
-
-
-async def _subscribe(
-    channel: AbstractChannel, queue: AbstractQueue, *, no_ack: bool = False
-) -> _Deliveries:
-    """Messages as they come. aio-pika's own iterator waits without limit for a hung broker."""
-    deliveries = _Deliveries()
-
-    def end(_: object, error: BaseException | None = None) -> None:
-        while not deliveries.empty() and not no_ack:
-            deliveries.get_nowait()  # all of these come again
-        why = error or "the queue is gone"
-        deliveries.put_nowait(Unavailable(f"the broker ended the subscription: {why}"))
-
-    channel.close_callbacks.add(end)
-    (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(end)
-    await queue.consume(deliveries.put, no_ack=no_ack)
-    return deliveries
-
-
-async def _next(deliveries: _Deliveries) -> AbstractIncomingMessage:
-    message = await deliveries.get()
-    if isinstance(message, Unavailable):
-        raise message
-    return message
-
-
-def _pause(failures: int) -> float:
-    longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 20))
-    return longest * random.uniform(0.5, 1)  # noqa: S311 - no secret

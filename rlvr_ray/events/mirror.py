@@ -5,18 +5,32 @@ events and never loses one. Broker trouble delays events and nothing else.
 """
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from rlvr_ray.core.errors import ConfigError, Unavailable
+from rlvr_ray.core.retry import Backoff
 from rlvr_ray.dataset.state import Page
 from rlvr_ray.events.outbox import Posted
-from rlvr_ray.events.ports import Publisher
 
 #: Events read, sent and noted at once.
 WINDOW = 256
-#: Pause after a failure, in seconds; it doubles up to the longest.
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
+BACKOFF = Backoff(first_s=0.25, longest_s=15.0, low=0.8, high=1.2)
+
+
+class Publisher(Protocol):
+    """The way to the broker."""
+
+    async def publish(self, events: Sequence[Posted]) -> None:
+        """Return once the broker has confirmed every event; those of a batch go in order.
+
+        Raises Unavailable where it did not: any of them may have arrived all the same.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let the connection go."""
+        ...
 
 
 class Mirror:
@@ -60,13 +74,10 @@ class Mirror:
             await self._publisher.close()
 
     async def _send(self, posted: list[Posted]) -> None:
-        pause = FIRST_PAUSE
-        while True:
-            try:
+        async for attempt in BACKOFF.attempts(
+            lambda error: isinstance(error, Unavailable | ConfigError),
+            lambda error, _: self._note("mirror", str(error)),
+        ):
+            with attempt:
                 await self._publisher.publish(posted)
-                self._note("mirror", None)
-                return
-            except (Unavailable, ConfigError) as error:
-                self._note("mirror", str(error))
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
-            pause = min(pause * 2, LONGEST_PAUSE)
+        self._note("mirror", None)

@@ -18,8 +18,9 @@ from rlvr_ray.core.concurrency import gather
 from rlvr_ray.core.errors import ConfigError
 from rlvr_ray.events import amqp
 from rlvr_ray.events.bodies import headers
-from rlvr_ray.events.consumer import Consumer, Received
+from rlvr_ray.events.consumer import Consumer
 from rlvr_ray.events.outbox import Posted
+from rlvr_ray.events.validation import Received
 from rlvr_ray.settings import MirrorSettings
 
 #: Messages that nobody's queue wanted are kept up to this number, the latest of them.
@@ -29,7 +30,7 @@ CLOSE_S = 2.0
 
 
 class RabbitMQ:
-    """See ``ports.Publisher``.
+    """See ``mirror.Publisher``.
 
     ``inbox`` is where replies go, if there are to be any: its queue is there before the first event
     that somebody may reply to.
@@ -59,7 +60,7 @@ class RabbitMQ:
             raise
 
     async def publish(self, events: Sequence[Posted]) -> None:
-        """See ``ports.Publisher``.
+        """See ``mirror.Publisher``.
 
         Batches go side by side. The events of one go one after another, each confirmed before
         the next is sent: order within a batch holds even where the broker refuses one of them.
@@ -97,7 +98,7 @@ class RabbitMQ:
                 return queue.declaration_result.message_count or 0
 
     async def close(self) -> None:
-        """See ``ports.Publisher``."""
+        """See ``mirror.Publisher``."""
         connection, self._connection, self._exchange = self._connection, None, None
         if connection is not None:
             # A hung broker must not hold us up, and what it says now is of no interest.
@@ -136,7 +137,7 @@ class RabbitMQ:
 
 
 class Verifications:
-    """See ``ports.Inbox``: the verifications that others publish to the mirror's exchange."""
+    """The verifications that others publish to the mirror's exchange: a ``pipeline`` Inbox."""
 
     def __init__(self, settings: MirrorSettings) -> None:
         assert settings.url is not None, "the settings are checked"
@@ -152,7 +153,7 @@ class Verifications:
         await self._consumer.declare(channel)
 
     async def run(self, handle: Callable[[Mapping[str, Any]], Awaitable[None]]) -> None:
-        """See ``ports.Inbox``."""
+        """Give each to ``handle``, one after another, until cancelled; see ``Consumer.run``."""
 
         async def body_of(event: Received) -> None:
             await handle(event.body)

@@ -39,13 +39,12 @@ from rlvr_ray.dataset.state import BatchState, Ending
 from rlvr_ray.dataset.stats import Statistics, Troubles, measure
 from rlvr_ray.documents.retriever import Ingested
 from rlvr_ray.events import outbox
-from rlvr_ray.events.mirror import Mirror
-from rlvr_ray.events.ports import Inbox, Publisher
+from rlvr_ray.events.mirror import Mirror, Publisher
 from rlvr_ray.observability import logs
 from rlvr_ray.observability.metrics import NO_METRICS, Metrics
 from rlvr_ray.observability.tracing import OFF, Tracer, decided, tell_results
 from rlvr_ray.pipeline.commit_observer import Facts
-from rlvr_ray.pipeline.external import External
+from rlvr_ray.pipeline.external import External, Inbox
 from rlvr_ray.pipeline.live import LiveHub
 from rlvr_ray.settings import Settings
 from rlvr_ray.verification.verifier import Claim, Judged, StreamingPanel

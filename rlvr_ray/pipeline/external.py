@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from rlvr_ray.core import codec, ids
@@ -29,6 +29,18 @@ STEP = 100
 ROUNDING = 1e-5
 #: Longest time between two looks for what is overdue, in seconds.
 LOOK_S = 60.0
+
+
+class Inbox(Protocol):
+    """Events from others."""
+
+    async def run(self, handle: Callable[[Mapping[str, Any]], Awaitable[None]]) -> None:
+        """Give each event to ``handle``, one after another, until cancelled.
+
+        It is taken off the queue once ``handle`` returned, put aside where that raises InputError,
+        and given again after any other failure.
+        """
+        ...
 
 
 class External:

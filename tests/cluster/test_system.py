@@ -25,7 +25,7 @@ from rlvr_ray.bulk.question_making.gates import reads_as_question, stands_alone
 from rlvr_ray.cli import demo
 from rlvr_ray.client import Batch, Candidate, Verification, servers
 from rlvr_ray.core.errors import InputError, RlvrError
-from rlvr_ray.events.consumer import validate
+from rlvr_ray.events import validate
 from tests.broker import Broker
 from tests.browser.fixtures import SHOTS
 from tests.cluster.conftest import RLVR, System

@@ -19,17 +19,21 @@ from aio_pika.exceptions import PublishError
 
 from rlvr_ray.core import ids
 from rlvr_ray.core.errors import ConfigError, InputError, Unavailable
-from rlvr_ray.events import amqp, consumer
-from rlvr_ray.events import bodies as events
-from rlvr_ray.events import validation as messages
-from rlvr_ray.events.consumer import (
+from rlvr_ray.core.retry import Backoff
+from rlvr_ray.events import (
     Consumer,
     Received,
+    amqp,
+    consumer,
+    handled,
     tail,
     validate,
     verification_completed,
     verification_failed,
 )
+from rlvr_ray.events import bodies as events
+from rlvr_ray.events import validation as messages
+from rlvr_ray.events.handled import HandledIds
 from tests.broker import Broker
 from tests.builders import batch
 from tests.patience import PATIENCE_S
@@ -52,8 +56,7 @@ def data(body: Any) -> bytes:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(consumer, "LONGEST_PAUSE_S", 0.3)
+    monkeypatch.setattr(consumer, "BACKOFF", Backoff(first_s=0.01, longest_s=0.3))
 
 
 class Log(logging.Handler):
@@ -463,7 +466,7 @@ async def test_an_ack_that_was_lost_repeats_nothing(bus: Bus, make: Start, log: 
 async def test_the_oldest_ids_are_forgotten(
     bus: Bus, make: Start, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "KEEP_IN_MEMORY", 2)
+    monkeypatch.setattr(handled, "KEEP_IN_MEMORY", 2)
     handler = Handler()
     async with running(make(), handler, log):
         await bus.send(*[answer(text) for text in ["one", "two", "three", "three", "two", "one"]])
@@ -478,12 +481,12 @@ async def test_a_file_of_ids_has_one_owner(make: Start, log: Log, tmp_path: Path
         with pytest.raises(ConfigError, match="cannot keep the ids of handled events in"):
             await make(seen=path).run(Handler())
     path = tmp_path / "seen.db"
-    with contextlib.closing(consumer._Seen(path)):
+    with contextlib.closing(HandledIds(path)):
         connect = sqlite3.connect
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sqlite3, "connect", lambda file: connect(file, timeout=0))
             with pytest.raises(ConfigError, match="locked"):
-                consumer._Seen(path)
+                HandledIds(path)
 
 
 # Trouble with the broker.
@@ -516,7 +519,7 @@ async def test_it_declares_a_queue_again_that_was_deleted(bus: Bus, make: Start,
 async def test_it_outlasts_a_broker_that_is_down_restarts_or_crashes(
     broker: Broker, bus: Bus, make: Start, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "SETUP_S", 1)
+    monkeypatch.setattr(amqp, "SETUP_S", 1)
     handler = Handler()
     await asyncio.to_thread(broker.stop)
     try:
@@ -544,7 +547,7 @@ async def test_it_outlasts_a_broker_that_hangs(
 ) -> None:
     """Three missed heartbeats end the connection; new ones are not answered."""
     monkeypatch.setattr(amqp, "HEARTBEAT_S", 1)
-    monkeypatch.setattr(consumer, "SETUP_S", 1)
+    monkeypatch.setattr(amqp, "SETUP_S", 1)
     handler = Handler()
     async with running(make(), handler, log):
         broker.pause()
@@ -561,7 +564,7 @@ async def test_it_outlasts_a_broker_that_hangs(
 async def test_it_can_be_cancelled_while_the_broker_hangs(
     broker: Broker, bus: Bus, make: Start, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "CLOSE_S", 0.1)
+    monkeypatch.setattr(amqp, "CLOSE_S", 0.1)
     async with running(make(), Handler(), log) as task:
         broker.pause()
         try:

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from rlvr_ray.core import retry
 from rlvr_ray.core.errors import ConfigError, LedgerError, RlvrError, Unavailable
+from rlvr_ray.core.retry import Backoff
 from rlvr_ray.dataset.ledger import Ledger
 from rlvr_ray.dataset.state import Page
 from rlvr_ray.events import mirror as module
@@ -104,12 +106,13 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses after failures, which take no time here."""
     taken: list[float] = []
 
-    async def sleep(seconds: float) -> None:
-        taken.append(seconds)
-        await asyncio.sleep(0)
+    def pause(backoff: Backoff, failures: int) -> float:
+        taken.append(usual(backoff, failures))
+        return 0.0
 
-    monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep, Event=asyncio.Event))
-    monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda low, high: 1.0))
+    usual = Backoff.pause
+    monkeypatch.setattr(Backoff, "pause", pause)
+    monkeypatch.setattr(retry, "random", SimpleNamespace(uniform=lambda low, high: 1.0))
     return taken
 
 
@@ -272,7 +275,7 @@ class TestTrouble:
         self, system: System, pauses: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Else all that lost one broker would come back to it at once."""
-        monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda low, high: high))
+        monkeypatch.setattr(retry, "random", SimpleNamespace(uniform=lambda low, high: high))
         async with system.running():
             system.publisher.failures = [Unavailable("gone")]
             system.record("One?")

@@ -18,9 +18,8 @@ from rlvr_ray.core.errors import InputError
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import Batch, Defect, Reason
 from rlvr_ray.core.scoring import confidence, mean
+from rlvr_ray.events import Received, schema, validate, verification_completed, verification_failed
 from rlvr_ray.events import bodies as events
-from rlvr_ray.events import schema
-from rlvr_ray.events.consumer import Received, validate, verification_completed, verification_failed
 from tests.builders import DECIDED, batch, failed, plain_assessment, verification
 from tests.strategies import batches, failures, rules, texts, times, verifications
 

@@ -25,6 +25,7 @@ from rlvr_ray.core.errors import (
     Unavailable,
 )
 from rlvr_ray.core.records import Batch, FailedVerification, Kind, Reason, Verification
+from rlvr_ray.core.retry import Backoff
 from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.ledger import Ledger, Operation, Reader
 from rlvr_ray.dataset.rows import Row
@@ -760,7 +761,7 @@ class TestMirror:
     async def test_trouble_is_told_and_outlasted(
         self, tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(mirror, "FIRST_PAUSE", 0.01)
+        monkeypatch.setattr(mirror, "BACKOFF", Backoff(first_s=0.01, longest_s=15.0))
         asked = batch()
         publisher = FakePublisher()
         publisher.failures = [error] * 10_000

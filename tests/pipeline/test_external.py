@@ -18,9 +18,8 @@ from rlvr_ray.dataset.audit import audit
 from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.ledger import Ledger, Reader
 from rlvr_ray.dataset.state import BatchState, Page
-from rlvr_ray.events import outbox
+from rlvr_ray.events import Consumer, Received, outbox, verification_completed, verification_failed
 from rlvr_ray.events import validation as messages
-from rlvr_ray.events.consumer import Consumer, Received, verification_completed, verification_failed
 from rlvr_ray.events.rabbitmq import RabbitMQ, Verifications
 from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.pipeline.external import External
