@@ -113,7 +113,7 @@ class Projector:
         with logs.about(state.batch.batch_id, state.batch.correlation_id):
             log.info("written: %s", ", ".join(f"{n} rows of {name}" for name, n in new.items()))
         month = month_of(state)
-        self._tracer.told(
+        self._tracer.record(
             "write",
             state.batch.batch_id,
             started,

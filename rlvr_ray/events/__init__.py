@@ -5,18 +5,18 @@
 ``schema`` has the types of the bodies, ``bodies`` builds them from records, ``outbox`` derives them
 from what the ledger committed, ``mirror`` sends them in order and ``rabbitmq`` is its way to the
 broker. ``validation`` checks events of others, ``consumer`` reads them (``handled``: which it knows
-already), ``tail`` is for watching, ``amqp`` has what all of these share. The pipeline and the
-command line call this room; nothing here imports Ray.
+already), ``watch`` shows events to people, ``amqp`` has what all of these share. The pipeline and
+the command line call this room; nothing here imports Ray.
 """
 
 from rlvr_ray.events.consumer import Consumer
-from rlvr_ray.events.tail import tail
 from rlvr_ray.events.validation import (
     Received,
     validate,
     verification_completed,
     verification_failed,
 )
+from rlvr_ray.events.watch import tail
 
 __all__ = [
     "Consumer",

@@ -1,90 +1,42 @@
-"""What is told of a batch as a trace, and to whom: the seam to OpenTelemetry.
+"""Spans of batches, over OpenTelemetry's API, which records nothing without a provider.
 
-Where tracing is off, the tracer is ``OFF`` and nothing of OpenTelemetry is imported. Texts of
-questions, passages and answers never become attributes.
+A trace id is a batch's id, and span ids follow from the ids of events, so no context goes from one
+process to the next. What the spans say is in ``pipeline/spans``; ``opentelemetry`` sends them.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
-from difflib import SequenceMatcher
-from typing import Protocol
+from datetime import datetime
 from uuid import UUID
 
-from rlvr_ray.core import ids
-from rlvr_ray.core.pairing import Result, defect_of
-from rlvr_ray.core.records import Batch, Candidate, FailedVerification, Outcome, Usage, Verification
-from rlvr_ray.core.scoring import score
+from opentelemetry import context as contexts
+from opentelemetry import trace
+
+from rlvr_ray.observability import trace_ids
 
 #: None is left out.
 Attributes = Mapping[str, str | int | float | bool | Sequence[str] | None]
 
-#: Characters of a failure's reason that are told.
-REASON_CHARS = 200
-#: So many characters in a row that stand in a text of the batch, too, are a quotation.
-QUOTED_CHARS = 12
+_SAMPLED = trace.TraceFlags(trace.TraceFlags.SAMPLED)
 
 
-class Span(Protocol):
-    """A step that is under way."""
+class Tracer:
+    """Starts spans of batches. Safe in several threads; never raises, never waits.
 
-    def set(self, attributes: Attributes) -> None:
-        """Add what is known by now."""
-        ...
+    ``share`` of all batches is traced; the span that is started within ``next_ids`` has these ids
+    of trace and span, a random span id where that is None.
+    """
 
-
-class Tracer(Protocol):
-    """Takes the steps of batches. Safe in several threads; never raises, never waits."""
-
-    def span(
+    def __init__(
         self,
-        name: str,
-        batch_id: UUID,
-        attributes: Attributes | None = None,
-        *,
-        event_id: UUID | None = None,
-        start: datetime | None = None,
-        caller: str | None = None,
-    ) -> AbstractContextManager[Span]:
-        """A step as long as the block, or since ``start``; an exception marks it as failed.
-
-        Steps of the same batch inside of the block stand under it, other ones under ``ask``.
-        ``event_id`` is that of the event that tells of the step; ``caller`` is the W3C
-        ``traceparent`` of whoever asked.
-        """
-        ...
-
-    def told(
-        self,
-        name: str,
-        batch_id: UUID,
-        start: datetime,
-        end: datetime,
-        attributes: Attributes,
-        *,
-        event_id: UUID | None = None,
+        tracer: trace.Tracer,
+        share: float,
+        next_ids: Callable[[int, int | None], AbstractContextManager[None]],
     ) -> None:
-        """A step that is over."""
-        ...
-
-    def close(self) -> None:
-        """Send what waits, for a few seconds at most."""
-        ...
-
-
-class _Nothing:
-    """The span that nobody sees."""
-
-    def set(self, attributes: Attributes) -> None:
-        """Forget it."""
-
-
-NOTHING = _Nothing()
-
-
-class NoTracer:
-    """A Tracer that tells nobody."""
+        self._tracer = tracer
+        self._share = share
+        self._next_ids = next_ids
 
     @contextlib.contextmanager
     def span(
@@ -96,11 +48,29 @@ class NoTracer:
         event_id: UUID | None = None,
         start: datetime | None = None,
         caller: str | None = None,
-    ) -> Iterator[Span]:
-        """See Tracer."""
-        yield NOTHING
+    ) -> Iterator[trace.Span]:
+        """A span of the block, or since ``start``; an exception marks it as failed.
 
-    def told(
+        Spans of the same batch inside of the block are its children, other ones those of ``ask``.
+        ``event_id`` is that of the event that tells of it; ``caller`` is the W3C
+        ``traceparent`` of whoever asked.
+        """
+        if not trace_ids.sampled(batch_id, self._share):
+            yield trace.INVALID_SPAN
+            return
+        span = self._start(name, batch_id, attributes or {}, event_id, start, caller)
+        with trace.use_span(
+            span, end_on_exit=True, record_exception=False, set_status_on_exception=False
+        ):
+            try:
+                yield span
+            except BaseException as error:
+                # Its message may quote what was asked.
+                span.set_attribute("error.type", type(error).__name__)
+                span.set_status(trace.StatusCode.ERROR)
+                raise
+
+    def record(
         self,
         name: str,
         batch_id: UUID,
@@ -110,142 +80,71 @@ class NoTracer:
         *,
         event_id: UUID | None = None,
     ) -> None:
-        """See Tracer."""
+        """A span that is over."""
+        if not trace_ids.sampled(batch_id, self._share):
+            return
+        span = self._start(name, batch_id, attributes, event_id, start, None)
+        if "error.type" in attributes:
+            span.set_status(trace.StatusCode.ERROR)
+        span.end(_nanoseconds(end))
 
     def close(self) -> None:
-        """See Tracer."""
+        """Send what waits, for a few seconds at most."""
+
+    def _start(
+        self,
+        name: str,
+        batch_id: UUID,
+        attributes: Attributes,
+        event_id: UUID | None,
+        start: datetime | None,
+        caller: str | None,
+    ) -> trace.Span:
+        parent = trace.get_current_span()
+        around = parent.get_span_context()
+        links = []
+        if name == "ask":
+            parent, wanted = trace.INVALID_SPAN, trace_ids.ask_span_id(batch_id)
+            links = _links(batch_id, around, caller)
+        else:
+            wanted = trace_ids.span_id(event_id) if event_id else ""
+            if around.trace_id != batch_id.int:
+                parent = _remote(batch_id.int, int(trace_ids.ask_span_id(batch_id), 16))
+        with self._next_ids(batch_id.int, int(wanted, 16) if wanted else None):
+            return self._tracer.start_span(
+                name,
+                trace.set_span_in_context(parent, contexts.Context()),
+                attributes=_there({**attributes, "rlvr.batch_id": str(batch_id)}),
+                links=links,
+                start_time=None if start is None else _nanoseconds(start),
+            )
 
 
-OFF: Tracer = NoTracer()
+#: Where nothing is traced.
+OFF = Tracer(trace.NoOpTracer(), 0.0, lambda *_: contextlib.nullcontext())
 
 
-def tell_answers(
-    tracer: Tracer, batch: Batch, started: datetime, ended: Mapping[int, datetime] | None = None
-) -> None:
-    """The candidates of a batch; ``ended`` says when each was written, where that is known."""
-    if tracer is OFF:
-        return
-    now = datetime.now(UTC)
-    for candidate in batch.candidates:
-        tracer.told(
-            "generate candidate",
-            batch.batch_id,
-            started,
-            (ended or {}).get(candidate.index, now),
-            _answer(candidate),
-            event_id=candidate.event_id,
-        )
+def _links(batch_id: UUID, around: trace.SpanContext, caller: str | None) -> list[trace.Link]:
+    """Whoever asked, and the span around, which is Serve's: traces that this one belongs to."""
+    found: dict[tuple[int, int], str] = {}
+    if caller is not None and (ids := trace_ids.parsed(caller)) is not None:
+        found[ids] = "caller"
+    if around.is_valid:
+        found.setdefault((around.trace_id, around.span_id), "around")
+    return [
+        trace.Link(_remote(*ids).get_span_context(), {"rlvr.link": kind})
+        for ids, kind in found.items()
+        if ids[0] != batch_id.int
+    ]
 
 
-def tell_results(
-    tracer: Tracer, batch: Batch, results: Mapping[UUID, Result], started: datetime
-) -> None:
-    """What the verifiers said of candidates, those of them that ``results`` has."""
-    if tracer is OFF:
-        return
-    for candidate in batch.candidates:
-        result = results.get(candidate.event_id)
-        if result is None:
-            continue
-        took = result.duration_ms if isinstance(result, Verification) else None
-        begun = started
-        if took is not None:
-            begun = max(started, result.completed_at - timedelta(milliseconds=took))
-        tracer.told(
-            "verify candidate",
-            batch.batch_id,
-            begun,
-            max(begun, result.completed_at),
-            _result(batch, candidate, result),
-            event_id=ids.verification_event(batch.batch_id, candidate.index),
-        )
+def _remote(trace_id: int, span_id: int) -> trace.Span:
+    return trace.NonRecordingSpan(trace.SpanContext(trace_id, span_id, True, _SAMPLED))
 
 
-def asked(
-    correlation_id: str, kind: str, num_candidates: int, temperatures: Sequence[float]
-) -> Attributes:
-    """Of a question: who asked, and for what."""
-    return {
-        "rlvr.correlation_id": correlation_id,
-        "rlvr.kind": kind,
-        "rlvr.num_candidates": num_candidates,
-        "rlvr.temperatures": [f"{temperature:g}" for temperature in temperatures],
-    }
+def _there(attributes: "Attributes") -> Mapping[str, str | int | float | bool | Sequence[str]]:
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
-def decided(outcome: Outcome) -> Attributes:
-    """Of an outcome: a pair with its margin, or the reason for none."""
-    return {
-        "rlvr.outcome": "pair" if outcome.reason is None else "no pair",
-        "rlvr.reason": outcome.reason,
-        "rlvr.margin": outcome.score_diff,
-        "rlvr.chosen_score": outcome.chosen_score,
-        "rlvr.rejected_score": outcome.rejected_score,
-    }
-
-
-def failure(batch: Batch, candidate: Candidate, result: FailedVerification) -> str:
-    """Why a candidate has no score, without what the reason has from the batch's texts."""
-    texts = [batch.question, candidate.answer, *(context.content for context in batch.contexts)]
-    return without_quotations(result.reason, [*texts, *batch.references])
-
-
-def without_quotations(text: str, sources: Sequence[str]) -> str:
-    """The text, cut, and without what it has word for word from a source."""
-    text = text[:REASON_CHARS]
-    while True:
-        matches = [
-            SequenceMatcher(None, text, source, autojunk=False).find_longest_match()
-            for source in sources
-        ]
-        found = max(matches, key=lambda match: match.size, default=None)
-        if found is None or found.size < QUOTED_CHARS:
-            return text
-        text = f"{text[: found.a]}…{text[found.a + found.size :]}"
-
-
-def _answer(candidate: Candidate) -> Attributes:
-    return {
-        "rlvr.candidate_index": candidate.index,
-        "rlvr.event_id": str(candidate.event_id),
-        "gen_ai.operation.name": "chat",
-        "gen_ai.request.temperature": candidate.temperature,
-        "gen_ai.request.seed": candidate.seed,
-        "gen_ai.response.model": candidate.model,
-        "gen_ai.response.finish_reasons": [candidate.finish_reason],
-        **_usage(candidate.usage),
-    }
-
-
-def _result(batch: Batch, candidate: Candidate, result: Result) -> Attributes:
-    event_id = ids.verification_event(batch.batch_id, candidate.index)
-    common: Attributes = {
-        "rlvr.candidate_index": candidate.index,
-        "rlvr.event_id": str(event_id),
-        "rlvr.answer_event_id": str(candidate.event_id),
-    }
-    if not isinstance(result, Verification):
-        return {
-            **common,
-            "error.type": "verification_failed",
-            "rlvr.reason": failure(batch, candidate, result),
-            "rlvr.attempts": result.attempts,
-        }
-    return {
-        **common,
-        "rlvr.score": score(result),
-        "rlvr.faithfulness": result.faithfulness,
-        "rlvr.relevancy": result.relevancy,
-        "rlvr.defect": defect_of(candidate, result),
-        "rlvr.verifiers": [assessment.verifier for assessment in result.assessments],
-        "rlvr.judges": sorted({a.judge.model for a in result.assessments} - {""}),
-        **_usage(result.usage),
-    }
-
-
-def _usage(usage: Usage) -> Attributes:
-    return {
-        "gen_ai.usage.input_tokens": usage.prompt_tokens,
-        "gen_ai.usage.output_tokens": usage.completion_tokens,
-        "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
-    }
+def _nanoseconds(time: datetime) -> int:
+    return round(time.timestamp() * 1e6) * 1000

@@ -42,10 +42,11 @@ from rlvr_ray.events import outbox
 from rlvr_ray.events.mirror import Mirror, Publisher
 from rlvr_ray.observability import logs
 from rlvr_ray.observability.metrics import NO_METRICS, Metrics
-from rlvr_ray.observability.tracing import OFF, Tracer, decided, tell_results
+from rlvr_ray.observability.tracing import OFF, Tracer
 from rlvr_ray.pipeline.commit_observer import Facts
 from rlvr_ray.pipeline.external import External, Inbox
 from rlvr_ray.pipeline.live import LiveHub
+from rlvr_ray.pipeline.spans import decided, record_results
 from rlvr_ray.settings import Settings
 from rlvr_ray.verification.verifier import Claim, Judged, StreamingPanel
 
@@ -322,7 +323,7 @@ class Aggregator:
         with logs.about(state.batch.batch_id, state.batch.correlation_id):
             with self._tracer.span("verify", state.batch.batch_id):
                 scored = await self._scored(state, claims) if claims else {}
-                tell_results(self._tracer, state.batch, scored, started)
+                record_results(self._tracer, state.batch, scored, started)
             results = {**scored, **state.results}
             try:
                 await self._decide(state.batch, results)

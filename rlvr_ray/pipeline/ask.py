@@ -18,8 +18,9 @@ from rlvr_ray.generation.generator import Completion, Prompt, Sample, StreamingG
 from rlvr_ray.generation.prompts import PROMPT_VERSION, rag_messages
 from rlvr_ray.observability import logs
 from rlvr_ray.observability.metrics import NO_METRICS, Metrics
-from rlvr_ray.observability.tracing import OFF, Tracer, asked, tell_answers, without_quotations
+from rlvr_ray.observability.tracing import OFF, Tracer
 from rlvr_ray.pipeline.recorder import Recorder
+from rlvr_ray.pipeline.spans import asked, record_answers, without_quotations
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class Pipeline:
             # Asked now, not when the answers are written: on a full disk that would be in vain.
             found: list[Any] = await gather(self._recorder.admit(), self._retriever.search([query]))
             contexts: Sequence[Context] = found[1][0]
-            span.set({"rlvr.contexts": len(contexts)})
+            span.set_attributes({"rlvr.contexts": len(contexts)})
         if not contexts:
             raise NoDocuments("no documents are ingested yet; add some with: rlvr ingest PATH")
         return contexts
@@ -148,7 +149,7 @@ class Pipeline:
         with self._tracer.span("generate", ask.batch_id, limit):
             completions = await self._completions(prompt, grew, ended)
             batch = _batch(prepared, samples, completions)
-            tell_answers(self._tracer, batch, started, ended)
+            record_answers(self._tracer, batch, started, ended)
         return batch
 
     async def _completions(

@@ -11,7 +11,7 @@ from rlvr_ray.core.records import Batch, Outcome, Verification
 from rlvr_ray.core.scoring import score
 from rlvr_ray.observability import logs
 from rlvr_ray.observability.metrics import Metrics
-from rlvr_ray.observability.tracing import failure
+from rlvr_ray.pipeline.spans import failure
 
 log = logging.getLogger(__name__)
 

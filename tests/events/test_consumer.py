@@ -82,11 +82,12 @@ class Log(logging.Handler):
 @pytest.fixture
 def log() -> Any:
     handler = Log()
-    consumer.log.addHandler(handler)
-    consumer.log.setLevel(logging.INFO)
+    logger = logging.getLogger("rlvr_ray.events")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     yield handler
-    consumer.log.setLevel(logging.NOTSET)
-    consumer.log.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+    logger.removeHandler(handler)
 
 
 class Handler:

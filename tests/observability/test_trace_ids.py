@@ -6,7 +6,7 @@ import pytest
 
 from rlvr_ray.core import ids
 from rlvr_ray.observability import trace_ids
-from rlvr_ray.observability.tracing import REASON_CHARS, without_quotations
+from rlvr_ray.pipeline.spans import REASON_CHARS, without_quotations
 
 BATCH = UUID("0123456789abcdef0123456789abcdef")
 

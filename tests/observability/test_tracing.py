@@ -22,9 +22,10 @@ from rlvr_ray.dataset.ledger import Ledger
 from rlvr_ray.events import bodies
 from rlvr_ray.observability import trace_ids
 from rlvr_ray.observability.opentelemetry import OpenTelemetry, serve_spans
-from rlvr_ray.observability.tracing import OFF, Tracer, tell_answers
+from rlvr_ray.observability.tracing import OFF, Tracer
 from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.pipeline.ask import Ask, Pipeline
+from rlvr_ray.pipeline.spans import record_answers
 from rlvr_ray.serve import deployments
 from rlvr_ray.settings import Settings, TracingSettings
 from tests.builders import batch, context
@@ -290,7 +291,7 @@ async def test_every_process_traces_the_same_batches(received: Receiver, tmp_pat
         assert {span.trace_id for span in spans if span.name == name} == chosen, name
 
 
-async def test_nothing_is_sent_and_nothing_imported_while_it_is_off(
+async def test_nothing_is_sent_and_no_sdk_imported_while_it_is_off(
     received: Receiver, tmp_path: Path
 ) -> None:
     assert deployments.open_tracer(Settings(data_dir=tmp_path)) is OFF
@@ -301,7 +302,7 @@ async def test_nothing_is_sent_and_nothing_imported_while_it_is_off(
     code = (
         "import sys, rlvr_ray.pipeline.ask, rlvr_ray.pipeline.aggregator\n"
         "import rlvr_ray.observability.tracing\n"
-        "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
+        "assert not [name for name in sys.modules if name.startswith('opentelemetry.sdk')]"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
     assert await process.wait() == 0
@@ -369,7 +370,7 @@ async def test_a_consumer_goes_on_with_the_trace(received: Receiver) -> None:
         assert theirs.trace_id == recorded.batch_id.int
         assert theirs.trace_flags.sampled
     tracer = tracer_of(received)
-    tell_answers(tracer, recorded, datetime.now(UTC))
+    record_answers(tracer, recorded, datetime.now(UTC))
     tracer.close()
     spans = await until(received, "generate candidate")
     (parent,) = [
@@ -424,7 +425,7 @@ def test_an_endpoint_is_a_url(endpoint: str) -> None:
 def test_times_are_exact_to_the_microsecond(received: Receiver) -> None:
     tracer = tracer_of(received)
     start = datetime(2026, 3, 14, 9, 26, 53, 123457, UTC)
-    tracer.told("step", uuid4(), start, start, {})
+    tracer.record("step", uuid4(), start, start, {})
     tracer.close()
     (span,) = received.wait_for("step")
     assert span.start == span.end == 1_773_480_413_123_457_000
