@@ -27,38 +27,38 @@ class EngineSettings(Section):
     context_tokens: int = Field(default=4096, ge=512)
     """llamacpp, vllm: prompt and answer of one completion; memory grows with it."""
     concurrency: int = Field(default=64, ge=1)
-    """Samples in flight; further ones wait, for half of timeout_s at most."""
+    """Samples in flight; further samples wait, for at most half of timeout_s."""
     timeout_s: float = Field(default=300, gt=0)
-    """Of one call with all its samples, waiting included."""
+    """Limit of one call with all its samples, including waiting, in seconds."""
     model_path: Place | None = None
     """llamacpp: a GGUF file."""
     model_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """llamacpp: verified before the file at model_path is used."""
+    """llamacpp: SHA-256 that the file at model_path must have."""
     slots: int = Field(default=4, ge=1, le=64)
-    """llamacpp: completions that decode together; memory grows with it."""
+    """llamacpp: completions decoded at the same time; memory grows with it."""
     threads: int = Field(default=min(4, os.cpu_count() or 1), ge=1)
     """llamacpp, and vllm without a GPU: CPU threads."""
     gpus: float = Field(default=1, ge=0)
-    """vllm: GPUs of one replica. 2 and more: tensor parallel; under 1: a share of a card and of
-    its memory, beside others; 0: vLLM's CPU build."""
+    """vllm: GPUs of one replica. 2 or more: tensor parallel; below 1: a share of a GPU and of its
+    memory; 0: vLLM's CPU build."""
     vllm: dict[str, Any] = Field(default={})
     """vllm: engine options by the names of vLLM's `AsyncEngineArgs`."""
     base_url: str | None = Field(default=None, pattern="^https?://")
     """openai: the server, such as `http://localhost:11434/v1`."""
     api_key: SecretStr | None = None
-    """openai: the server's key; none where it asks for none."""
+    """openai: the server's key; none if it needs no key."""
     capabilities: tuple[Capability, ...] | None = None
-    """openai: what the server can: `schema`, `logprobs`, `seed`; none means that it is tried."""
+    """openai: features of the server: `schema`, `logprobs`, `seed`; none: all are tried."""
     requests_per_minute: int | None = Field(default=None, ge=1)
-    """openai: calls started in a minute; none means no limit."""
+    """openai: calls started per minute; none means no limit."""
     retries: int = Field(default=2, ge=0)
-    """openai: times that a call is repeated after a dropped connection, a 429 or a 5xx."""
+    """openai: repetitions of a call after a dropped connection, a 429 or a 5xx."""
     price_prompt: Price | None = None
-    """Of a million prompt tokens, in any currency: for the cost of bulk runs."""
+    """Price of a million prompt tokens, in any currency: for the cost of bulk runs."""
     price_cached: Price | None = None
-    """Of a million of them that the prefix cache had; none means price_prompt."""
+    """Price of a million prompt tokens from the prefix cache; none means price_prompt."""
     price_completion: Price | None = None
-    """Of a million tokens that are written."""
+    """Price of a million generated tokens."""
 
     @field_validator("gpus")
     @classmethod
@@ -86,17 +86,17 @@ class EngineSettings(Section):
 class GeneratorSettings(EngineSettings):
     section = "generator"
     engine: Literal["auto", EngineName] = "auto"
-    """`auto`: openai where base_url is set, llamacpp where model_path is; else vllm where it is
-    installed and there is a GPU; else llamacpp."""
+    """`auto`: openai if base_url is set, llamacpp if model_path is set, vllm if it is installed and
+    there is a GPU, otherwise llamacpp."""
     model: str | None = None
-    """vllm: a folder, or a name on the model hub, none means Llama-3.2-3B-Instruct; openai: the
+    """vllm: a folder, or a name on the model hub; none means Llama-3.2-3B-Instruct. openai: the
     model's name on the server."""
     model_path: Place | None = None
-    """llamacpp: a GGUF file; none means the SmolLM2-135M-Instruct that the installation brings."""
+    """llamacpp: a GGUF file; none means the embedded SmolLM2-135M-Instruct."""
     max_tokens: int = Field(default=128, ge=1)
-    """Limit of one answer."""
+    """Token limit of one answer."""
     temperatures: tuple[Temperature, ...] = Field(default=DEFAULT_TEMPERATURES, min_length=1)
-    """Of the candidates in turn, cycled where more are asked for."""
+    """Temperatures of the candidates in turn, repeated for further candidates."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -108,13 +108,14 @@ class GeneratorSettings(EngineSettings):
 class JudgeSettings(EngineSettings):
     section = "judge"
     engine: Literal["generator", EngineName] = "generator"
-    """Who judges: the Generator's model, or one of its own."""
+    """generator: the Generator's model judges; otherwise the engine of another model."""
     concurrency: int = Field(default=16, ge=1)
-    """Samples in flight; further ones wait, for half of timeout_s at most."""
+    """Samples in flight; further samples wait, for at most half of timeout_s."""
     requests_per_minute: int | None = Field(default=None, ge=1)
-    """Calls started in a minute, of any engine; none means no limit."""
+    """Calls started per minute, with any engine; none means no limit."""
     max_tokens: int = Field(default=512, ge=16)
-    """Limit of one judge completion; one that is cut is repeated with twice as many."""
+    """Token limit of one judge completion; a completion that is cut off is repeated with twice the
+    limit."""
 
     @model_validator(mode="after")
     def _has_a_model(self) -> Self:

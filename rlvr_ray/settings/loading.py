@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     data_dir: Place = Field(default=Path("data"), validate_default=True)
     """Ledger, datasets and the local vector store; only one server per folder."""
     ray_address: str | None = None
-    """A Ray cluster to join (`auto`, or `ray://…`); none starts one here."""
+    """A Ray cluster to join (`auto`, or `ray://…`); none starts one on this machine."""
     generator: GeneratorSettings = GeneratorSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     judge: JudgeSettings = JudgeSettings()

@@ -15,7 +15,7 @@ class MirrorSettings(Section):
     exchange: str = Field(default="rlvr_events", pattern="^[A-Za-z0-9_.:-]{1,200}$")
     """The topic exchange that events are published to."""
     timeout_s: float = Field(default=30, gt=0)
-    """Longest wait for a connection or for the broker's confirms."""
+    """Longest wait for a connection or for the broker's confirms, in seconds."""
 
     @model_validator(mode="after")
     def _url_is_one(self) -> Self:
@@ -36,9 +36,9 @@ class TracingSettings(Section):
 
 class LogSettings(Section):
     format: Literal["text", "json"] = "text"
-    """Of the log lines of every process: for people, or an object a line."""
+    """Format of the log lines of every process: text, or one JSON object a line."""
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """What is less important is left out."""
+    """Lowest level that is logged."""
 
 
 class ApiSettings(Section):
@@ -49,7 +49,7 @@ class ApiSettings(Section):
     key: SecretStr | None = None
     """Bearer token that every request but /livez and /readyz must carry."""
     max_asks: int = Field(default=16, ge=1)
-    """Asks worked on at once; as many again wait, further ones get 503."""
+    """Asks processed at the same time by one Ask replica; as many again wait, others get 503."""
 
     @property
     def url(self) -> str:

@@ -11,10 +11,10 @@ class RetrievalSettings(Section):
     url: str | None = Field(default=None, pattern="^https?://[^/]+")
     """A Qdrant server, such as `http://localhost:6333`; none means a local store under data_dir."""
     grpc_port: int | None = Field(default=None, ge=0, le=65535)
-    """Of the Qdrant server; none means 6334, if the URL's port is 6333 and 6334 answers, and else
-    that all goes over the URL, as 0 does."""
+    """gRPC port of the Qdrant server. None means 6334, if the URL's port is 6333 and 6334 answers;
+    otherwise, and with 0, gRPC is not used."""
     api_key: SecretStr | None = None
-    """Of the Qdrant server."""
+    """Key of the Qdrant server."""
     collection: str = Field(default="documents", pattern="^[A-Za-z0-9_-]{1,64}$")
     """Qdrant collection."""
     top_k: int = Field(default=5, ge=1, le=MAX_TOP_K)
@@ -33,15 +33,16 @@ class RetrievalSettings(Section):
 
 class DatasetSettings(Section):
     seal_rows: int = Field(default=1000, ge=1)
-    """Rows at which a Parquet part is sealed."""
+    """Number of rows at which a Parquet part is sealed."""
     seal_seconds: float = Field(default=600, gt=0)
-    """Seconds after which it is sealed all the same; shutdown seals too."""
+    """Seconds after which a Parquet part is sealed with fewer rows; shutdown seals, too."""
     parquet_uri: str | None = None
-    """Where Parquet parts go: `s3://…`, `gs://…`, `file:///…`; none means data_dir."""
+    """Place of the Parquet parts: `s3://…`, `gs://…`, `file:///…`; none means data_dir."""
 
 
 class LedgerSettings(Section):
     min_free_mb: int = Field(default=512, ge=0)
-    """MiB that must be free on the disk of data_dir; below, asks get 503."""
+    """MiB that must be free on the disk of data_dir; with less, asks get 503."""
     retention_days: int | None = Field(default=None, ge=1)
-    """Days after which a past month leaves the ledger; its files and ids stay. None keeps all."""
+    """Days after which a past month is dropped from the ledger; its files and ids stay. None keeps
+    everything."""

@@ -38,33 +38,33 @@ def _verifiers(value: Any, handler: object) -> Any:
 
 class VerificationSettings(Section):
     source: Literal["internal", "external"] = "internal"
-    """Who verifies: this system, or programs that answer `answer.generated` on the broker."""
+    """internal: rlvr_ray verifies; external: other programs do, by `answer.generated` events."""
     external_timeout_s: float = Field(default=3600, gt=0)
-    """Seconds from recording until an answer that nobody else verified counts as failed."""
+    """external: seconds from recording until an answer without a verification counts as failed."""
     verifiers: Annotated[
         Literal["auto"] | tuple[VerifierSettings, ...], WrapValidator(_verifiers)
     ] = "auto"
-    """Who scores: names, or `{name, weight, options}`. Shipped: `ragas`, `logprob`, `grounded`,
-    `exact`, `numeric`, `regex`, `json_schema`. `auto`: `logprob` where the judge has 2.5 billion
-    parameters or more and gives log-probabilities, `ragas` where it gives none; else `grounded`,
-    which asks no language model."""
+    """Verifiers that score answers: names, or `{name, weight, options}`. Built in: `ragas`,
+    `logprob`, `grounded`, `exact`, `numeric`, `regex`, `json_schema`. `auto`: with a judge of 2.5
+    billion parameters or more, `logprob` if it gives log-probabilities, else `ragas`; with a
+    smaller judge, `grounded`, which asks no language model."""
     max_disagreement: float = Field(default=0.7, gt=0, le=1)
-    """Verifiers that count and are further apart than this leave an answer unscored."""
+    """If verifiers that count differ by more than this, the answer has no score."""
     abstention: Literal["contexts", "ragas", "unscored"] = "contexts"
-    """An answer that says the passages do not say: right where they do not; or as RAGAS scores it
-    (0, or no score); or always without a score."""
+    """Score of an answer that abstains. contexts: right if the passages do not answer the question;
+    ragas: as RAGAS scores it (0, or no score); unscored: never a score."""
     min_retrieval_score: float = Field(default=0.3, ge=-1, le=1)
-    """Contexts whose best cosine with the question is lower do not answer it."""
+    """Contexts whose best cosine with the question is below this do not answer it."""
     screening: bool = True
-    """Refuse answers that talk to the judge or say nothing; take such sentences out of contexts."""
+    """Refuse answers that address the judge or are empty; remove such sentences from contexts."""
     min_answer_chars: int = Field(default=1, ge=1)
-    """Letters and digits that an answer must have; below, its score is 0."""
+    """Letters and digits that an answer must have; with fewer, its score is 0."""
     batches: int = Field(default=2, ge=1)
-    """Batches verified at once."""
+    """Batches verified at the same time."""
     timeout_s: float = Field(default=600, gt=0)
-    """Of one batch's verification, waiting included; past it the attempt counts as failed."""
+    """Limit of one attempt to verify a batch, including waiting, in seconds."""
     max_attempts: int = Field(default=3, ge=1)
-    """Attempts before a verification that times out is recorded as failed."""
+    """Attempts that may time out before a verification is recorded as failed."""
 
     @property
     def chosen(self) -> tuple[VerifierSettings, ...]:
@@ -86,26 +86,26 @@ class VerificationSettings(Section):
 
 class DpoSettings(Section):
     min_score_diff: float = Field(default=0.05, gt=0, le=1)
-    """Least margin between chosen and rejected, inclusive."""
+    """Smallest margin between chosen and rejected, inclusive."""
     min_chosen_score: float = Field(default=0.6, ge=0, le=1)
-    """Least score of the chosen answer, inclusive."""
+    """Smallest score of the chosen answer, inclusive."""
     min_chosen_faithfulness: float = Field(default=0.75, ge=0, le=1)
-    """Least faithfulness of the chosen answer, inclusive, where it has one."""
+    """Smallest faithfulness of the chosen answer, inclusive, if it has one."""
     min_chosen_relevancy: float = Field(default=0.6, ge=0, le=1)
-    """Least relevancy of the chosen answer, inclusive, where it has one."""
+    """Smallest relevancy of the chosen answer, inclusive, if it has one."""
     rejected_needs_defect: bool = True
-    """Whether something must be known to be wrong with the rejected answer; or else a lower score
-    is enough."""
+    """true: the rejected answer must have a known defect; false: a lower score is enough."""
     quality_filter: bool = False
-    """Also refuse a chosen answer of under three words."""
+    """Also refuse a chosen answer with fewer than three words."""
     prompt: Literal["question", "rag"] = "question"
-    """What a pair's prompt is: the bare question, or the full prompt with its contexts."""
+    """A pair's prompt. question: the question alone; rag: the full prompt with its contexts."""
     strategy: Strategy = "best_worst"
-    """Which of the answers that make a pair with the best is rejected: the worst, a random one, or
-    (`best_low`) the one nearest to the batch's mean less two standard deviations."""
+    """Which answer is rejected, of those that make a pair with the chosen one: the worst
+    (`best_worst`), a random one (`best_random`), or the one nearest to the batch's mean minus two
+    standard deviations (`best_low`)."""
     max_length_ratio: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Pairs whose longer answer has more than this many times the characters of the shorter are
-    refused; 0 means that length does not matter."""
+    """Refuse pairs whose longer answer has more than this many times the characters of the shorter
+    one; 0 means no limit."""
 
     @field_validator("max_length_ratio")
     @classmethod
