@@ -1,31 +1,37 @@
-"""A bulk run as a driver in this process: what ``rlvr generate --here`` does."""
+"""A bulk run as a driver in this process: what ``rlvr generate --here`` does.
+
+``rlvr_ray.serve`` is imported in functions, since Ray reads its token when it is imported.
+"""
 
 import asyncio
 import json
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
+from rlvr_ray.bulk import dry_run, statistics, submission
+from rlvr_ray.bulk import picture as run_picture
+from rlvr_ray.bulk import report as run_report
+from rlvr_ray.bulk.progress import Bar, ProgressLines
+from rlvr_ray.bulk.question_files import read_questions, read_rows
 from rlvr_ray.bulk.request import AT_ONCE, Request
+from rlvr_ray.bulk.run import Bulk, Plan
 from rlvr_ray.core.errors import ConfigError, InputError, RlvrError
+from rlvr_ray.core.questions import Columns, Question, Refused
+from rlvr_ray.generation import engines, selection
 from rlvr_ray.observability import logs
+from rlvr_ray.pipeline.ask import Pipeline
 from rlvr_ray.settings import Settings
 
-if TYPE_CHECKING:
-    from rlvr_ray.bulk.progress import Told
-    from rlvr_ray.bulk.run import Bulk, Plan
-    from rlvr_ray.core.questions import Question, Refused
-    from rlvr_ray.serve.http import Parts
-
-#: Seconds between two looks at how far a run is, and between two reports of one under way.
+#: Seconds between two updates of the progress, and between two reports of a run under way.
 TICK_S, SAVE_S = 0.5, 60.0
 _PRICES = ("price_prompt", "price_cached", "price_completion")
-#: How a run goes on that ended before all was asked.
+#: How to continue a run that ended before all was asked.
 _ADVICE = {
     "stopped": "give the same command with --resume",
     "failed": "give the same command with --resume",
@@ -36,26 +42,25 @@ _ADVICE = {
 
 def here(request: Request) -> int:
     """Ask all, or say what it would take; returns the exit code."""
-    from rlvr_ray.bulk import submission
-
     submission.use_token()
     return asyncio.run(_dry_run(request) if request.dry_run else _run(request))
 
 
 async def _run(request: Request) -> int:
-    """To the end, or until told to stop: 0 done, 1 failed, 130 stopped before all was asked."""
-    from rlvr_ray.bulk import report as run_report
-    from rlvr_ray.bulk.progress import Bar, Told
-    from rlvr_ray.bulk.run import Bulk
-    from rlvr_ray.pipeline.ask import Pipeline
+    """To the end, or until a signal: 0 done, 1 failed, 130 stopped before all was asked."""
     from rlvr_ray.serve import app
 
     own = request.settings
     settings, parts = await asyncio.to_thread(app.attach, own)
     settings = priced(settings, own)
-    logs.configure(own.log, least="WARNING")  # of each question the progress tells
+    logs.configure(own.log, least="WARNING")  # the progress shows each question
     plan = plan_of(request, settings)
     path = run_report.place(request.report, request.run, settings.data_dir)
+
+    async def last_error() -> str | None:
+        error: str | None = (await parts.recorder.stats())["last_error"]
+        return error
+
     pipeline = Pipeline(
         parts.retriever,
         parts.generator,
@@ -64,24 +69,24 @@ async def _run(request: Request) -> int:
         parts.tracer,
         parts.metrics,
     )
-    bulk = Bulk(pipeline, parts.recorder, plan, _trouble(parts), _say)
+    bulk = Bulk(pipeline, parts.recorder, plan, last_error, _say)
     started, error = datetime.now(UTC), None
 
     def report() -> run_report.Report:
-        return run_report.build(bulk.tally, plan, settings, started, error)
+        return run_report.build(bulk.stats, plan, settings, started, error)
 
     console = Console(stderr=True, highlight=False)
     _stop_on_signals(bulk)
     with Bar(console) as bar:
-        told = Told(console, bar)
+        lines = ProgressLines(console, bar)
         beside = [
-            asyncio.create_task(_count(request, told)),
-            asyncio.create_task(_tick(bulk, told, lambda: run_report.write(report(), path))),
+            asyncio.create_task(_count(request, lines)),
+            asyncio.create_task(_tick(bulk, lines, lambda: run_report.write(report(), path))),
         ]
         try:
             await bulk.run(_questions(request))
         except RlvrError as failure:
-            if not bulk.tally.read:  # it has not begun
+            if not bulk.stats.read:  # it has not begun
                 raise
             error = str(failure)
         finally:
@@ -92,16 +97,13 @@ async def _run(request: Request) -> int:
     for line in [json.dumps(found)] if request.json else run_report.text(found):
         print(line)
     _write(found, path)
-    if advice := _ADVICE.get(bulk.tally.state):
-        _say(f"to go on, {advice}")
-    return {"stopped": 130, "failed": 1}.get(bulk.tally.state, 0)
+    if advice := _ADVICE.get(bulk.stats.state):
+        _say(f"to continue, {advice}")
+    return {"stopped": 130, "failed": 1}.get(bulk.stats.state, 0)
 
 
 def _write(report: dict[str, Any], path: Path) -> None:
-    """The report's files. The run is done: what goes wrong with them is only told."""
-    from rlvr_ray.bulk import picture as run_picture
-    from rlvr_ray.bulk import report as run_report
-
+    """The report's files. The run is done: a failure to write them is only printed."""
     picture = path.with_suffix(".png")
     try:
         run_report.write(report, path)
@@ -112,8 +114,6 @@ def _write(report: dict[str, Any], path: Path) -> None:
 
 
 async def _dry_run(request: Request) -> int:
-    from rlvr_ray.bulk import dry_run
-    from rlvr_ray.generation import selection
     from rlvr_ray.serve import app
 
     own = request.settings
@@ -125,24 +125,20 @@ async def _dry_run(request: Request) -> int:
     settings = priced(settings, own)
     plan = plan_of(request, settings)
     found = await dry_run.count(_questions(request), plan, parts.recorder if parts else None)
-    told = await dry_run.estimate(
+    each = await dry_run.estimate(
         found, plan, settings, parts.retriever if parts else None, settings.data_dir / "runs"
     )
-    plain = dry_run.plain(found, told, plan)
+    plain = dry_run.plain(found, each, plan)
     lines = [json.dumps(plain)] if request.json else dry_run.text(plain, unknown)
     for line in lines:
         print(line)
     return 0
 
 
-def plan_of(request: Request, settings: Settings) -> "Plan":
+def plan_of(request: Request, settings: Settings) -> Plan:
     """Raises InputError where a limit of cost has no prices to go by."""
-    from rlvr_ray.bulk import report as run_report
-    from rlvr_ray.bulk.run import Plan
-    from rlvr_ray.generation import engines
-
     try:
-        rates = run_report.rates(settings)
+        rates = statistics.rates(settings)
     except InputError:
         if request.max_cost is not None:
             raise
@@ -181,15 +177,11 @@ def priced(running: Settings, own: Settings) -> Settings:
     )
 
 
-def _questions(request: Request) -> "Iterator[Question | Refused]":
-    from rlvr_ray.bulk.question_files import read_questions
-
+def _questions(request: Request) -> Iterator[Question | Refused]:
     return read_questions(request.files, _columns(request))
 
 
-def _columns(request: Request) -> Any:
-    from rlvr_ray.core.questions import Columns
-
+def _columns(request: Request) -> Columns:
     return Columns(
         question=request.question_column or "question",
         question_id=request.id_column,
@@ -197,38 +189,28 @@ def _columns(request: Request) -> Any:
     )
 
 
-def _trouble(parts: "Parts") -> Callable[[], Awaitable[str | None]]:
-    async def trouble() -> str | None:
-        error: str | None = (await parts.recorder.stats())["last_error"]
-        return error
-
-    return trouble
-
-
-async def _count(request: Request, told: "Told") -> None:
+async def _count(request: Request, lines: ProgressLines) -> None:
     """Say how many questions there are, if that can be found out without taking them away."""
     total = await asyncio.to_thread(total_of, request)
     if total is not None:
-        told.total = total if request.limit is None else min(total, request.limit)
+        lines.total = total if request.limit is None else min(total, request.limit)
 
 
 def total_of(request: Request) -> int | None:
     """Questions in the files, refused ones and repeats included; None where one is a pipe."""
-    from rlvr_ray.bulk.question_files import read_rows
-
     local = [Path(file) for file in request.files if "://" not in file]
     if any(path.exists() and not path.is_file() and not path.is_dir() for path in local):
         return None  # a pipe gives what it has only once
     return sum(1 for _ in read_rows(request.files, _columns(request), None))
 
 
-async def _tick(bulk: "Bulk", told: "Told", save: Callable[[], None]) -> None:
+async def _tick(bulk: Bulk, lines: ProgressLines, save: Callable[[], None]) -> None:
     """Show how far the run is; now and then write its report, should this process be killed."""
     loop = asyncio.get_running_loop()
     next_save = loop.time() + SAVE_S
     while True:
         await asyncio.sleep(TICK_S)
-        told.show(bulk.tally)
+        lines.show(bulk.stats)
         if loop.time() >= next_save:
             next_save = loop.time() + SAVE_S
             try:
@@ -237,11 +219,11 @@ async def _tick(bulk: "Bulk", told: "Told", save: Callable[[], None]) -> None:
                 _say(f"rlvr: {error}")
 
 
-def _stop_on_signals(bulk: "Bulk") -> None:
+def _stop_on_signals(bulk: Bulk) -> None:
     loop = asyncio.get_running_loop()
 
     def stop(asked: signal.Signals) -> None:
-        # A job is told by SIGTERM: what a second Ctrl-C does there, its follower says.
+        # A job is stopped by SIGTERM; the command that follows it explains a second Ctrl-C.
         again = "; a second Ctrl-C ends at once" if asked == signal.SIGINT else ""
         _say(f"finishing what is in flight{again}")
         bulk.stop()

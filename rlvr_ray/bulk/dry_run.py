@@ -1,13 +1,13 @@
-"""What a run would take: questions, tokens, time and cost, without asking anything.
+"""An estimate of a run: questions, tokens, time and cost, without asking anything.
 
-What was measured counts before what is assumed, and each figure says which of them it is.
+Measured figures are preferred to assumed ones; each figure says which it is.
 """
 
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from rlvr_ray.documents.retriever import Query, Retriever
 from rlvr_ray.generation import engines, selection
 from rlvr_ray.generation.prompts import rag_messages
 from rlvr_ray.pipeline.recorder import Recorder
-from rlvr_ray.settings import Settings
+from rlvr_ray.settings import EngineSettings, Settings
 
 #: Questions whose prompts are put together, to see how long they are.
 SAMPLE = 16
@@ -38,14 +38,14 @@ CHARS_PER_TOKEN = 4.0
 class Found:
     """The questions of the files, counted."""
 
-    questions: int
-    known: int  #: recorded already; of them
-    undecided: int
-    refused: Counter[str]
-    examples: dict[str, list[str]]
-    sample: list[Question]  #: of those that would be asked
-    answers: Usage  #: of the known ones that are decided
-    judging: Usage
+    questions: int = 0
+    known: int = 0  #: recorded already; of them
+    undecided: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    sample: list[Question] = field(default_factory=list)  #: of those that would be asked
+    answers: Usage = NO_TOKENS  #: of the known ones that are decided
+    judging: Usage = NO_TOKENS
 
     @property
     def to_ask(self) -> int:
@@ -57,16 +57,7 @@ async def count(
     questions: Iterable[Question | Refused], plan: Plan, recorder: Recorder | None
 ) -> Found:
     """Read all questions; ``recorder`` knows those that are recorded, None: nobody does."""
-    found = Found(
-        questions=0,
-        known=0,
-        undecided=0,
-        refused=Counter(),
-        examples={},
-        sample=[],
-        answers=NO_TOKENS,
-        judging=NO_TOKENS,
-    )
+    found = Found()
     chance = random.Random(0)  # noqa: S311 the same sample each time
     left = selected(questions, plan)
     while chunk := await asyncio.to_thread(lambda: list(islice(left, CHUNK))):
@@ -116,15 +107,13 @@ async def estimate(
     load = _workload(settings, plan, found.sample, chars)
     decided = found.known - found.undecided
     if decided >= MEASURED:
-        answers, judging = _each(found.answers, decided), _each(found.judging, decided)
+        answers, judging = found.answers.scaled(1 / decided), found.judging.scaled(1 / decided)
         basis = f"measured on the {decided:,} questions of this run that are decided"
     elif earlier:
         total = sum(earlier["outcomes"].values())
         tokens = earlier["tokens"]
-        answers, judging = (
-            _each(_usage(tokens["answers"]), total),
-            _each(_usage(tokens["judging"]), total),
-        )
+        answers = _usage(tokens["answers"]).scaled(1 / total)
+        judging = _usage(tokens["judging"]).scaled(1 / total)
         basis = f"measured in the run {earlier['run']} on {total:,} questions"
     else:
         answers, judging = _assumed(load, settings)
@@ -180,21 +169,20 @@ def _workload(
 
 def _assumed(load: Workload, settings: Settings) -> tuple[Usage, Usage]:
     """Tokens of a question's answers and of judging them, by the calculator of ``rlvr plan``."""
-    own = not engines.engine_type(settings.generator).is_remote
-    judge_own = not engines.engine_type(selection.judging(settings)).is_remote
+    judge = selection.judging(settings)
     return (
-        _asked([capacity.generating(load)], cached=own),
-        _asked(capacity.judging(load), cached=judge_own),
+        _usage_of([capacity.generating(load)], settings.generator),
+        _usage_of(capacity.judging(load), judge),
     )
 
 
-def _asked(kinds: Iterable[capacity.Asked], *, cached: bool) -> Usage:
-    """A server's cache is not counted on: the cost is at most this."""
-    kinds = list(kinds)
+def _usage_of(prompts: Sequence[capacity.Asked], engine: EngineSettings) -> Usage:
+    """At most this: a server's cache is not counted on."""
+    has_cache = not engines.engine_type(engine).is_remote
     return Usage(
-        prompt_tokens=round(sum(kind.prefill + kind.cached for kind in kinds)),
-        cached_tokens=round(sum(kind.cached for kind in kinds)) if cached else 0,
-        completion_tokens=round(sum(kind.decode for kind in kinds)),
+        prompt_tokens=round(sum(prompt.prefill + prompt.cached for prompt in prompts)),
+        cached_tokens=round(sum(prompt.cached for prompt in prompts)) if has_cache else 0,
+        completion_tokens=round(sum(prompt.decode for prompt in prompts)),
     )
 
 
@@ -208,18 +196,10 @@ def _rate(
         gpus = int(settings.generator.gpus)
         point = capacity.chosen(load, Cluster(gpus=gpus))
         return point.rate, (
-            f"assumed for {gpus} GPU{'s' if gpus > 1 else ''} that nobody has measured, the judge "
-            "on the same (docs/capacity.md)"
+            f"assumed, not measured, for {gpus} GPU{'s' if gpus > 1 else ''} that also judge "
+            "(docs/capacity.md)"
         )
-    return None, "nothing was measured: ask some of them with --limit 50, then this knows"
-
-
-def _each(total: Usage, number: int) -> Usage:
-    return Usage(
-        prompt_tokens=round(total.prompt_tokens / number),
-        completion_tokens=round(total.completion_tokens / number),
-        cached_tokens=round(total.cached_tokens / number),
-    )
+    return None, "nothing was measured yet: ask some of them first, with --limit 50"
 
 
 def _usage(tokens: dict[str, int]) -> Usage:
@@ -230,9 +210,9 @@ def _usage(tokens: dict[str, int]) -> Usage:
     )
 
 
-def plain(found: Found, told: Estimate, plan: Plan) -> dict[str, Any]:
+def plain(found: Found, each: Estimate, plan: Plan) -> dict[str, Any]:
     """For JSON. Tokens and cost are those of all questions that would be asked."""
-    answers, judging = _times(told.answers, found.to_ask), _times(told.judging, found.to_ask)
+    answers, judging = each.answers.scaled(found.to_ask), each.judging.scaled(found.to_ask)
     return {
         "run": plan.run,
         "questions": found.questions,
@@ -245,39 +225,31 @@ def plain(found: Found, told: Estimate, plan: Plan) -> dict[str, Any]:
             name: run_report.usage(usage)
             for name, usage in (("answers", answers), ("judging", judging))
         },
-        "tokens_basis": told.basis,
-        "seconds": None if told.rate is None else round(found.to_ask / told.rate, 1),
-        "time_basis": told.time_basis,
+        "tokens_basis": each.basis,
+        "seconds": None if each.rate is None else round(found.to_ask / each.rate, 1),
+        "time_basis": each.time_basis,
         "cost": None if plan.rates is None else round(plan.rates.cost(answers, judging), 6),
     }
 
 
-def _times(usage: Usage, number: int) -> Usage:
-    return Usage(
-        prompt_tokens=usage.prompt_tokens * number,
-        completion_tokens=usage.completion_tokens * number,
-        cached_tokens=usage.cached_tokens * number,
-    )
-
-
-def text(told: dict[str, Any], unknown: str) -> Iterator[str]:
+def text(report: dict[str, Any], unknown: str) -> Iterator[str]:
     """The same for people; ``unknown``: why nobody knows which questions are recorded."""
-    refused = sum(told["refused"].values())
-    yield f"{told['questions']:,} questions, {refused:,} left out; nothing is asked now"
-    for kind, number in told["refused"].items():
-        yield f"left out, {kind}: {number:,}, such as {told['examples'][kind][0]}"
+    refused = sum(report["refused"].values())
+    yield f"{report['questions']:,} questions, {refused:,} left out; nothing is asked now"
+    for kind, number in report["refused"].items():
+        yield f"left out, {kind}: {number:,}, such as {report['examples'][kind][0]}"
     if unknown:
-        yield f"which of them are recorded is not known: {unknown}"
+        yield f"it is not known which of them are recorded: {unknown}"
     else:
-        yield f"{told['known']:,} are recorded in this run, {told['to_ask']:,} would be asked"
-    for name, usage in told["tokens"].items():
+        yield f"{report['known']:,} are recorded in this run, {report['to_ask']:,} would be asked"
+    for name, usage in report["tokens"].items():
         yield (
             f"tokens, {name}: {usage['prompt']:,} prompt ({usage['cached']:,} cached), "
             f"{usage['completion']:,} written"
         )
-    yield f"  {told['tokens_basis']}"
-    seconds = told["seconds"]
+    yield f"  {report['tokens_basis']}"
+    seconds = report["seconds"]
     yield f"time: {'unknown' if seconds is None else run_report.duration(seconds)}"
-    yield f"  {told['time_basis']}"
-    if told["cost"] is not None:
-        yield f"cost: {told['cost']:,.6g}"
+    yield f"  {report['time_basis']}"
+    if report["cost"] is not None:
+        yield f"cost: {report['cost']:,.6g}"

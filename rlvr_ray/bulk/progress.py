@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from rlvr_ray.bulk.report import duration
-from rlvr_ray.bulk.statistics import Tally
+from rlvr_ray.bulk.statistics import RunStatistics
 
 #: Seconds over which a rate is taken.
 WINDOW_S = 60.0
@@ -35,24 +35,24 @@ class Rate:
         return (decided - before) / (now - since) if now > since else 0.0
 
 
-def line(tally: Tally, rate: float, total: int | None) -> str:
+def line(stats: RunStatistics, rate: float, total: int | None) -> str:
     """Where a run is. ``rate``: decided questions a second; ``total``: questions, if known."""
-    done = tally.decided - tally.before + tally.known + tally.failures.total()
+    done = stats.decided - stats.before + stats.known + stats.failures.total()
     share = f"[{min(100.0, 100 * done / max(total, 1)):5.1f}%] " if total is not None else ""
     parts = [
-        f"{tally.pairs:,} pair{'' if tally.pairs == 1 else 's'} of {tally.decided:,} decided",
-        f"{tally.undecided:,} being verified",
-        f"{tally.failures.total():,} left out",
+        f"{stats.pairs:,} pair{'' if stats.pairs == 1 else 's'} of {stats.decided:,} decided",
+        f"{stats.undecided:,} being verified",
+        f"{stats.failures.total():,} left out",
         f"{rate:.1f}/s",
     ]
     if total is not None and rate > 0 and done < total:
         parts.append(f"{duration((total - done) / rate)} left")
-    if tally.waiting:
-        parts.append(f"waiting: {tally.reason}")
-    elif tally.stalled:
-        parts.append(f"waiting for outcomes: {tally.stalled}")
-    elif tally.repeats:
-        parts.append(f"waited {tally.repeats:,} times, last for: {tally.reason}")
+    if stats.waiting:
+        parts.append(f"waiting: {stats.reason}")
+    elif stats.stalled:
+        parts.append(f"waiting for outcomes: {stats.stalled}")
+    elif stats.repeats:
+        parts.append(f"waited {stats.repeats:,} times, last for: {stats.reason}")
     return share + ", ".join(parts)
 
 
@@ -98,8 +98,8 @@ class Bar:
             self._bar.update(self._task, text=text)
 
 
-class Told:
-    """Tells a run's progress: at once on a terminal, elsewhere as often as anybody will read."""
+class ProgressLines:
+    """Shows a run's progress: at once on a terminal, elsewhere now and then."""
 
     def __init__(self, console: Console, bar: Bar) -> None:
         self._often = console.is_terminal
@@ -109,12 +109,12 @@ class Told:
         self._next = self._started + (0 if self._often else LINE_S)
         self.total: int | None = None  #: of the questions, once it is known
 
-    def show(self, tally: Tally) -> None:
-        """Say where the run is, if it is time for that."""
+    def show(self, stats: RunStatistics) -> None:
+        """Show where the run is, if it is time for that."""
         now = time.monotonic()
-        rate = self._rate.at(now, tally.decided - tally.before)
+        rate = self._rate.at(now, stats.decided - stats.before)
         if now < self._next:
             return
         if not self._often:
             self._next = now + (LINE_S if now < self._started + WINDOW_S else LATER_S)
-        self._bar.show(line(tally, rate, self.total))
+        self._bar.show(line(stats, rate, self.total))

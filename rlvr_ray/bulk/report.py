@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_ray import __version__
-from rlvr_ray.bulk.prices import Prices
 from rlvr_ray.bulk.run import Plan
-from rlvr_ray.bulk.statistics import BARS, Rates, Tally
+from rlvr_ray.bulk.statistics import BARS, Rates, RunStatistics
 from rlvr_ray.core.errors import ConfigError, InputError
 from rlvr_ray.core.records import Usage
 from rlvr_ray.generation import engines, selection
@@ -25,46 +24,22 @@ Report = dict[str, Any]
 #: How a run may end, for people.
 _ENDS = {
     "finished": "all questions are decided",
-    "stopped": "stopped before all was asked",
-    "max_pairs": "so many pairs as were wanted (--max-pairs) are there",
-    "max_cost": "it has cost what it may (--max-cost)",
-    "failed": "it failed",
-    "running": "it is under way",
+    "stopped": "stopped before all questions were asked",
+    "max_pairs": "reached --max-pairs",
+    "max_cost": "reached --max-cost",
+    "failed": "failed",
+    "running": "under way",
 }
+#: The states in which nothing is left to ask.
+COMPLETE = ("finished", "max_pairs", "max_cost")
 
 
 def is_complete(line: str) -> bool:
-    """Whether a line of what a run prints says that nothing is left to ask, as it was told to."""
-    ends = [_ENDS[state] for state in ("finished", "max_pairs", "max_cost")]
+    """Whether this line of a run's output says that nothing is left to ask."""
     if line.startswith('{"run"'):
         with contextlib.suppress(ValueError):
-            return json.loads(line).get("state") in ("finished", "max_pairs", "max_cost")
-    return line.startswith("run ") and line.endswith(tuple(ends))
-
-
-def rates(settings: Settings) -> Rates:
-    """What the tokens cost; raises InputError that names the settings that are missing."""
-    missing: list[str] = []
-    generator = _prices(settings.generator, missing)
-    judge = _prices(selection.judging(settings), missing)
-    if missing:
-        raise InputError(
-            f"no prices, no cost: set {' and '.join(dict.fromkeys(missing))} (of a million tokens; "
-            "--set NAME=NUMBER)"
-        )
-    return Rates(generator=generator, judge=judge)
-
-
-def _prices(engine: EngineSettings, missing: list[str]) -> Prices:
-    for name in ("price_prompt", "price_completion"):
-        if getattr(engine, name) is None:
-            missing.append(f"{engine.section}.{name}")
-    prompt, cached = engine.price_prompt or 0.0, engine.price_cached
-    return Prices(
-        prompt=prompt,
-        cached=prompt if cached is None else cached,
-        completion=engine.price_completion or 0.0,
-    )
+            return json.loads(line).get("state") in COMPLETE
+    return line.startswith("run ") and line.endswith(tuple(_ENDS[state] for state in COMPLETE))
 
 
 def settings_of(settings: Settings, plan: Plan) -> dict[str, Any]:
@@ -90,41 +65,49 @@ def _engine(engine: EngineSettings) -> dict[str, Any]:
 
 
 def build(
-    tally: Tally, plan: Plan, settings: Settings, started: datetime, error: str | None = None
+    stats: RunStatistics,
+    plan: Plan,
+    settings: Settings,
+    started: datetime,
+    error: str | None = None,
 ) -> Report:
     """The report as it stands. Tokens and cost are the whole run's, earlier programs included."""
-    tokens = tally.answers + tally.judging
+    tokens = stats.answers + stats.judging
     return {
         "run": plan.run,
-        "state": tally.state,
+        "state": stats.state,
         "error": error,
         "started": started.isoformat(),
         "ended": datetime.now(UTC).isoformat(),
-        "seconds": round(tally.seconds, 3),
-        "stopped": tally.state == "stopped",
-        "read": tally.read,
-        "known": tally.known,
-        "earlier": tally.earlier,
-        "asked": tally.asked,
-        "undecided": tally.undecided,
-        "pairs": tally.pairs,
-        "outcomes": dict(tally.outcomes.most_common()),
-        "failures": dict(tally.failures.most_common()),
-        "examples": tally.examples,
-        "repeats": tally.repeats,
-        "last_wait": tally.reason or None,
+        "seconds": round(stats.seconds, 3),
+        "stopped": stats.state == "stopped",
+        "read": stats.read,
+        "known": stats.known,
+        "earlier": stats.earlier,
+        "asked": stats.asked,
+        "undecided": stats.undecided,
+        "pairs": stats.pairs,
+        "outcomes": dict(stats.outcomes.most_common()),
+        "failures": dict(stats.failures.most_common()),
+        "examples": stats.examples,
+        "repeats": stats.repeats,
+        "last_wait": stats.reason or None,
         "tokens": {
-            "answers": usage(tally.answers),
-            "judging": usage(tally.judging),
-            "per_pair": _per_pair(tokens.prompt_tokens + tokens.completion_tokens, tally.pairs),
+            "answers": usage(stats.answers),
+            "judging": usage(stats.judging),
+            "per_pair": _per_pair(tokens.prompt_tokens + tokens.completion_tokens, stats.pairs),
         },
-        "cost": _cost(tally, plan.rates),
+        "cost": _cost(stats, plan.rates),
         "throughput": {
-            "stretch_seconds": tally.course.stretch_s,
-            "decided": tally.course.decided,
-            "pairs": tally.course.pairs,
+            "stretch_seconds": stats.course.stretch_s,
+            "decided": stats.course.decided,
+            "pairs": stats.course.pairs,
         },
-        "margins": {"bars": BARS, "pairs": tally.pair_margins, "others": tally.other_margins},
+        "margins": {
+            "bars": BARS,
+            "pairs": stats.pair_margins,
+            "others": stats.other_margins,
+        },
         "settings": settings_of(settings, plan),
         "versions": {
             "rlvr_ray": __version__,
@@ -147,14 +130,17 @@ def _per_pair(total: float, pairs: int) -> float | None:
     return round(total / pairs, 6) if pairs else None
 
 
-def _cost(tally: Tally, rates: Rates | None) -> dict[str, float | None] | None:
+def _cost(stats: RunStatistics, rates: Rates | None) -> dict[str, float | None] | None:
     if rates is None:
         return None
-    answers, judging = rates.generator.cost(tally.answers), rates.judge.cost(tally.judging)
+    answers, judging = (
+        rates.generator.cost(stats.answers),
+        rates.judge.cost(stats.judging),
+    )
     return {
         "answers": round(answers, 6),
         "judging": round(judging, 6),
-        "per_pair": _per_pair(answers + judging, tally.pairs),
+        "per_pair": _per_pair(answers + judging, stats.pairs),
     }
 
 

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TypeVar
 from uuid import UUID
 
-from rlvr_ray.bulk.statistics import Rates, Tally
+from rlvr_ray.bulk.statistics import Rates, RunStatistics
 from rlvr_ray.core.concurrency import gather
 from rlvr_ray.core.errors import (
     InputError,
@@ -84,7 +84,7 @@ def _silent(line: str) -> None:
 
 
 class Bulk:
-    """One run. ``tally`` is up to date all the time.
+    """One run. ``stats`` is up to date all the time.
 
     ``trouble`` is asked why no outcome comes; it says what is wrong with verification. ``tell`` is
     given what whoever started the run should know at once.
@@ -103,7 +103,7 @@ class Bulk:
         self._plan = plan
         self._trouble = trouble
         self._tell = tell
-        self.tally = Tally()
+        self.stats = RunStatistics()
         self._earlier: set[UUID] = set()  # recorded before this program began
         self._answering = 0  # questions
         self._undecided: set[UUID] = set()
@@ -118,13 +118,13 @@ class Bulk:
         self._stopping.set()
         self._changed.set()
 
-    async def run(self, questions: Iterable[Question | Refused]) -> Tally:
+    async def run(self, questions: Iterable[Question | Refused]) -> RunStatistics:
         """Ask all, wait until all are decided.
 
         Raises InputError where the run cannot begin, Unavailable where it gives up.
         """
         self._started = self._moved = self._looked = time.monotonic()
-        tally = self.tally
+        stats = self.stats
         try:
             async with asyncio.TaskGroup() as whole:
                 watching = whole.create_task(self._watch())
@@ -135,13 +135,13 @@ class Bulk:
                 await watching
                 patience.cancel()
             # Told to stop when there was nothing left to ask, it is none the less complete.
-            tally.state = "stopped" if self._dropped or tally.undecided else ended
+            stats.state = "stopped" if self._dropped or stats.undecided else ended
         except* RlvrError as errors:
-            tally.state = "failed"
+            stats.state = "failed"
             raise _first(errors) from None
         finally:
-            tally.seconds = time.monotonic() - self._started
-        return tally
+            stats.seconds = time.monotonic() - self._started
+        return stats
 
     # Asking.
 
@@ -180,20 +180,20 @@ class Bulk:
                     self._follow(batch_id)
                 else:
                     self._count(batch_id, ending)
-            self.tally.earlier = len(self._earlier)
+            self.stats.earlier = len(self._earlier)
         if self._plan.resume and not self._earlier:
             self._tell(f"no run {run!r} has begun: it begins now (check --run if it should have)")
 
     def _enough(self) -> str | None:
         """The state of a run that asks nothing more, though there are questions left."""
-        plan, tally = self._plan, self.tally
+        plan, stats = self._plan, self.stats
         if self._stopping.is_set():
             return "stopped"
-        if plan.max_pairs is not None and tally.pairs >= plan.max_pairs:
+        if plan.max_pairs is not None and stats.pairs >= plan.max_pairs:
             return "max_pairs"
         if plan.max_cost is None or plan.rates is None:
             return None
-        return "max_cost" if tally.cost(plan.rates) >= plan.max_cost else None
+        return "max_cost" if stats.cost(plan.rates) >= plan.max_cost else None
 
     def _has_room(self) -> bool:
         """Whether one more may be asked beside what is in flight."""
@@ -202,29 +202,29 @@ class Bulk:
             return False
         if plan.max_cost is None or plan.rates is None:
             return True
-        if not self.tally.judging_of:  # nobody knows yet what one costs
+        if not self.stats.judging_of:  # nobody knows yet what one costs
             return under_way < plan.at_once
         unknown = self._answering + len(self._undecided & self._earlier)
-        coming = self.tally.coming(plan.rates, answers=unknown, judgements=under_way)
-        return self.tally.cost(plan.rates) + coming < plan.max_cost
+        coming = self.stats.coming(plan.rates, answers=unknown, judgements=under_way)
+        return self.stats.cost(plan.rates) + coming < plan.max_cost
 
     async def _take(self, question: Question | Refused, group: asyncio.TaskGroup) -> str | None:
         """Ask one, unless it is known; the run's state where that ended while it waited."""
         if isinstance(question, Refused):
-            self.tally.read += 1
-            self.tally.failed(question.kind, str(question))
+            self.stats.read += 1
+            self.stats.failed(question.kind, str(question))
             return None
         batch_id = question.batch_id(self._plan.run)
         if batch_id in self._earlier:
-            self.tally.read += 1
-            self.tally.known += 1
+            self.stats.read += 1
+            self.stats.known += 1
             return None
         while not self._has_room():
             self._changed.clear()
             await self._changed.wait()
             if ended := self._enough():
                 return ended
-        self.tally.read += 1
+        self.stats.read += 1
         self._answering += 1
         group.create_task(self._ask(question, batch_id))
         return None
@@ -243,14 +243,14 @@ class Bulk:
         try:
             batch = await self._persist(lambda: self._pipeline.ask(ask))
         except (InputError, TimedOut, Unreadable) as error:
-            self.tally.failed(type(error).__name__, f"{question.source}:{question.line}: {error}")
+            self.stats.failed(type(error).__name__, f"{question.source}:{question.line}: {error}")
             self._moved = time.monotonic()
         except _StoppedError:
             self._dropped = True
-            self.tally.read -= 1  # as if it had not been its turn yet
+            self.stats.read -= 1  # as if it had not been its turn yet
         else:
-            self.tally.asked += 1
-            self.tally.answered(sum((one.usage for one in batch.candidates), NO_TOKENS))
+            self.stats.asked += 1
+            self.stats.answered(sum((one.usage for one in batch.candidates), NO_TOKENS))
             self._moved = time.monotonic()
             self._follow(batch_id)
         finally:
@@ -259,7 +259,7 @@ class Bulk:
 
     def _follow(self, batch_id: UUID) -> None:
         self._undecided.add(batch_id)
-        self.tally.undecided = len(self._undecided)
+        self.stats.undecided = len(self._undecided)
 
     # Waiting for outcomes.
 
@@ -268,7 +268,7 @@ class Bulk:
         deadline = None
         while self._undecided or not self._all_asked:
             await asyncio.sleep(POLL_S)
-            self.tally.seconds = time.monotonic() - self._started
+            self.stats.seconds = time.monotonic() - self._started
             if self._stopping.is_set() and self._all_asked:
                 deadline = deadline or time.monotonic() + DRAIN_S
                 if time.monotonic() >= deadline:
@@ -282,17 +282,17 @@ class Bulk:
                     self._undecided.remove(batch_id)
                     self._count(batch_id, ending)
                     self._changed.set()
-            self.tally.undecided = len(self._undecided)
+            self.stats.undecided = len(self._undecided)
             await self._wonder()
 
     def _count(self, batch_id: UUID, ending: Ending) -> None:
         """What was decided; tokens of answers that were asked for here are counted already."""
         self._moved = self._looked = time.monotonic()
-        self.tally.stalled = ""
+        self.stats.stalled = ""
         earlier = batch_id in self._earlier
         if earlier:
-            self.tally.answered(ending.answers)
-        self.tally.ended(ending, None if earlier else self._moved - self._started)
+            self.stats.answered(ending.answers)
+        self.stats.ended(ending, None if earlier else self._moved - self._started)
 
     async def _wonder(self) -> None:
         """Find out why nothing is decided, where that lasts."""
@@ -301,7 +301,7 @@ class Bulk:
             return
         self._looked = now
         with contextlib.suppress(Overloaded, Unavailable):
-            self.tally.stalled = await self._trouble() or "verification takes its time"
+            self.stats.stalled = await self._trouble() or "verification takes its time"
 
     async def _give_up(self) -> None:
         """Raise Unavailable once nothing was asked or decided for too long."""
@@ -309,7 +309,7 @@ class Bulk:
         while limit is not None:
             left = self._moved + limit - time.monotonic()
             if left <= 0:
-                why = self.tally.stalled or self.tally.reason or "no reason is known"
+                why = self.stats.stalled or self.stats.reason or "no reason is known"
                 raise Unavailable(f"nothing has moved for {limit / 60:g} minutes: {why}")
             await asyncio.sleep(left)
 
@@ -330,9 +330,9 @@ class Bulk:
         )
 
     async def _pause(self, seconds: float, reason: str) -> None:
-        self.tally.repeats += 1
-        self.tally.reason = reason
-        self.tally.waiting += 1
+        self.stats.repeats += 1
+        self.stats.reason = reason
+        self.stats.waiting += 1
         try:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
@@ -340,7 +340,7 @@ class Bulk:
         except TimeoutError:
             pass
         finally:
-            self.tally.waiting -= 1
+            self.stats.waiting -= 1
 
 
 def _first(error: BaseException) -> BaseException:

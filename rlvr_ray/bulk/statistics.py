@@ -1,11 +1,13 @@
-"""What became of a run's questions so far. Its size does not grow with the run."""
+"""Statistics of a run, of a size that does not grow with it, and what its tokens cost."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from rlvr_ray.bulk.prices import Prices
+from rlvr_ray.core.errors import InputError
 from rlvr_ray.core.records import NO_TOKENS, Usage
 from rlvr_ray.dataset.state import Ending
+from rlvr_ray.generation import selection
+from rlvr_ray.settings import EngineSettings, Settings
 
 #: Examples that are kept of each kind of failure.
 EXAMPLES = 3
@@ -45,8 +47,63 @@ def halved(counts: list[int]) -> list[int]:
     return [sum(counts[at : at + 2]) for at in range(0, len(counts), 2)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """Of a million tokens each, in a currency that only its user knows."""
+
+    prompt: float
+    cached: float  #: tokens of a prompt that the prefix cache had
+    completion: float
+
+    def cost(self, usage: Usage) -> float:
+        """Of so many tokens, in the same currency."""
+        computed = usage.prompt_tokens - usage.cached_tokens
+        return (
+            self.prompt * computed
+            + self.cached * usage.cached_tokens
+            + self.completion * usage.completion_tokens
+        ) / 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What the generator's and the judge's tokens cost."""
+
+    generator: Prices
+    judge: Prices
+
+    def cost(self, answers: Usage, judging: Usage) -> float:
+        """Of a run's tokens."""
+        return self.generator.cost(answers) + self.judge.cost(judging)
+
+
+def rates(settings: Settings) -> Rates:
+    """Prices of tokens; raises InputError that names the settings that are missing."""
+    missing: list[str] = []
+    generator = _prices(settings.generator, missing)
+    judge = _prices(selection.judging(settings), missing)
+    if missing:
+        raise InputError(
+            f"no prices, no cost: set {' and '.join(dict.fromkeys(missing))} (of a million tokens; "
+            "--set NAME=NUMBER)"
+        )
+    return Rates(generator=generator, judge=judge)
+
+
+def _prices(engine: EngineSettings, missing: list[str]) -> Prices:
+    for name in ("price_prompt", "price_completion"):
+        if getattr(engine, name) is None:
+            missing.append(f"{engine.section}.{name}")
+    prompt, cached = engine.price_prompt or 0.0, engine.price_cached
+    return Prices(
+        prompt=prompt,
+        cached=prompt if cached is None else cached,
+        completion=engine.price_completion or 0.0,
+    )
+
+
 @dataclass(slots=True, kw_only=True)
-class Tally:
+class RunStatistics:
     """What a run counts; ``answers`` and ``judging`` are tokens, of earlier programs included."""
 
     read: int = 0  #: questions, and what was refused among them
@@ -109,24 +166,12 @@ class Tally:
         else:
             self.course.add(at, ending.pairs)
 
-    def cost(self, rates: "Rates") -> float:
+    def cost(self, rates: Rates) -> float:
         """Of the whole run so far."""
         return rates.cost(self.answers, self.judging)
 
-    def coming(self, rates: "Rates", *, answers: int, judgements: int) -> float:
+    def coming(self, rates: Rates, *, answers: int, judgements: int) -> float:
         """What so many questions will cost, going by what questions of this run took so far."""
         each = rates.generator.cost(self.answers) / max(1, self.answers_of)
         judged = rates.judge.cost(self.judging) / max(1, self.judging_of)
         return answers * each + judgements * judged
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
-    """What the generator's and the judge's tokens cost."""
-
-    generator: Prices
-    judge: Prices
-
-    def cost(self, answers: Usage, judging: Usage) -> float:
-        """Of a run's tokens."""
-        return self.generator.cost(answers) + self.judge.cost(judging)

@@ -30,7 +30,7 @@ from rlvr_ray.core.errors import ConfigError
 from rlvr_ray.settings import Settings
 
 if TYPE_CHECKING:
-    from rlvr_ray.bulk.question_making.maker import Tally
+    from rlvr_ray.bulk.question_making.maker import MakingStatistics
     from rlvr_ray.documents.retriever import Retriever
     from rlvr_ray.generation.generator import Generator
 
@@ -51,18 +51,18 @@ def questions(
     """Make questions from the ingested documents, as a file for `rlvr generate`."""
     settings = settings_of_folder(data_dir, set_, port)
     with QuestionFiles(path, resume=resume) as files:
-        tally = asyncio.run(_run(settings, files, plan))
+        stats = asyncio.run(_run(settings, files, plan))
     if as_json:
-        print_json(tally.plain())
+        print_json(stats.plain())
     else:
-        write(text(tally, path))
-    if tally.stopped:
+        write(text(stats, path))
+    if stats.stopped:
         raise typer.Exit(130)
-    if not tally.made:
+    if not stats.made:
         raise typer.Exit(1)
 
 
-async def _run(settings: Settings, files: QuestionFiles, plan: Plan) -> "Tally":
+async def _run(settings: Settings, files: QuestionFiles, plan: Plan) -> "MakingStatistics":
     """Make questions until all is done or until Ctrl-C: once lets what is being written finish,
     twice ends at once; either way ``--resume`` continues later."""
     from rlvr_ray.bulk.question_making.maker import QuestionMaker
@@ -70,7 +70,7 @@ async def _run(settings: Settings, files: QuestionFiles, plan: Plan) -> "Tally":
     with progress("Opening the documents and the model …") as shown:
         async with _services(settings) as (retriever, generator):
             maker = QuestionMaker(
-                retriever, generator, files, plan, lambda tally: shown.show(_line(tally))
+                retriever, generator, files, plan, lambda stats: shown.show(_line(stats))
             )
             loop = asyncio.get_running_loop()
 
@@ -130,32 +130,32 @@ def _check_same(settings: Settings, running: Settings) -> None:
         )
 
 
-def _line(tally: "Tally") -> str:
+def _line(stats: "MakingStatistics") -> str:
     line = (
-        f"{tally.made:,} questions, {tally.done:,} of {tally.passages:,} passages, "
-        f"{tally.left_out.total():,} left out"
+        f"{stats.made:,} questions, {stats.done:,} of {stats.passages:,} passages, "
+        f"{stats.left_out.total():,} left out"
     )
-    return line if tally.waiting is None else f"{line}; waiting: {tally.waiting}"
+    return line if stats.waiting is None else f"{line}; waiting: {stats.waiting}"
 
 
-def text(tally: "Tally", path: Path) -> str:
+def text(stats: "MakingStatistics", path: Path) -> str:
     """What was made, what was left out and why, and what comes next."""
     lines = [
-        f"{tally.made:,} questions in {path}, from {tally.done:,} of {tally.passages:,} passages "
-        f"of {tally.documents:,} documents; {tally.prompt_tokens:,} + "
-        f"{tally.completion_tokens:,} tokens in {tally.seconds:,.0f} s"
+        f"{stats.made:,} questions in {path}, from {stats.done:,} of {stats.passages:,} passages "
+        f"of {stats.documents:,} documents; {stats.prompt_tokens:,} + "
+        f"{stats.completion_tokens:,} tokens in {stats.seconds:,.0f} s"
     ]
-    if tally.left_out:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in tally.left_out.most_common())
+    if stats.left_out:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in stats.left_out.most_common())
         lines.append(f"Left out, see {path}{LEFT_OUT}: {reasons}")
     following = f"Next: rlvr generate {path} --run NAME"
-    if tally.stopped:
+    if stats.stopped:
         lines.append("Stopped; the same command with --resume continues.")
-    elif not tally.made:
+    elif not stats.made:
         lines.append("No question could be kept: a larger model, or more text, is needed.")
-    elif tally.limit is not None and tally.made < tally.limit:
+    elif stats.limit is not None and stats.made < stats.limit:
         lines += [
-            f"{tally.limit:,} were wanted (--limit), and every passage has been used: ingest more "
+            f"{stats.limit:,} were wanted (--limit), and every passage has been used: ingest more "
             "documents, ask for several of each passage (--per-chunk N, in a new file), or use a "
             "larger model.",
             following,

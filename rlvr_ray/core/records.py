@@ -113,6 +113,14 @@ class Usage:
             cached_tokens=self.cached_tokens + other.cached_tokens,
         )
 
+    def scaled(self, factor: float) -> "Usage":
+        """So many times as much, in whole tokens."""
+        return Usage(
+            prompt_tokens=round(self.prompt_tokens * factor),
+            completion_tokens=round(self.completion_tokens * factor),
+            cached_tokens=round(self.cached_tokens * factor),
+        )
+
 
 NO_TOKENS = Usage(prompt_tokens=0, completion_tokens=0)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from rlvr_ray.bulk import dry_run
+from rlvr_ray.bulk import dry_run, statistics
 from rlvr_ray.bulk import report as run_report
 from rlvr_ray.bulk.run import Bulk, Plan
-from rlvr_ray.bulk.statistics import Tally
+from rlvr_ray.bulk.statistics import RunStatistics
 from rlvr_ray.core.errors import NoDocuments
 from rlvr_ray.core.questions import Question, Refused
 from rlvr_ray.core.records import Usage
@@ -48,7 +48,7 @@ def plan(settings: Settings) -> Plan:
         top_k=2,
         max_tokens=40,
         at_once=4,
-        rates=run_report.rates(settings),
+        rates=statistics.rates(settings),
     )
 
 
@@ -97,7 +97,7 @@ async def test_known_questions_are_the_best_measure(
 async def test_else_a_report_of_the_same_settings(
     plan: Plan, settings: Settings, tmp_path: Path
 ) -> None:
-    earlier = Tally(asked=20, seconds=10.0, state="finished")
+    earlier = RunStatistics(asked=20, seconds=10.0, state="finished")
     earlier.answers = Usage(prompt_tokens=2000, completion_tokens=400, cached_tokens=1000)
     for number in range(20):
         one = Usage(prompt_tokens=10, completion_tokens=5)
@@ -129,7 +129,7 @@ async def test_else_prompts_are_put_together_and_the_rest_is_assumed(
     nothing = await dry_run.estimate(found, plan, settings, None, tmp_path)
     assert "2 whole passages make them" in nothing.basis
     said = "\n".join(dry_run.text(dry_run.plain(found, nothing, plan), "no Ray cluster"))
-    assert "which of them are recorded is not known: no Ray cluster" in said
+    assert "it is not known which of them are recorded: no Ray cluster" in said
     with pytest.raises(NoDocuments, match="rlvr ingest"):
         await dry_run.estimate(found, plan, settings, FakeRetriever([]), tmp_path)
 
@@ -165,4 +165,4 @@ async def test_a_server_s_cache_is_not_counted_on_and_gpus_have_an_assumed_rate(
     local = selection.choose(Settings(generator=cards)).settings
     told = await dry_run.estimate(found, plan, local, None, tmp_path)
     assert told.rate is not None and told.rate > 0
-    assert told.time_basis.startswith("assumed for 2 GPUs")
+    assert told.time_basis.startswith("assumed, not measured, for 2 GPUs")

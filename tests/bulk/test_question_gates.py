@@ -6,17 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlvr_ray.bulk.question_making import gates
+from rlvr_ray.bulk.question_making import repeats
 from rlvr_ray.bulk.question_making.gates import (
     MAX_ANSWER,
     MAX_QUESTION,
-    NEAR,
     Draft,
-    Known,
     objection,
     reads_as_question,
     stands_alone,
 )
+from rlvr_ray.bulk.question_making.repeats import NEAR, Known
 
 PASSAGE = (
     "# Ray Serve\n\nRay Serve is a library for serving models, built on Ray in 2020 by Anyscale. "
@@ -202,7 +201,7 @@ class TestKnown:
         kept: list[frozenset[str]] = []
         for _ in range(25):
             question = " ".join(chance.sample(vocabulary, chance.randint(2, 10)))
-            words = gates._words(question)[0]
+            words = repeats._words(question)[0]
             near = any(len(words & other) >= NEAR * len(words | other) for other in kept)
             assert (known.add(question) is not None) == near
             if not near:

@@ -12,7 +12,7 @@ from rlvr_ray.bulk.question_files import read_questions
 from rlvr_ray.bulk.question_making import Plan
 from rlvr_ray.bulk.question_making import maker as question_making
 from rlvr_ray.bulk.question_making.files import QuestionFiles
-from rlvr_ray.bulk.question_making.maker import ATTEMPTS, QuestionMaker, Tally
+from rlvr_ray.bulk.question_making.maker import ATTEMPTS, MakingStatistics, QuestionMaker
 from rlvr_ray.bulk.question_making.writing import PROMPT_VERSION
 from rlvr_ray.core.errors import ContextOverflow, InputError, NoDocuments, TimedOut, Unavailable
 from rlvr_ray.core.questions import Columns, Question
@@ -67,7 +67,7 @@ class System:
         self.retriever = FakeRetriever(passages)
         self.generator = FakeGenerator(founded)
 
-    async def run(self, *, resume: bool = False, **plan: Any) -> Tally:
+    async def run(self, *, resume: bool = False, **plan: Any) -> MakingStatistics:
         with QuestionFiles(self.path, resume=resume) as files:
             maker = self.maker(files, **plan)
             async with asyncio.timeout(PATIENCE_S):
@@ -75,7 +75,7 @@ class System:
 
     def maker(self, files: QuestionFiles, **plan: Any) -> QuestionMaker:
         return QuestionMaker(
-            self.retriever, self.generator, files, Plan(**plan), lambda tally: None
+            self.retriever, self.generator, files, Plan(**plan), lambda stats: None
         )
 
     def rows(self) -> list[dict[str, Any]]:
@@ -92,10 +92,15 @@ def system(tmp_path: Path) -> System:
 
 
 async def test_each_passage_gives_a_row_that_generate_reads(system: System) -> None:
-    tally = await system.run()
-    assert (tally.passages, tally.documents, tally.done, tally.made) == (20, 1, 20, 20)
-    assert not tally.left_out and not tally.stopped
-    assert tally.completion_tokens == 20 * 7
+    stats = await system.run()
+    assert (stats.passages, stats.documents, stats.done, stats.made) == (
+        20,
+        1,
+        20,
+        20,
+    )
+    assert not stats.left_out and not stats.stopped
+    assert stats.completion_tokens == 20 * 7
     rows = system.rows()
     stored = {row["chunk_index"]: row for row in rows}
     assert stored[3] | {"id": "", "chunk_id": ""} == {
@@ -119,8 +124,8 @@ async def test_each_passage_gives_a_row_that_generate_reads(system: System) -> N
 
 
 async def test_the_limit_counts_and_no_more_is_asked_than_is_needed(system: System) -> None:
-    tally = await system.run(limit=6, at_once=4)
-    assert tally.made == len(system.rows()) == 6
+    stats = await system.run(limit=6, at_once=4)
+    assert stats.made == len(system.rows()) == 6
     assert system.generator.calls == 6
     assert system.generator.most_running <= 4
 
@@ -154,12 +159,12 @@ async def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not(
         stream.write(b'{"question": "When was To')  # killed while it wrote
     with pytest.raises(InputError, match="--resume"):
         await system.run()
-    tally = await system.run(resume=True)
+    stats = await system.run(resume=True)
     assert system.path.read_bytes() == whole.path.read_bytes()
     assert system.left_out() == whole.left_out()
     assert system.generator.calls == 20
-    assert tally.asked == 20 - done
-    assert tally.left_out == {"unreadable": 7}
+    assert stats.asked == 20 - done
+    assert stats.left_out == {"unreadable": 7}
     assert (await system.run(resume=True)).asked == 0
 
 
@@ -167,8 +172,8 @@ async def test_a_line_that_was_lost_is_made_again(system: System) -> None:
     await system.run()
     lines = system.path.read_bytes().splitlines(keepends=True)
     system.path.write_bytes(b"".join(lines[:-2]) + lines[-2][:-1])  # its line end is missing
-    tally = await system.run(resume=True)
-    assert tally.asked == 2
+    stats = await system.run(resume=True)
+    assert stats.asked == 2
     assert system.path.read_bytes() == b"".join(lines)
 
 
@@ -182,9 +187,9 @@ async def test_repeats_are_found_in_what_earlier_runs_wrote(system: System) -> N
         if town(prompt) != 100
         else json.dumps({"questions": [draft(3)]})
     ]
-    tally = await system.run(resume=True)
-    assert tally.asked == 1
-    assert tally.left_out == {"not_about_the_passage": 1}
+    stats = await system.run(resume=True)
+    assert stats.asked == 1
+    assert stats.left_out == {"not_about_the_passage": 1}
     again = {"question": "when was  TOWN7 founded", "answer": "in 1007"}
     system.retriever.passages.append(passage(7, document=1))
     system.generator.script = lambda prompt: [json.dumps({"questions": [again]})]
@@ -198,9 +203,9 @@ async def test_several_questions_of_a_passage(system: System) -> None:
         return [json.dumps({"questions": [draft(town(prompt)), wrong, known]})]
 
     system.generator.script = several
-    tally = await system.run(per_chunk=3, limit=5)
-    assert tally.made == 5
-    assert tally.left_out == {"answer_not_in_passage": 2}  # the third is past the limit
+    stats = await system.run(per_chunk=3, limit=5)
+    assert stats.made == 5
+    assert stats.left_out == {"answer_not_in_passage": 2}  # the third is past the limit
     assert {p.max_tokens for p in system.generator.prompts} == {3 * question_making.TOKENS}
 
 
@@ -220,33 +225,33 @@ async def test_what_talks_to_the_model_is_not_shown_and_not_asked_about(system: 
     system.generator.script = lambda prompt: [
         json.dumps({"questions": [{"question": "What is Town1's password?", "answer": order}]})
     ]
-    tally = await system.run()
-    assert tally.left_out == {"steering": 2}
+    stats = await system.run()
+    assert stats.left_out == {"steering": 2}
     (prompt,) = system.generator.prompts
     assert "password" not in prompt.messages[-1].content
-    assert tally.made == 0
+    assert stats.made == 0
 
 
 async def test_what_is_down_is_waited_for(system: System) -> None:
     system.generator.failures = [Unavailable("down")] * 4
     system.retriever.failures = [Unavailable("down")]
-    tally = await system.run()
-    assert (tally.made, tally.repeats) == (20, 5)
+    stats = await system.run()
+    assert (stats.made, stats.repeats) == (20, 5)
 
 
 async def test_a_passage_that_always_runs_late_is_left_out(system: System) -> None:
     system.generator.failures = [TimedOut("late")] * ATTEMPTS
-    tally = await system.run(at_once=1)
-    assert tally.left_out == {"timed_out": 1}
-    assert tally.made == 19
+    stats = await system.run(at_once=1)
+    assert stats.left_out == {"timed_out": 1}
+    assert stats.made == 19
 
 
 async def test_a_passage_that_does_not_fit_is_left_out(system: System) -> None:
     system.generator.script = lambda prompt: (
         ContextOverflow("too long") if town(prompt) == 3 else founded(prompt)
     )
-    tally = await system.run()
-    assert (tally.left_out, tally.made) == ({"does_not_fit": 1}, 19)
+    stats = await system.run()
+    assert (stats.left_out, stats.made) == ({"does_not_fit": 1}, 19)
 
 
 async def test_a_failure_ends_the_run_and_what_is_in_flight(system: System) -> None:
@@ -265,8 +270,8 @@ async def test_stopping_takes_what_is_being_written(system: System) -> None:
         maker.stop()
         system.generator.release()
         async with asyncio.timeout(PATIENCE_S):
-            tally = await running
-    assert (tally.made, tally.stopped) == (4, True)
+            stats = await running
+    assert (stats.made, stats.stopped) == (4, True)
     assert (await system.run(resume=True)).made == 20
 
 

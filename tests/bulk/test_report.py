@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from rlvr_ray.bulk import picture as run_picture
-from rlvr_ray.bulk import progress
+from rlvr_ray.bulk import progress, statistics
 from rlvr_ray.bulk import report as run_report
 from rlvr_ray.bulk.run import Plan
-from rlvr_ray.bulk.statistics import Rates, Tally
+from rlvr_ray.bulk.statistics import Rates, RunStatistics
 from rlvr_ray.core.errors import ConfigError, InputError
 from rlvr_ray.core.records import Usage
 from rlvr_ray.dataset.state import Ending
@@ -42,12 +42,12 @@ def plan(settings: Settings) -> Plan:
         top_k=5,
         max_tokens=128,
         at_once=32,
-        rates=run_report.rates(settings),
+        rates=statistics.rates(settings),
     )
 
 
-def tally(state: str = "finished") -> Tally:
-    told = Tally(read=12, asked=9, known=2, seconds=61.0, state=state)
+def stats(state: str = "finished") -> RunStatistics:
+    told = RunStatistics(read=12, asked=9, known=2, seconds=61.0, state=state)
     told.answers = Usage(prompt_tokens=9000, completion_tokens=600, cached_tokens=6000)
     for number in range(10):
         pair = number % 2 == 0
@@ -64,7 +64,7 @@ def tally(state: str = "finished") -> Tally:
 
 
 def test_figures_by_the_pair(plan: Plan, settings: Settings) -> None:
-    report = run_report.build(tally(), plan, settings, STARTED)
+    report = run_report.build(stats(), plan, settings, STARTED)
     assert json.loads(json.dumps(report)) == report
     assert (report["pairs"], report["outcomes"]) == (5, {"pair": 5, "tie": 5})
     assert report["tokens"]["per_pair"] == (9000 + 600 + 1000 + 500) / 5
@@ -83,9 +83,9 @@ def test_figures_by_the_pair(plan: Plan, settings: Settings) -> None:
 
 
 def test_it_can_be_read(plan: Plan, settings: Settings) -> None:
-    stopped = run_report.build(tally("failed"), plan, settings, STARTED, "the disk is full")
+    stopped = run_report.build(stats("failed"), plan, settings, STARTED, "the disk is full")
     said = "\n".join(run_report.text(stopped))
-    assert "run first: it failed: the disk is full" in said
+    assert "run first: failed: the disk is full" in said
     assert "12 read, 9 asked (2 were known), in 1:01 min" in said
     assert "5 pairs; without a pair: 5 tie" in said
     assert "left out, malformed: 1, such as q.jsonl:7: is no JSON; mend it" in said
@@ -93,7 +93,7 @@ def test_it_can_be_read(plan: Plan, settings: Settings) -> None:
 
 
 def test_what_is_counted_of_earlier_programs_is_told(plan: Plan, settings: Settings) -> None:
-    told = tally()
+    told = stats()
     told.earlier = 5
     said = list(run_report.text(run_report.build(told, plan, settings, STARTED)))
     assert "counted below: all 5 questions that this run had asked before" in said
@@ -106,14 +106,14 @@ def test_what_is_counted_of_earlier_programs_is_told(plan: Plan, settings: Setti
 def test_what_a_run_prints_tells_whether_it_is_complete(
     plan: Plan, settings: Settings, state: str
 ) -> None:
-    report = run_report.build(tally(state), plan, settings, STARTED)
+    report = run_report.build(stats(state), plan, settings, STARTED)
     for lines in (list(run_report.text(report)), [json.dumps(report)]):
         told = any(map(run_report.is_complete, ["a line", "run: x", '{"run', "", *lines]))
         assert told == (state in ("finished", "max_pairs", "max_cost"))
 
 
 def test_nothing_at_all_is_no_division(plan: Plan, settings: Settings, tmp_path: Path) -> None:
-    report = run_report.build(Tally(), replace(plan, rates=None), settings, STARTED)
+    report = run_report.build(RunStatistics(), replace(plan, rates=None), settings, STARTED)
     assert report["tokens"]["per_pair"] is None and report["cost"] is None
     assert "0 pairs" in "\n".join(run_report.text(report))
     run_picture.draw(report, tmp_path / "empty.png")
@@ -121,7 +121,7 @@ def test_nothing_at_all_is_no_division(plan: Plan, settings: Settings, tmp_path:
 
 @pytest.mark.parametrize("long", [False, True])
 def test_the_picture_is_one(plan: Plan, settings: Settings, tmp_path: Path, long: bool) -> None:
-    told = tally()
+    told = stats()
     if long:
         for number in range(3000):
             told.ended(Ending(reason=f"reason {number % 15}"), 100.0 * number)
@@ -135,12 +135,12 @@ def test_the_picture_is_one(plan: Plan, settings: Settings, tmp_path: Path, long
 
 def test_prices_that_are_missing_are_named(settings: Settings) -> None:
     with pytest.raises(InputError, match=r"generator\.price_prompt and generator\.price_compl"):
-        run_report.rates(selection.choose(Settings(), 0).settings)
+        statistics.rates(selection.choose(Settings(), 0).settings)
     own = {"engine": "openai", "base_url": "http://localhost/v1", "model": "judge"}
     other = selection.choose(Settings(generator=PRICED, judge=own), 0).settings  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"set judge\.price_prompt and judge\.price_completion"):
-        run_report.rates(other)
-    both: Rates = run_report.rates(settings)
+        statistics.rates(other)
+    both: Rates = statistics.rates(settings)
     assert both.generator == both.judge, "the generator's model judges"
 
 
@@ -173,7 +173,7 @@ def test_a_report_appears_whole(
     plan: Plan, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "report.json"
-    first = run_report.build(tally(), plan, settings, STARTED)
+    first = run_report.build(stats(), plan, settings, STARTED)
     run_report.write(first, path)
 
     def full(*_: Any) -> None:
@@ -181,7 +181,7 @@ def test_a_report_appears_whole(
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(ConfigError, match="No space left"):
-        run_report.write(run_report.build(Tally(), plan, settings, STARTED), path)
+        run_report.write(run_report.build(RunStatistics(), plan, settings, STARTED), path)
     assert json.loads(path.read_text()) == first
 
 
@@ -189,7 +189,7 @@ def test_the_latest_report_of_the_same_settings_is_found(
     plan: Plan, settings: Settings, tmp_path: Path
 ) -> None:
     def keep(name: str, ended: str, **changes: Any) -> None:
-        report = run_report.build(tally(), plan, settings, STARTED)
+        report = run_report.build(stats(), plan, settings, STARTED)
         report |= {"run": name, "ended": ended} | changes
         (tmp_path / f"{name}.json").write_text(json.dumps(report))
 
@@ -218,7 +218,7 @@ def test_times_can_be_read(seconds: float, text: str) -> None:
 
 
 def test_a_line_says_where_the_run_is_and_why_nothing_moves() -> None:
-    told = tally("running")
+    told = stats("running")
     told.undecided, told.before = 3, told.known
     said = progress.line(told, 0.5, 100)
     assert said == (
@@ -265,11 +265,11 @@ def test_lines_come_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     console = Console(record=True, width=100, force_terminal=False)
     with progress.Bar(console) as bar:
-        told = progress.Told(console, bar)
+        lines = progress.ProgressLines(console, bar)
         for tick in range(1200):
             clock[0] = tick / 2
-            told.show(Tally())
-    lines = len(console.export_text().splitlines())
+            lines.show(RunStatistics())
+    count = len(console.export_text().splitlines())
     first = progress.WINDOW_S / progress.LINE_S
     later = (600 - progress.WINDOW_S) / progress.LATER_S
-    assert first + later - 2 <= lines <= first + later + 2
+    assert first + later - 2 <= count <= first + later + 2

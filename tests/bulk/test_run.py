@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from rlvr_ray.bulk import run as bulk
-from rlvr_ray.bulk.prices import Prices
 from rlvr_ray.bulk.run import AHEAD, ATTEMPTS, Bulk, Plan
-from rlvr_ray.bulk.statistics import Rates, Tally
+from rlvr_ray.bulk.statistics import Prices, Rates, RunStatistics
 from rlvr_ray.core.errors import (
     ContextOverflow,
     InputError,
@@ -57,7 +56,7 @@ class System:
 
         return Bulk(pipeline, self.recorder, replace(self.plan, **changes), trouble)
 
-    async def run(self, questions: Any, **changes: Any) -> Tally:
+    async def run(self, questions: Any, **changes: Any) -> RunStatistics:
         async with asyncio.timeout(30):
             return await self.bulk(**changes).run(questions)
 
@@ -76,18 +75,23 @@ def some(count: int, start: int = 0) -> list[Question]:
 
 async def test_each_question_becomes_a_decided_batch(system: System) -> None:
     system.recorder.outcome = lambda batch: "tie" if "3" in batch.question else "pair"
-    tally = await system.run(some(300))
-    assert (tally.read, tally.asked, tally.known, tally.undecided) == (300, 300, 0, 0)
-    assert tally.outcomes.total() == 300
-    assert tally.outcomes["tie"] == sum("3" in str(n) for n in range(300))
+    stats = await system.run(some(300))
+    assert (stats.read, stats.asked, stats.known, stats.undecided) == (
+        300,
+        300,
+        0,
+        0,
+    )
+    assert stats.outcomes.total() == 300
+    assert stats.outcomes["tie"] == sum("3" in str(n) for n in range(300))
     assert {state.batch.question for state in system.recorder.states.values()} == {
         question.text for question in some(300)
     }
-    assert tally.answers == Usage(prompt_tokens=300 * 2 * 50, completion_tokens=300 * 2 * 7)
-    assert tally.judging == Usage(prompt_tokens=300 * 100, completion_tokens=300 * 10)
-    assert tally.pairs == tally.outcomes["pair"] == sum(tally.course.pairs)
-    assert sum(tally.course.decided) == 300
-    assert tally.state == "finished"
+    assert stats.answers == Usage(prompt_tokens=300 * 2 * 50, completion_tokens=300 * 2 * 7)
+    assert stats.judging == Usage(prompt_tokens=300 * 100, completion_tokens=300 * 10)
+    assert stats.pairs == stats.outcomes["pair"] == sum(stats.course.pairs)
+    assert sum(stats.course.decided) == 300
+    assert stats.state == "finished"
     assert system.generator.most_running <= 4
 
 
@@ -167,28 +171,32 @@ async def test_all_earlier_work_counts(system: System, file: str, seed: int | No
 async def test_what_is_away_is_waited_for(system: System, error: type[Exception]) -> None:
     system.generator.failures = [error("later") for _ in range(3)]
     system.recorder.failures = [error("later") for _ in range(ATTEMPTS - 1)]
-    tally = await system.run(some(20))
-    assert (tally.asked, tally.outcomes["pair"], tally.failures.total()) == (20, 20, 0)
-    assert tally.repeats == 3 + ATTEMPTS - 1
-    assert (tally.waiting, tally.reason) == (0, "later")
+    stats = await system.run(some(20))
+    assert (stats.asked, stats.outcomes["pair"], stats.failures.total()) == (
+        20,
+        20,
+        0,
+    )
+    assert stats.repeats == 3 + ATTEMPTS - 1
+    assert (stats.waiting, stats.reason) == (0, "later")
 
 
 async def test_a_question_that_never_ends_in_time_is_left_out(system: System) -> None:
     system.generator.failures = [TimedOut("too slow") for _ in range(ATTEMPTS)]
-    tally = await system.run(some(1))
-    assert tally.failures == {"TimedOut": 1}
-    assert tally.examples == {"TimedOut": ["q.txt:1: too slow"]}
+    stats = await system.run(some(1))
+    assert stats.failures == {"TimedOut": 1}
+    assert stats.examples == {"TimedOut": ["q.txt:1: too slow"]}
     assert (await system.run(some(1))).asked == 1, "it is not recorded, so it can be asked again"
 
 
 async def test_a_question_that_is_wrong_stops_nothing(system: System) -> None:
     refused = Refused(source="q.txt", line=99, kind="malformed", message="no JSON")
     system.generator.failures = [ContextOverflow("too long")]
-    tally = await system.run([*some(4), refused, *some(6, 4)])
-    assert (tally.read, tally.asked) == (11, 9)
-    assert tally.failures == {"ContextOverflow": 1, "malformed": 1}
-    assert tally.examples["malformed"] == ["q.txt:99: no JSON"]
-    assert tally.outcomes["pair"] == 9
+    stats = await system.run([*some(4), refused, *some(6, 4)])
+    assert (stats.read, stats.asked) == (11, 9)
+    assert stats.failures == {"ContextOverflow": 1, "malformed": 1}
+    assert stats.examples["malformed"] == ["q.txt:99: no JSON"]
+    assert stats.outcomes["pair"] == 9
 
 
 async def test_without_documents_it_ends_at_once(system: System) -> None:
@@ -233,17 +241,17 @@ async def test_stopping_finishes_what_is_in_flight(system: System) -> None:
     bulk.stop()
     system.generator.release()
     async with asyncio.timeout(30):
-        tally = await running
-    assert tally.state == "stopped"
-    assert 4 <= tally.asked <= 5 and tally.outcomes["pair"] == tally.asked
-    assert len(system.recorder.states) == tally.asked == tally.read
+        stats = await running
+    assert stats.state == "stopped"
+    assert 4 <= stats.asked <= 5 and stats.outcomes["pair"] == stats.asked
+    assert len(system.recorder.states) == stats.asked == stats.read
 
 
 @pytest.mark.parametrize("seed", [None, 7])
 async def test_a_limit_counts_questions(system: System, seed: int | None) -> None:
     refused = Refused(source="q.txt", line=1, kind="malformed", message="no JSON")
-    tally = await system.run([refused, *some(10)], limit=3, shuffle_seed=seed)
-    assert (tally.read, tally.asked, tally.failures.total()) == (4, 3, 1)
+    stats = await system.run([refused, *some(10)], limit=3, shuffle_seed=seed)
+    assert (stats.read, stats.asked, stats.failures.total()) == (4, 3, 1)
 
 
 async def test_a_seed_shuffles(system: System) -> None:
@@ -270,11 +278,16 @@ async def test_stopping_does_not_wait_for_what_is_down(system: System) -> None:
     bulk = system.bulk()
     running = asyncio.create_task(bulk.run(some(100)))
     await system.generator.until(lambda: system.generator.calls > 8)
-    assert bulk.tally.waiting and bulk.tally.reason == "the generator is not there"
+    assert bulk.stats.waiting and bulk.stats.reason == "the generator is not there"
     bulk.stop()
     async with asyncio.timeout(PATIENCE_S):
-        tally = await running
-    assert (tally.state, tally.asked, tally.read, tally.failures) == ("stopped", 0, 0, Counter())
+        stats = await running
+    assert (stats.state, stats.asked, stats.read, stats.failures) == (
+        "stopped",
+        0,
+        0,
+        Counter(),
+    )
 
 
 async def test_stopping_when_all_is_asked_finishes_it(system: System) -> None:
@@ -282,7 +295,7 @@ async def test_stopping_when_all_is_asked_finishes_it(system: System) -> None:
     system.recorder.outcome = lambda batch: None if slow else "pair"
     running = system.bulk()
     task = asyncio.create_task(running.run(some(5)))
-    await system.recorder.until(lambda: running.tally.undecided == 5)
+    await system.recorder.until(lambda: running.stats.undecided == 5)
     running.stop()
     slow = False
     async with asyncio.timeout(PATIENCE_S):
@@ -299,29 +312,29 @@ async def test_stopping_does_not_wait_for_verification_for_ever(
     await system.recorder.until(lambda: len(system.recorder.states) == 4 * AHEAD)
     running.stop()
     async with asyncio.timeout(PATIENCE_S):
-        tally = await task
-    assert (tally.state, tally.undecided) == ("stopped", 4 * AHEAD)
+        stats = await task
+    assert (stats.state, stats.undecided) == ("stopped", 4 * AHEAD)
 
 
 async def test_enough_pairs_end_it(system: System) -> None:
     system.recorder.outcome = lambda batch: "pair" if "1" in batch.question else "tie"
-    tally = await system.run(some(1000), max_pairs=10)
-    assert tally.state == "max_pairs"
-    assert 10 <= tally.pairs <= 10 + 4 * AHEAD
-    assert tally.undecided == 0 and tally.asked == tally.decided < 1000
+    stats = await system.run(some(1000), max_pairs=10)
+    assert stats.state == "max_pairs"
+    assert 10 <= stats.pairs <= 10 + 4 * AHEAD
+    assert stats.undecided == 0 and stats.asked == stats.decided < 1000
     before = len(system.generator.prompts)
-    again = await system.run(some(1000), max_pairs=tally.pairs, resume=True)
-    assert (again.state, again.pairs) == ("max_pairs", tally.pairs)
+    again = await system.run(some(1000), max_pairs=stats.pairs, resume=True)
+    assert (again.state, again.pairs) == ("max_pairs", stats.pairs)
     assert len(system.generator.prompts) == before, "known pairs count"
 
 
 async def test_enough_spent_ends_it(system: System) -> None:
     one = Prices(prompt=0.0, cached=0.0, completion=1e6)  # 14 an answered question, 10 a judged one
     rates = Rates(generator=one, judge=one)
-    tally = await system.run(some(1000), max_cost=240.0, rates=rates)
-    assert tally.state == "max_cost"
-    assert rates.cost(tally.answers, tally.judging) == tally.asked * 24
-    assert tally.asked == 10
+    stats = await system.run(some(1000), max_cost=240.0, rates=rates)
+    assert stats.state == "max_cost"
+    assert rates.cost(stats.answers, stats.judging) == stats.asked * 24
+    assert stats.asked == 10
     again = await system.run(some(1000), max_cost=240.0, rates=rates, resume=True)
     assert (again.state, again.asked) == ("max_cost", 0)
 
@@ -344,8 +357,8 @@ async def test_judging_under_way_counts_as_spent(system: System) -> None:
     await system.recorder.until(lambda: system.recorder.calls > calls + 10)
     assert len(states) == 10, "the others will cost as much"
     decided |= {question.text for question in some(1000)}
-    tally = await running
-    assert (tally.state, tally.cost(rates)) == ("max_cost", 240.0)
+    stats = await running
+    assert (stats.state, stats.cost(rates)) == ("max_cost", 240.0)
 
 
 async def test_what_costs_less_than_expected_makes_room(system: System) -> None:
@@ -353,8 +366,8 @@ async def test_what_costs_less_than_expected_makes_room(system: System) -> None:
     free = Prices(prompt=0.0, cached=0.0, completion=0.0)
     system.recorder.outcome = lambda batch: "pair"
     rates = Rates(generator=one, judge=free)
-    tally = await system.run(some(1000), max_cost=140.0, rates=rates)
-    assert (tally.state, tally.asked, tally.cost(rates)) == ("max_cost", 10, 140.0)
+    stats = await system.run(some(1000), max_cost=140.0, rates=rates)
+    assert (stats.state, stats.asked, stats.cost(rates)) == ("max_cost", 10, 140.0)
 
 
 async def test_earlier_questions_under_way_are_followed_and_counted(system: System) -> None:
@@ -368,12 +381,12 @@ async def test_earlier_questions_under_way_are_followed_and_counted(system: Syst
     await asyncio.gather(first, return_exceptions=True)
     second = system.bulk(resume=True, rates=rates, max_cost=24.0 * 32)
     running = asyncio.create_task(second.run(some(100, 500)))
-    await system.recorder.until(lambda: second.tally.undecided == 32)
-    assert second.tally.asked == 0
+    await system.recorder.until(lambda: second.stats.undecided == 32)
+    assert second.stats.asked == 0
     system.recorder.outcome = lambda batch: "pair"
-    tally = await running
-    assert (tally.state, tally.asked, tally.pairs) == ("max_cost", 0, 32)
-    assert tally.cost(rates) == 24.0 * 32
+    stats = await running
+    assert (stats.state, stats.asked, stats.pairs) == ("max_cost", 0, 32)
+    assert stats.cost(rates) == 24.0 * 32
 
 
 async def test_it_gives_up_when_nothing_moves(system: System) -> None:
@@ -381,7 +394,7 @@ async def test_it_gives_up_when_nothing_moves(system: System) -> None:
     running = system.bulk(give_up_s=0.05)
     with pytest.raises(Unavailable, match=r"nothing has moved .* the generator is not there"):
         await running.run(some(10))
-    assert running.tally.state == "failed"
+    assert running.stats.state == "failed"
 
 
 async def test_it_says_why_no_outcome_comes(
@@ -393,7 +406,7 @@ async def test_it_says_why_no_outcome_comes(
     system.recorder.outcome = lambda batch: None if slow else "pair"
     running = system.bulk()
     task = asyncio.create_task(running.run(some(3)))
-    await system.recorder.until(lambda: running.tally.stalled != "")
-    assert running.tally.stalled == "verify: the judge is not there"
+    await system.recorder.until(lambda: running.stats.stalled != "")
+    assert running.stats.stalled == "verify: the judge is not there"
     slow = False
     assert (await task).stalled == ""

@@ -2,8 +2,7 @@
 
 import pytest
 
-from rlvr_ray.bulk.prices import Prices
-from rlvr_ray.bulk.statistics import BARS, EXAMPLES, STRETCHES, Course, Rates, Tally
+from rlvr_ray.bulk.statistics import BARS, EXAMPLES, STRETCHES, Course, Prices, Rates, RunStatistics
 from rlvr_ray.core.records import NO_TOKENS, Usage
 from rlvr_ray.dataset.state import Ending
 
@@ -32,24 +31,24 @@ def test_a_gap_is_in_the_course_as_one() -> None:
 
 
 def test_examples_are_few() -> None:
-    tally = Tally()
+    stats = RunStatistics()
     for number in range(EXAMPLES + 5):
-        tally.failed("malformed", f"line {number}")
-    assert tally.failures == {"malformed": EXAMPLES + 5}
-    assert tally.examples == {"malformed": [f"line {n}" for n in range(EXAMPLES)]}
+        stats.failed("malformed", f"line {number}")
+    assert stats.failures == {"malformed": EXAMPLES + 5}
+    assert stats.examples == {"malformed": [f"line {n}" for n in range(EXAMPLES)]}
 
 
 def test_an_ending_counts_by_its_pairs() -> None:
-    tally = Tally()
-    tally.ended(Ending(reason=None, margins=(0.3, 1.0), judging=SPENT), 2.0)
-    tally.ended(Ending(reason="margin_too_small", margins=(0.01,)), None)
-    tally.ended(Ending(reason="unscored"), 3.0)
-    assert (tally.decided, tally.pairs) == (3, 2)
-    assert tally.outcomes == {"pair": 1, "margin_too_small": 1, "unscored": 1}
-    assert tally.judging == SPENT and tally.answers == NO_TOKENS
-    assert [place for place, n in enumerate(tally.pair_margins) if n] == [6, BARS - 1]
-    assert [place for place, n in enumerate(tally.other_margins) if n] == [0]
-    assert tally.course.decided == [0, 0, 1, 1]
+    stats = RunStatistics()
+    stats.ended(Ending(reason=None, margins=(0.3, 1.0), judging=SPENT), 2.0)
+    stats.ended(Ending(reason="margin_too_small", margins=(0.01,)), None)
+    stats.ended(Ending(reason="unscored"), 3.0)
+    assert (stats.decided, stats.pairs) == (3, 2)
+    assert stats.outcomes == {"pair": 1, "margin_too_small": 1, "unscored": 1}
+    assert stats.judging == SPENT and stats.answers == NO_TOKENS
+    assert [place for place, n in enumerate(stats.pair_margins) if n] == [6, BARS - 1]
+    assert [place for place, n in enumerate(stats.other_margins) if n] == [0]
+    assert stats.course.decided == [0, 0, 1, 1]
 
 
 def test_cached_tokens_have_a_price_of_their_own() -> None:

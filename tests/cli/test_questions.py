@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rlvr_ray.bulk.question_making.maker import Tally
+from rlvr_ray.bulk.question_making.maker import MakingStatistics
 from rlvr_ray.cli import questions as questions_command
 from rlvr_ray.cli.main import app
 from rlvr_ray.cli.questions import text
@@ -116,17 +116,19 @@ def test_the_application_of_another_port_is_refused() -> None:
 
 
 def test_a_run_that_was_stopped_says_how_to_go_on() -> None:
-    tally = Tally(passages=9, documents=2, done=4, made=3, stopped=True)
-    tally.left_out.update({"no_text": 1})
-    said = text(tally, Path("q.jsonl"))
+    stats = MakingStatistics(passages=9, documents=2, done=4, made=3, stopped=True)
+    stats.left_out.update({"no_text": 1})
+    said = text(stats, Path("q.jsonl"))
     assert "3 questions in q.jsonl, from 4 of 9 passages of 2 documents" in said
     assert "q.jsonl.left-out: 1 no_text" in said and "--resume" in said
 
 
 def test_fewer_than_were_wanted_is_explained() -> None:
-    tally = Tally(passages=9, documents=2, done=9, made=2, limit=6)
-    said = text(tally, Path("q.jsonl"))
+    stats = MakingStatistics(passages=9, documents=2, done=9, made=2, limit=6)
+    said = text(stats, Path("q.jsonl"))
     assert "6 were wanted" in said and "every passage has been used" in said
     assert "--per-chunk" in said and "Next: rlvr generate q.jsonl" in said
-    enough = text(Tally(passages=9, documents=2, done=4, made=6, limit=6), Path("q.jsonl"))
+    enough = text(
+        MakingStatistics(passages=9, documents=2, done=4, made=6, limit=6), Path("q.jsonl")
+    )
     assert "were wanted" not in enough

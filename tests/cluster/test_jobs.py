@@ -224,7 +224,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_the_run_goes_on(
         process.kill()
     assert process.returncode == 130, "".join([*said, rest])
     assert "finishing what is in flight" in rest
-    assert "to go on, give the same command with --resume" in rest
+    assert "to continue, give the same command with --resume" in rest
     stopped = cluster.report("second")
     assert stopped["state"] == "stopped" and stopped["undecided"] == 0
     assert 0 < stopped["asked"] < 2000

@@ -9,7 +9,7 @@ import pytest
 
 from rlvr_ray.bulk import run as bulk
 from rlvr_ray.bulk.run import Bulk, Plan
-from rlvr_ray.bulk.statistics import Tally
+from rlvr_ray.bulk.statistics import RunStatistics
 from rlvr_ray.core.answer_text import answer_in, control_tokens
 from rlvr_ray.core.errors import ReplyError
 from rlvr_ray.core.questions import Question
@@ -111,7 +111,7 @@ class System:
         retriever = FakeRetriever([context(PASSAGE, 0.8)])
         self.pipeline = Pipeline(retriever, self.engine, self.aggregator, 64)
 
-    async def run(self, names: Iterable[str]) -> Tally:
+    async def run(self, names: Iterable[str]) -> RunStatistics:
         """Ask how tall the tower is, once for each name."""
         questions = [
             Question(text=f"How tall is the tower? ({name})", source="q", line=line)
@@ -150,8 +150,8 @@ async def test_no_wrong_text_is_in_any_row_and_every_reason_is_clear(
     async with OpenAIServer() as server:
         server.script = script
         system = System(tmp_path, server)
-        tally = await system.run(replies)
-    assert (tally.state, tally.asked) == ("finished", len(replies))
+        stats = await system.run(replies)
+    assert (stats.state, stats.asked) == ("finished", len(replies))
 
     pairs = {row["prompt"]: row for row in system.rows("dpo_data")}
     assert {name for name in replies if f"How tall is the tower? ({name})" in pairs} == set(HEARD)
@@ -209,6 +209,6 @@ async def test_a_server_that_drops_a_part_of_the_prompt_is_told_of_each_question
         system.pipeline = Pipeline(
             FakeRetriever([context(PASSAGE * 40, 0.8)]), system.engine, system.aggregator, 64
         )
-        tally = await system.run(["a", "b"])
-    assert tally.failures == {"ContextOverflow": 2}
-    assert "read 256 tokens of a prompt of" in tally.examples["ContextOverflow"][0]
+        stats = await system.run(["a", "b"])
+    assert stats.failures == {"ContextOverflow": 2}
+    assert "read 256 tokens of a prompt of" in stats.examples["ContextOverflow"][0]

@@ -1,17 +1,16 @@
 """Which questions that a model wrote are kept: rules that ask no model.
 
 A question must read as one, stand without its passage, and be about it; its answer must stand in
-the passage and not in the question; and it must not have been asked before. The word lists are
+the passage and not in the question. ``repeats`` finds what was asked before. The word lists are
 English; questions in other languages meet the other rules.
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rlvr_ray.core.text import SELF, Token, normalise, parse, split_statements, stem, unglued
+from rlvr_ray.core.text import Token, normalise, parse, split_statements, stem, unglued
 from rlvr_ray.verification import abstention, grounding, screening
 
 #: Bounds of a question and its answer, in characters.
@@ -20,8 +19,6 @@ MAX_QUESTION, MAX_ANSWER = 300, 500
 MIN_QUESTION = 6
 #: Least share of a question's content words that the passage or the document's name has.
 MIN_SHARED = 0.5
-#: Questions of which this share of words is the same are one, unless a name or number differs.
-NEAR = 0.8
 
 #: Why a draft, or a whole passage, gives no question.
 Reason = Literal[
@@ -56,7 +53,6 @@ _ASKS = re.compile(
     r"|show|discuss)\b",
     re.IGNORECASE,
 )
-_HOW = ("who", "whom", "whose", "when", "where", "why", "how")
 
 _STRONG = r"(?:passage|excerpt|paragraph|snippet|given text|text above|above text|readme)s?"
 _WEAK = (
@@ -209,65 +205,3 @@ def _answer_objection(question: str, answer: str, passage: str) -> Reason | None
 
 def _no_cosines(rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:
     return [[0.0] * len(columns) for _ in rows]
-
-
-class Known:
-    """The questions so far, to notice repeats.
-
-    Two are near duplicates where the Jaccard similarity of their words reaches ``NEAR``. To find
-    them without comparing all, only the first few words of each, in one fixed order, are looked up:
-    sets that are so alike have one of those in common (Chaudhuri et al., A Primitive Operator for
-    Similarity Joins in Data Cleaning, 2006). Words that were met later come first: they are rarer.
-    """
-
-    def __init__(self) -> None:
-        self._letters: set[str] = set()
-        self._sets: list[frozenset[str]] = []
-        self._met: dict[str, int] = {}  # when a word was first met
-        self._where: dict[tuple[str, frozenset[str]], list[int]] = defaultdict(list)
-
-    def add(self, question: str) -> Reason | None:
-        """Note a question; or say why not."""
-        spelled = letters(question)
-        if spelled in self._letters:
-            return "duplicate"
-        words, facts = _words(question)
-        places = [(word, facts) for word in self._prefix(words)]
-        near = {at for place in places for at in self._where.get(place, ())}
-        if any(_are_near(words, self._sets[at]) for at in near):
-            return "near_duplicate"
-        self._letters.add(spelled)
-        for place in places:
-            self._where[place].append(len(self._sets))
-        self._sets.append(words)
-        return None
-
-    def _prefix(self, words: frozenset[str]) -> list[str]:
-        ordered = sorted(
-            words, key=lambda word: self._met.setdefault(word, len(self._met)), reverse=True
-        )
-        # Integers: 0.8 * 5 must not become 4.000000000000001.
-        least = -(-len(words) * round(NEAR * 100) // 100)
-        return ordered[: len(words) - least + 1]
-
-
-def _are_near(words: frozenset[str], others: frozenset[str]) -> bool:
-    shorter, longer = sorted((len(words), len(others)))
-    return shorter >= NEAR * longer and len(words & others) >= NEAR * len(words | others)
-
-
-def _words(question: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The words that tell a question from others, and those of them that are names or numbers.
-
-    Who, when, where, why and how are among them; what and which are not.
-    """
-    plain = normalise(question)
-    tokens = [token for token in parse(plain).tokens if token.key not in SELF]
-    asking = {word for word in re.findall(r"[a-z]+", plain.casefold()) if word in _HOW}
-    # Names as they are spelled: their stems would make one of "Step1" and "Step11".
-    facts = frozenset(
-        token.key if token.kind == "number" else token.text.casefold()
-        for token in tokens
-        if token.kind != "word"
-    )
-    return frozenset(token.key for token in tokens) | asking, facts

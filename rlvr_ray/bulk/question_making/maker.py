@@ -15,7 +15,8 @@ from uuid import UUID
 
 from rlvr_ray.bulk.question_making import Plan, writing
 from rlvr_ray.bulk.question_making.files import QuestionFiles
-from rlvr_ray.bulk.question_making.gates import Draft, Known, Reason, objection
+from rlvr_ray.bulk.question_making.gates import Draft, Reason, objection
+from rlvr_ray.bulk.question_making.repeats import Known
 from rlvr_ray.core import ids
 from rlvr_ray.core.errors import InputError, NoDocuments, TimedOut
 from rlvr_ray.core.retry import persist
@@ -37,7 +38,7 @@ TOKENS, TOKENS_WITHOUT = 200, 80
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
+class MakingStatistics:
     """How far the run is. What earlier runs wrote into the files counts, but for the tokens."""
 
     passages: int = 0  #: in the store
@@ -73,7 +74,7 @@ class _Reply:
 
 
 class QuestionMaker:
-    """One run. ``tell`` hears of every change of the tally, which is the same object each time."""
+    """One run. ``notify`` is given the statistics, always the same object, when they change."""
 
     def __init__(
         self,
@@ -81,22 +82,22 @@ class QuestionMaker:
         generator: Generator,
         files: QuestionFiles,
         plan: Plan,
-        tell: Callable[[Tally], None],
+        notify: Callable[[MakingStatistics], None],
     ) -> None:
         self._retriever = retriever
         self._generator = generator
         self._files = files
         self._plan = plan
-        self._tell = tell
+        self._notify = notify
         self._known = Known()
         self._stopping = False
-        self.tally = Tally(limit=plan.limit)
+        self.stats = MakingStatistics(limit=plan.limit)
 
     def stop(self) -> None:
         """Ask about no further passage; what is being written is still taken."""
         self._stopping = True
 
-    async def run(self) -> Tally:
+    async def run(self) -> MakingStatistics:
         """Go on until all passages are done, or there are as many questions as are wanted.
 
         Raises NoDocuments where nothing is ingested, InputError where a file cannot be written.
@@ -104,8 +105,8 @@ class QuestionMaker:
         started = time.monotonic()
         for question in self._files.questions:
             self._known.add(question)
-        self.tally.made = len(self._files.questions)
-        self.tally.left_out.update(self._files.left_out)
+        self.stats.made = len(self._files.questions)
+        self.stats.left_out.update(self._files.left_out)
         flying: deque[asyncio.Task[_Reply]] = deque()
         passages = self._passages(await self._order())
         more = True
@@ -123,18 +124,18 @@ class QuestionMaker:
             for task in flying:
                 task.cancel()
             await asyncio.gather(*flying, return_exceptions=True)
-            self.tally.seconds = time.monotonic() - started
-        self.tally.stopped = self._stopping and not self._is_enough()
-        return self.tally
+            self.stats.seconds = time.monotonic() - started
+        self.stats.stopped = self._stopping and not self._is_enough()
+        return self.stats
 
     def _is_enough(self) -> bool:
-        return self._plan.limit is not None and self.tally.made >= self._plan.limit
+        return self._plan.limit is not None and self.stats.made >= self._plan.limit
 
     def _room(self) -> int:
         """How many passages may be asked about now: no more than can still be needed."""
         if self._plan.limit is None:
             return self._plan.at_once
-        wanted = -(-(self._plan.limit - self.tally.made) // self._plan.per_chunk)
+        wanted = -(-(self._plan.limit - self.stats.made) // self._plan.per_chunk)
         return min(self._plan.at_once, max(wanted, 1))
 
     async def _order(self) -> list[UUID]:
@@ -151,13 +152,13 @@ class QuestionMaker:
                 break
         if not chunks:
             raise NoDocuments("no documents are ingested yet; add some with: rlvr ingest PATH")
-        self.tally.passages = len(chunks)
-        self.tally.documents = len({chunk.document_id for chunk in chunks})
+        self.stats.passages = len(chunks)
+        self.stats.documents = len({chunk.document_id for chunk in chunks})
         order = writing.spread(
             ((chunk.chunk_id, chunk.document_id) for chunk in chunks), self._plan.seed
         )
         left = [each for each in order if each not in self._files.done]
-        self.tally.done = len(order) - len(left)
+        self.stats.done = len(order) - len(left)
         return left
 
     async def _passages(self, order: list[UUID]) -> AsyncIterator[Passage]:
@@ -184,7 +185,7 @@ class QuestionMaker:
             max_tokens=plan.per_chunk * (TOKENS if plan.references else TOKENS_WITHOUT),
             json_schema=writing.schema(plan.per_chunk, answers=plan.references),
         )
-        self.tally.asked += 1
+        self.stats.asked += 1
         try:
             (result,) = await self._persist(lambda: self._generator.generate([prompt]))
         except TimedOut:
@@ -194,9 +195,9 @@ class QuestionMaker:
         return self._read(passage, text, source, result[0])
 
     def _read(self, passage: Passage, text: str, source: str, completion: Completion) -> _Reply:
-        self.tally.prompt_tokens += completion.usage.prompt_tokens
-        self.tally.cached_tokens += completion.usage.cached_tokens
-        self.tally.completion_tokens += completion.usage.completion_tokens
+        self.stats.prompt_tokens += completion.usage.prompt_tokens
+        self.stats.cached_tokens += completion.usage.cached_tokens
+        self.stats.completion_tokens += completion.usage.completion_tokens
         plan = self._plan
         try:
             drafts = writing.drafts(
@@ -220,14 +221,14 @@ class QuestionMaker:
                 said = {"question": draft.question, "reference": draft.answer}
                 left_out.append({"reason": reason, **said, **place})
         self._files.write(reply.passage.chunk_id, made, left_out)
-        self.tally.made += len(made)
-        self.tally.left_out.update(row["reason"] for row in left_out)
-        self.tally.done += 1
-        self._tell(self.tally)
+        self.stats.made += len(made)
+        self.stats.left_out.update(row["reason"] for row in left_out)
+        self.stats.done += 1
+        self._notify(self.stats)
 
     def _judged(self, reply: _Reply) -> Iterator[tuple[Draft, Reason | None]]:
         """Each draft, and why it is not kept; nothing beyond the limit."""
-        room = None if self._plan.limit is None else self._plan.limit - self.tally.made
+        room = None if self._plan.limit is None else self._plan.limit - self.stats.made
         source = str(reply.passage.metadata["source"])
         for draft in reply.drafts:
             if room == 0:
@@ -242,13 +243,13 @@ class QuestionMaker:
         result = await persist(
             attempt, self._pause, first_s=PAUSE_S, longest_s=LONGEST_PAUSE_S, attempts=ATTEMPTS
         )
-        self.tally.waiting = None
+        self.stats.waiting = None
         return result
 
     async def _pause(self, seconds: float, reason: str) -> None:
-        self.tally.waiting = reason
-        self.tally.repeats += 1
-        self._tell(self.tally)
+        self.stats.waiting = reason
+        self.stats.repeats += 1
+        self._notify(self.stats)
         await asyncio.sleep(seconds)
 
 

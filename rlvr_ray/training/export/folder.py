@@ -35,7 +35,7 @@ from rlvr_ray.training.export.decontamination import HeldOut
 from rlvr_ray.training.export.examples import Answer, Messages, NoPair, Pair
 from rlvr_ray.training.export.near_duplicates import NearDuplicates
 from rlvr_ray.training.export.overlap import words
-from rlvr_ray.training.export.report import Tally, figures, nothing, ranked
+from rlvr_ray.training.export.report import ExportStatistics, figures, nothing, ranked
 from rlvr_ray.training.export.request import Request
 from rlvr_ray.training.export.reviews import Human
 from rlvr_ray.training.export.selection import chosen, contradictions
@@ -74,7 +74,7 @@ def run(settings: Settings, request: Request) -> dict[str, Any]:
 def _write(
     settings: Settings, request: Request, count: Callable[[str], int] | None, folder: Path
 ) -> dict[str, Any]:
-    tally, groups = Tally(), Groups()
+    stats, groups = ExportStatistics(), Groups()
     min_score = settings.dpo.min_chosen_score if request.format == "sft" else None
     held_out = None
     if request.decontaminate:
@@ -88,24 +88,24 @@ def _write(
             kept = NearDuplicates(request.near_duplicates, texts)
         human = _human(settings, request)
         contradicted = contradictions(settings, request, human)
-        for value in chosen(settings, request, tally, human):
+        for value in chosen(settings, request, stats, human):
             prompt = value.prompt(request.prompt)
             tokens = formats.tokens(prompt, value.answers, count) if count else 0
             if reason := _unfit(value):
-                tally.left_out[reason] += 1
+                stats.left_out[reason] += 1
             elif _is_contradicted(value, contradicted):
-                tally.leave("contradiction", f"batch {value.batch_id}")
+                stats.leave("contradiction", f"batch {value.batch_id}")
             elif request.prompt == "rag-messages" and not value.contexts:
-                tally.left_out["no_contexts"] += 1
+                stats.left_out["no_contexts"] += 1
             elif request.max_tokens is not None and tokens > request.max_tokens:
-                tally.left_out["too_long"] += 1
-            elif not _overlaps(value, prompt, held_out, kept, tally):
+                stats.left_out["too_long"] += 1
+            elif not _overlaps(value, prompt, held_out, kept, stats):
                 stream.write(_line(formats.convert(request.format, prompt, value)))
                 links = list(value.links(request.split_by))
                 groups.add(links)
-                tally.took(value, prompt, links[0], tokens)
-    if not tally.facts:
-        raise InputError(nothing(settings.data_dir / request.dataset, tally))
+                stats.took(value, prompt, links[0], tokens)
+    if not stats.facts:
+        raise InputError(nothing(settings.data_dir / request.dataset, stats))
     split = groups.split(request.eval_share)
     files = _deal(spool, split.in_eval, folder, request.parquet)
     spool.unlink()
@@ -117,24 +117,24 @@ def _write(
         "prompt": request.prompt,
         "prompt_version": PROMPT_VERSION,
         "files": files,
-        "read": tally.read,
-        "left_out": {name: tally.left_out[name] for name in REASONS if tally.left_out[name]},
-        "unreadable": tally.unreadable,
-        "examples": tally.examples,
-        "human": {**tally.human, "turned_round": tally.turned} if request.human else None,
+        "read": stats.read,
+        "left_out": {name: stats.left_out[name] for name in REASONS if stats.left_out[name]},
+        "unreadable": stats.unreadable,
+        "examples": stats.examples,
+        "human": {**stats.human, "turned_round": stats.turned} if request.human else None,
         "near_duplicates": request.near_duplicates,
         "decontaminate": [asdict(file) for file in held_out.files] if held_out else [],
         "max_tokens": request.max_tokens,
         "min_score": min_score,
         "splits": {
             name: figures(
-                [f for f, held in zip(tally.facts, split.in_eval, strict=True) if held == is_eval]
+                [f for f, held in zip(stats.facts, split.in_eval, strict=True) if held == is_eval]
             )
             for name, is_eval in (("train", False), ("eval", True))
             if name in files
         },
-        "questions": len(tally.questions),
-        "documents": len(tally.documents),
+        "questions": len(stats.questions),
+        "documents": len(stats.documents),
         "split": {
             "by": request.split_by,
             "wanted": request.eval_share,
@@ -142,12 +142,12 @@ def _write(
             "groups": split.groups,
             "largest": split.largest,
         },
-        "control_tokens": tally.found_control_tokens(),
-        "models": dict(ranked(tally.models)),
-        "judges": [{**judge._asdict(), "rows": n} for judge, n in ranked(tally.judges)],
-        "rules": [{"rule": dict(rule), "rows": n} for rule, n in ranked(tally.rules)],
-        "defects": [{"defect": name or None, "rows": n} for name, n in ranked(tally.defects)],
-        "prompt_versions": dict(ranked(tally.prompt_versions)),
+        "control_tokens": stats.found_control_tokens(),
+        "models": dict(ranked(stats.models)),
+        "judges": [{**judge._asdict(), "rows": n} for judge, n in ranked(stats.judges)],
+        "rules": [{"rule": dict(rule), "rows": n} for rule, n in ranked(stats.rules)],
+        "defects": [{"defect": name or None, "rows": n} for name, n in ranked(stats.defects)],
+        "prompt_versions": dict(ranked(stats.prompt_versions)),
     }
     if request.format == "llamafactory":
         info = json.dumps(formats.dataset_info(files), indent=2)
@@ -183,7 +183,7 @@ def _overlaps(
     prompt: Messages,
     held_out: HeldOut | None,
     kept: NearDuplicates | None,
-    tally: Tally,
+    stats: ExportStatistics,
 ) -> bool:
     """Whether a row is to be left out for what it shares with held-out questions or kept rows."""
     if held_out is None and kept is None:
@@ -194,12 +194,12 @@ def _overlaps(
         hit = held_out.hit(asked, [*(words(message["content"]) for message in prompt), *said])
         if hit is not None:
             place = f"{hit.source}:{hit.line}"
-            tally.leave("held_out", f"batch {value.batch_id} has {hit.why} in {place}")
+            stats.leave("held_out", f"batch {value.batch_id} has {hit.why} in {place}")
             return True
     like = kept.admit(value.batch_id, [asked, *said]) if kept is not None else None
     if like is not None:
         told = f"batch {value.batch_id} is {like.similarity:.2f} like batch {like.name}"
-        tally.leave("near_duplicate", told)
+        stats.leave("near_duplicate", told)
     return like is not None
 
 

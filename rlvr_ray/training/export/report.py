@@ -33,7 +33,7 @@ class Facts(NamedTuple):
 
 
 @dataclass
-class Tally:
+class ExportStatistics:
     """What is counted on the way."""
 
     read: int = 0
@@ -160,14 +160,14 @@ def ranked(counts: Counter[Any]) -> list[tuple[Any, int]]:
     return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
-def nothing(folder: Path, tally: Tally) -> str:
+def nothing(folder: Path, stats: ExportStatistics) -> str:
     """Why no row of a dataset's folder is exported."""
-    if not tally.read:
+    if not stats.read:
         return f"{folder} has no rows: ask questions first, or name another --data-dir"
-    reasons = ", ".join(f"{name} {n:,}" for name, n in sorted(tally.left_out.items()))
+    reasons = ", ".join(f"{name} {n:,}" for name, n in sorted(stats.left_out.items()))
     reasons = reasons or "every question made a pair"
-    first = f"; first: {tally.unreadable[0]}" if tally.unreadable else ""
-    return f"none of the {tally.read:,} rows in {folder} can be exported: {reasons}{first}"
+    first = f"; first: {stats.unreadable[0]}" if stats.unreadable else ""
+    return f"none of the {stats.read:,} rows in {folder} can be exported: {reasons}{first}"
 
 
 def text(report: dict[str, Any], out: Path) -> Iterator[tuple[str, bool]]:

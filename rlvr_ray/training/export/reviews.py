@@ -6,7 +6,7 @@ from pathlib import Path
 from rlvr_ray.core.records import DIGITS
 from rlvr_ray.dataset.reviews import Verdict
 from rlvr_ray.training.export.examples import Pair
-from rlvr_ray.training.export.report import Tally
+from rlvr_ray.training.export.report import ExportStatistics
 
 
 class Human:
@@ -22,16 +22,16 @@ class Human:
         finally:
             browser.close()
 
-    def pair(self, pair: Pair, tally: Tally) -> Pair | None:
+    def pair(self, pair: Pair, stats: ExportStatistics) -> Pair | None:
         """The pair, turned round where people say so; None where it is left out, and counted."""
         said = self._verdicts.get(pair.batch_id)
-        tally.human[said.value if said else "unreviewed"] += 1
+        stats.human[said.value if said else "unreviewed"] += 1
         if said is None and self._reviewed_only:
-            tally.left_out["unreviewed"] += 1
+            stats.left_out["unreviewed"] += 1
             return None
         kept = reviewed_pair(pair, said)
         if kept is None:
-            tally.left_out[f"human_{said}"] += 1
+            stats.left_out[f"human_{said}"] += 1
         return kept
 
 

@@ -15,7 +15,7 @@ from rlvr_ray.settings import Settings
 from rlvr_ray.training.export import examples
 from rlvr_ray.training.export.contradictions import Contradictions, Preferences
 from rlvr_ray.training.export.examples import Answer, NoPair, Pair
-from rlvr_ray.training.export.report import Tally
+from rlvr_ray.training.export.report import ExportStatistics
 from rlvr_ray.training.export.request import Request
 from rlvr_ray.training.export.reviews import Human
 
@@ -24,37 +24,37 @@ BATCH = 1000
 
 
 def chosen(
-    settings: Settings, request: Request, tally: Tally, human: Human | None
+    settings: Settings, request: Request, stats: ExportStatistics, human: Human | None
 ) -> Iterator[Pair | Answer | NoPair]:
     """What is to be rows: pairs as they are or as people want them, or of each batch's answers."""
-    values = _values(settings.data_dir, request.dataset, tally)
+    values = _values(settings.data_dir, request.dataset, stats)
     if request.dataset == "dpo_data":
         for value in values:
             if human is None or not isinstance(value, Pair):
                 yield value
-            elif kept := human.pair(value, tally):
+            elif kept := human.pair(value, stats):
                 yield kept
         return
     for _, batch in itertools.groupby(values, key=lambda value: value.batch_id):
         answers = [value for value in batch if isinstance(value, Answer)]
         try:
-            yield from _of_batch(answers, settings, request, tally)
+            yield from _of_batch(answers, settings, request, stats)
         except ValueError as error:
-            tally.leave("incomplete", str(error))
+            stats.leave("incomplete", str(error))
 
 
 def _of_batch(
-    answers: Sequence[Answer], settings: Settings, request: Request, tally: Tally
+    answers: Sequence[Answer], settings: Settings, request: Request, stats: ExportStatistics
 ) -> Iterator[Pair | Answer | NoPair]:
     if request.format == "rewards":
         for value in answers:
             if value.score is None:
-                tally.left_out["unscored"] += 1
+                stats.left_out["unscored"] += 1
             else:
                 yield value
     elif request.format == "sft":
         one, reasons = examples.best(answers, settings.dpo.rule())
-        tally.left_out.update(reasons)
+        stats.left_out.update(reasons)
         if one is not None:
             yield one
     elif request.format == "no-pair":
@@ -63,13 +63,13 @@ def _of_batch(
             if isinstance(batch, NoPair):
                 yield batch
             else:
-                tally.left_out[batch] += 1
+                stats.left_out[batch] += 1
     else:
         pairs = examples.pairs(answers, request.pairs, settings.dpo.rule())
         if isinstance(pairs, list):
             yield from pairs
         else:
-            tally.left_out[pairs] += 1
+            stats.left_out[pairs] += 1
 
 
 def contradictions(settings: Settings, request: Request, human: Human | None) -> Contradictions:
@@ -77,9 +77,9 @@ def contradictions(settings: Settings, request: Request, human: Human | None) ->
     that were decided. It reads all rows once."""
     pairs: Iterator[Pair | Answer | NoPair] = iter(())
     if request.has_pairs:
-        pairs = chosen(settings, request, Tally(), human)
+        pairs = chosen(settings, request, ExportStatistics(), human)
     elif any(_files(settings.data_dir / "dpo_data")):
-        pairs = _values(settings.data_dir, "dpo_data", Tally())
+        pairs = _values(settings.data_dir, "dpo_data", ExportStatistics())
     preferences = Preferences()
     for pair in pairs:
         whole = isinstance(pair, Pair) and all(map(seen, pair.answers))
@@ -88,25 +88,25 @@ def contradictions(settings: Settings, request: Request, human: Human | None) ->
     return preferences.contradictions()
 
 
-def _values(data_dir: Path, dataset: str, tally: Tally) -> Iterator[Pair | Answer]:
+def _values(data_dir: Path, dataset: str, stats: ExportStatistics) -> Iterator[Pair | Answer]:
     """The rows that can be read, each once, in the order of the files."""
     known: set[str] = set()
-    for place, row in _rows(data_dir / dataset, tally):
+    for place, row in _rows(data_dir / dataset, stats):
         value: Pair | Answer
         try:
             value = examples.pair(row) if dataset == "dpo_data" else examples.answer(row)
         except ValueError as error:
-            tally.bad(place, str(error))
+            stats.bad(place, str(error))
             continue
         name = value.batch_id if isinstance(value, Pair) else value.event_id
         if name in known:
-            tally.left_out["repeated"] += 1
+            stats.left_out["repeated"] += 1
             continue
         known.add(name)
         yield value
 
 
-def _rows(folder: Path, tally: Tally) -> Iterator[tuple[str, Any]]:
+def _rows(folder: Path, stats: ExportStatistics) -> Iterator[tuple[str, Any]]:
     """Rows and where they stand: of JSONL or, where there is none, of Parquet parts."""
     lines, parts = _files(folder)
     if not lines and not parts:
@@ -114,7 +114,7 @@ def _rows(folder: Path, tally: Tally) -> Iterator[tuple[str, Any]]:
     for file in lines:
         try:
             with file.open("rb") as stream:
-                yield from _of_lines(file, stream, tally)
+                yield from _of_lines(file, stream, stats)
         except OSError as error:
             raise InputError(f"{file} cannot be read: {error.strerror}") from None
     for file in parts:
@@ -124,7 +124,7 @@ def _rows(folder: Path, tally: Tally) -> Iterator[tuple[str, Any]]:
                 for batch in part.iter_batches(BATCH):
                     for row in batch.to_pylist():
                         number += 1
-                        tally.read += 1
+                        stats.read += 1
                         yield f"{file}, row {number}", row
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{file} cannot be read: {error}") from None
@@ -136,17 +136,17 @@ def _files(folder: Path) -> tuple[list[Path], list[Path]]:
     return lines, [] if lines else sorted(folder.glob("parquet/*.parquet"))
 
 
-def _of_lines(file: Path, stream: BinaryIO, tally: Tally) -> Iterator[tuple[str, Any]]:
+def _of_lines(file: Path, stream: BinaryIO, stats: ExportStatistics) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(stream, 1):
         if not line.strip():
             continue
-        tally.read += 1
+        stats.read += 1
         try:
             yield f"{file}:{number}", strict_json.loads(line.decode("utf-8-sig"))
         except (ValueError, RecursionError) as error:
             if not line.endswith(b"\n"):
-                tally.left_out["unfinished"] += 1
+                stats.left_out["unfinished"] += 1
             elif isinstance(error, UnicodeDecodeError):
-                tally.bad(f"{file}:{number}", "not UTF-8")
+                stats.bad(f"{file}:{number}", "not UTF-8")
             else:
-                tally.bad(f"{file}:{number}", f"not JSON: {error}")
+                stats.bad(f"{file}:{number}", f"not JSON: {error}")
