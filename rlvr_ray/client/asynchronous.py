@@ -181,9 +181,9 @@ class AsyncClient:
     ) -> tuple[IngestedDocument, ...]:
         """Store documents, or the files at these paths and in these folders.
 
-        Files are sent as they are: .md, .markdown, .txt, .rst, .html, .htm, .pdf. The source of a
-        ``Document``, which is a text, ends in one of the first four. The same source replaces the
-        document; where one cannot be read, none is stored.
+        Files are sent as they are, those with one of ``documents.parsers.SUFFIXES``. The source of
+        a ``Document``, which is a text, ends in one of ``TEXT_SUFFIXES``. The same source replaces
+        the document; where one cannot be read, none is stored.
         """
         read = calls.reader(IngestedDocuments)
         return (await self._send("POST", "/documents", read, **calls.uploads(documents))).documents

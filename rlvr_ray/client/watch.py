@@ -80,7 +80,7 @@ class StateChanged(Event):
 
 
 LiveEvent = Submitted | ContextsFound | AnswerChunk | Restarted | StateChanged
-_KINDS: Mapping[str, type[Event]] = {
+EVENT_TYPES: Mapping[str, type[Event]] = {
     kind.name: kind for kind in (ContextsFound, AnswerChunk, Restarted, StateChanged)
 }
 
@@ -154,9 +154,9 @@ class Watch:
             self._wait.check()
         self._last_id = sent.id or self._last_id
         self._pause_s = _PAUSE_S
-        if sent.event in _KINDS:
+        if sent.event in EVENT_TYPES:
             try:
-                return self._read(_KINDS[sent.event], sent.data)
+                return self._read(EVENT_TYPES[sent.event], sent.data)
             except RlvrError:  # it would read the same another time
                 self.ended = True
                 raise

@@ -24,12 +24,13 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
     router = APIRouter(tags=["documents"])
     retriever = parts.retriever
 
-    @router.post("/documents", response_model=IngestedDocuments)
+    @router.post(
+        "/documents",
+        response_model=IngestedDocuments,
+        description=f"Ingest documents: {', '.join(parsers.SUFFIXES)}. One of a known name "
+        "replaces that one. Where one of them cannot be read, none is stored.",
+    )
     async def add_documents(files: list[UploadFile]) -> Any:
-        """Ingest Markdown, text, HTML and PDF files; one of a known name replaces that one.
-
-        Where one of them cannot be read, none is stored.
-        """
         given = [File(source=file.filename or "", data=await file.read()) for file in files]
         documents = await asyncio.to_thread(_read, given)
         ingested = await retriever.ingest(documents)

@@ -2,29 +2,18 @@
 
 import re
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends, Query
 from pydantic import BeforeValidator, Field
 
-from rlvr_ray.dataset.filters import Filter
+from rlvr_ray.dataset.filters import OUTCOMES, REVIEWS, Filter
 
-Outcome = Literal[
-    "pair",
-    "no_pair",
-    "open",
-    "unscored",
-    "identical_answers",
-    "tie",
-    "margin_too_small",
-    "chosen_too_low",
-    "chosen_defect",
-    "no_defect",
-    "quality_filter",
-    "length_ratio",
-    "single_answer",
-]
-Reviewed = Literal["none", "agree", "disagree", "tie", "discard"]
+if TYPE_CHECKING:
+    Outcome = str
+    Reviewed = str
+else:  # what may be asked for is what there is
+    Outcome, Reviewed = Literal[OUTCOMES], Literal[REVIEWS]
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 

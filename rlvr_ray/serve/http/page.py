@@ -1,11 +1,23 @@
-"""The page: files of this package, which need nothing but this server."""
+"""The page: files of this package, which need nothing but this server.
 
+What the page has to know of the server (names of outcomes, reviews and events, limits) it imports
+from ``ui/enums.js``, which is written here from the enumerations themselves.
+"""
+
+import json
 from importlib import resources
+from typing import Any, get_args
 
 from fastapi import FastAPI
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+
+from rlvr_ray.core.records import Reason
+from rlvr_ray.dataset.filters import REVIEWS
+from rlvr_ray.documents.parsers import MAX_UPLOAD, SUFFIXES
+from rlvr_ray.pipeline import live
+from rlvr_ray.settings import MAX_QUESTION_CHARS, MAX_TOP_K
 
 FOLDER = str(resources.files("rlvr_ray.serve") / "ui")
 HEADERS = {
@@ -16,6 +28,16 @@ HEADERS = {
     "Cache-Control": "no-cache",  # asked for again, and answered with 304
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
+}
+#: What the page imports from ``ui/enums.js``, by name.
+ENUMS: dict[str, Any] = {
+    "REASONS": list(Reason),
+    "REVIEWS": REVIEWS,
+    "EVENTS": get_args(live.Kind),
+    "SUFFIXES": SUFFIXES,
+    "MAX_UPLOAD": MAX_UPLOAD,
+    "MAX_QUESTION": MAX_QUESTION_CHARS,
+    "MAX_TOP_K": MAX_TOP_K,
 }
 
 
@@ -32,5 +54,11 @@ def add_page(api: FastAPI) -> None:
     @api.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(f"{FOLDER}/index.html", headers=HEADERS)
+
+    enums = "".join(f"export const {name} = {json.dumps(of)};\n" for name, of in ENUMS.items())
+
+    @api.get("/ui/enums.js", include_in_schema=False)
+    async def page_enums() -> Response:
+        return Response(enums, headers=HEADERS, media_type="text/javascript")
 
     api.mount("/ui", _Files(directory=FOLDER, check_dir=False))

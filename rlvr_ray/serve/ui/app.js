@@ -12,6 +12,7 @@ import { announce, fill, h } from "./dom.js";
 import { keyFrom } from "./http.js";
 import { failure } from "./states.js";
 
+// Adding a view: its module, and its entry here; the navigation is made from them.
 const VIEWS = {
   ask: ["Ask", () => import("./ask.js")],
   dataset: ["Dataset", () => import("./dataset.js")],
@@ -139,6 +140,12 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address after # is a view's
   main.focus();
 });
+fill(
+  document.querySelector("nav ul"),
+  Object.entries(VIEWS).map(([name, [title]]) =>
+    h("li", {}, h("a", { href: `#/${name}`, "data-testid": `nav-${name}` }, title)),
+  ),
+);
 keyFrom(keyForm);
 addEventListener("hashchange", () => route(false));
 route(true);

@@ -4,6 +4,7 @@
 // and each request with its key: what a restart of the server lost is asked again after a reload.
 
 import { field, fill, h } from "./dom.js";
+import { MAX_QUESTION } from "./enums.js";
 import { ago } from "./format.js";
 import { back, get, Offline } from "./http.js";
 import { ask } from "./watch.js";
@@ -11,7 +12,6 @@ import { ask } from "./watch.js";
 const CHANGED = "rlvr.changed";
 const ASKED = "rlvr.asked";
 const KEPT = 30;
-const MAX_QUESTION = 8000;
 
 // What was asked for this batch from here: {batch_id, body, key, at, failed, num_candidates,
 // temperatures}, or undefined. With `change`, it is noted.

@@ -1,13 +1,12 @@
 // The documents that questions are answered from: add, list, remove, and what a question would find.
 
 import { announce, confirmed, field, fill, h, heading } from "./dom.js";
+import { MAX_QUESTION, MAX_TOP_K, MAX_UPLOAD, SUFFIXES } from "./enums.js";
 import { bytes, count, many } from "./format.js";
 import { get, Problem, query, send, upload } from "./http.js";
 import { counted, passages } from "./passages.js";
 import { empty, through } from "./states.js";
 
-const MAX_UPLOAD = 50 * 2 ** 20;
-const SUFFIXES = [".md", ".markdown", ".txt", ".rst", ".html", ".htm", ".pdf"];
 const SLICE = 200;
 const UPLOADS_KEPT = 100;
 
@@ -306,8 +305,8 @@ function documentList() {
 // What a question would find.
 
 function searchBox() {
-  const question = h("input", { id: "search-question", type: "search", maxlength: 8000, "data-testid": "search" });
-  const topK = h("input", { id: "search-top-k", type: "number", min: 1, max: 20, placeholder: "default" });
+  const question = h("input", { id: "search-question", type: "search", maxlength: MAX_QUESTION, "data-testid": "search" });
+  const topK = h("input", { id: "search-top-k", type: "number", min: 1, max: MAX_TOP_K, placeholder: "default" });
   const found = h("div", { "data-testid": "search-results" });
   const form = h(
     "form",

@@ -2,6 +2,7 @@
 // the server.
 
 import { fill, h } from "./dom.js";
+import { REASONS, REVIEWS } from "./enums.js";
 import { count, outcome } from "./format.js";
 
 const NAMES = [
@@ -9,12 +10,7 @@ const NAMES = [
   "since", "until", "correlation_id",
 ];
 
-const REASONS = [
-  "no_defect", "margin_too_small", "chosen_too_low", "chosen_defect", "tie", "identical_answers",
-  "unscored", "quality_filter", "length_ratio", "single_answer",
-];
-
-const REVIEWS = {
+const REVIEWED = {
   none: "not reviewed",
   agree: "human agrees",
   disagree: "human disagrees",
@@ -45,7 +41,7 @@ export function without(filters, ...names) {
 
 // A review's verdict, for people.
 export function reviewed(verdict) {
-  return REVIEWS[verdict] ?? verdict;
+  return REVIEWED[verdict] ?? verdict;
 }
 
 // All outcomes that are no pair.
@@ -243,6 +239,6 @@ export function filterForm(given, changed) {
 
   counts(null);
   models([]);
-  choices("review", Object.entries(REVIEWS), "any");
+  choices("review", REVIEWS.map((name) => [name, reviewed(name)]), "any");
   return { element, counts, models, set, clear, close: () => clearTimeout(timer) };
 }

@@ -3,9 +3,9 @@
 // EventSource reconnects by itself and names the last event that it had. It gives up where the
 // server answers with an error: then we look what became of the batch.
 
+import { EVENTS } from "./enums.js";
 import { back, get, Offline, Problem, send, url } from "./http.js";
 
-const KINDS = ["contexts", "piece", "restart", "state", "failed"];
 const NOTICE_MS = 1000;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
@@ -45,7 +45,8 @@ export function watch(batchId, on, asked) {
     opened += 1;
     source = new EventSource(url(`${path}/events`));
     source.addEventListener("open", () => reconnecting(false));
-    for (const kind of KINDS) {
+    for (const kind of EVENTS) {
+      if (kind === "end") continue;
       source.addEventListener(kind, (event) => {
         wait = FIRST_WAIT_MS;
         if (fresh && kind !== "state") on.restart();
