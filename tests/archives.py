@@ -13,7 +13,7 @@ from rlvr_ray.dataset.group_commit import Commits
 from rlvr_ray.dataset.ledger import Ledger, Operation
 from rlvr_ray.dataset.queries import Queries
 from rlvr_ray.dataset.state import BatchState
-from rlvr_ray.serve.http import Parts, create_api
+from rlvr_ray.serve.http import Services, create_api
 from rlvr_ray.settings import Settings
 from tests.builders import context
 from tests.fakes import FakeGenerator, FakeRecorder, FakeRetriever
@@ -28,7 +28,7 @@ class Served:
         self.archive = Queries(self.ledger.browser(), self.commits)
         app = create_api(
             Settings(data_dir=folder),
-            Parts(
+            Services(
                 retriever=FakeRetriever([context()]),
                 generator=FakeGenerator(),
                 recorder=FakeRecorder(),

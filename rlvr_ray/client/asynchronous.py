@@ -228,7 +228,7 @@ class AsyncClient:
         return await self._send("POST", "/reviews", calls.reader(Review), json=body, headers=key)
 
     async def reviews(self, batch_id: Id) -> tuple[Review, ...]:
-        """What was said of a batch."""
+        """The reviews of a batch, earliest first."""
         return (await self._get("/reviews", Reviews, {"batch_id": str(batch_id)})).reviews
 
     async def review_summary(self, **filters: Unpack[Filters]) -> ReviewSummary:

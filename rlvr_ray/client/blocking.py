@@ -221,7 +221,7 @@ class Client:
         return self._send("POST", "/reviews", calls.reader(Review), json=body, headers=key)
 
     def reviews(self, batch_id: Id) -> tuple[Review, ...]:
-        """What was said of a batch."""
+        """The reviews of a batch, earliest first."""
         return (self._get("/reviews", Reviews, {"batch_id": str(batch_id)})).reviews
 
     def review_summary(self, **filters: Unpack[Filters]) -> ReviewSummary:

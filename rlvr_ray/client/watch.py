@@ -205,7 +205,7 @@ class Watch:
         return time.monotonic() - self._since >= self._patience_s
 
     def asked_again(self) -> Restarted:
-        """The server has the question again: what it told before is void."""
+        """The server has the question again: its events so far are void."""
         self.lost = False
         self._repeats -= 1
         self._last_id = None

@@ -29,7 +29,7 @@ from rlvr_ray.settings import EngineSettings, Settings, load
 from rlvr_ray.verification import factory
 
 if TYPE_CHECKING:
-    from rlvr_ray.serve.http import Parts
+    from rlvr_ray.serve.http import Services
 
 log = logging.getLogger(__name__)
 
@@ -126,24 +126,24 @@ def _ingress(choice: selection.Choice) -> FastAPI:
 
     logs.configure(choice.settings.log)
     log.info("answers are verified by %s", choice.verifiers)
-    return create_api(choice.settings, _parts(choice, actors.start_aggregator(choice.settings)))
+    return create_api(choice.settings, _services(choice, actors.start_aggregator(choice.settings)))
 
 
-def _parts(choice: selection.Choice, aggregator: Any) -> "Parts":
-    """The running parts, as this process reaches them."""
-    from rlvr_ray.serve.http import Parts, Probed
+def _services(choice: selection.Choice, aggregator: Any) -> "Services":
+    """The running services, as this process reaches them."""
+    from rlvr_ray.serve.http import CheckedGenerator, Services
 
     settings = choice.settings
 
     def handle(name: str) -> DeploymentHandle[Any]:
         return serve.get_deployment_handle(name, app_name=handles.APP)
 
-    generator: Probed
+    generator: CheckedGenerator
     if engines.engine_type(settings.generator).is_remote:
         generator = engines.open_limited(settings.generator)
     else:
         generator = handles.RemoteGenerator(handle("Generator"))
-    return Parts(
+    return Services(
         retriever=handles.RemoteRetriever(handle("Retriever")),
         generator=generator,
         recorder=handles.RemoteRecorder(aggregator),
@@ -156,8 +156,8 @@ def _parts(choice: selection.Choice, aggregator: Any) -> "Parts":
     )
 
 
-def attach(settings: Settings, *, deploy: bool = True) -> "tuple[Settings, Parts]":
-    """Join a cluster as a driver: the application's settings, and its parts.
+def attach(settings: Settings, *, deploy: bool = True) -> "tuple[Settings, Services]":
+    """Join a cluster as a driver: the application's settings, and its services.
 
     It is the cluster that the settings or Ray's environment name; or that of the server that runs;
     or the one that Ray finds. Where the application does not run, it is deployed with these
@@ -183,7 +183,7 @@ def attach(settings: Settings, *, deploy: bool = True) -> "tuple[Settings, Parts
     if version != __version__:
         raise ConfigError(f"the cluster runs rlvr_ray {version}, this is {__version__}")
     choice = selection.Choice(settings=running, reason="it runs", verifiers="those that run")
-    return running, _parts(choice, actors.aggregator())
+    return running, _services(choice, actors.aggregator())
 
 
 def start(settings: Settings) -> Server:

@@ -27,7 +27,7 @@ from rlvr_ray.documents.retriever import Document
 from rlvr_ray.generation.generator import Prompt
 from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.pipeline.live import Acknowledgement, LiveEvent
-from rlvr_ray.serve.http import Parts, create_api
+from rlvr_ray.serve.http import Services, create_api
 from rlvr_ray.settings import Settings
 from rlvr_ray.verification import factory
 from tests.browser import seed, texts
@@ -192,7 +192,7 @@ class Stage:
             self._retriever.close()
 
     async def _listen(self) -> None:
-        parts = Parts(
+        parts = Services(
             retriever=self._retriever,
             generator=self.generator,
             recorder=self._aggregator,

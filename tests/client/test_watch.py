@@ -17,7 +17,7 @@ from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.serve.http import batches
 from tests.asgi_server import serving
 from tests.builders import DECIDED, batch, context, verification
-from tests.fake_parts import FakeParts
+from tests.fake_services import FakeServices
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
@@ -29,7 +29,7 @@ BODY = {"question": "What is Ray?"}
 KEY = "a secret of ours"
 
 
-class Server(FakeParts):
+class Server(FakeServices):
     """The interface over fakes, at a real address."""
 
     def __init__(self, data_dir: Path, **sections: Any) -> None:

@@ -28,7 +28,7 @@ from rlvr_ray.events import outbox
 from rlvr_ray.observability import log_lines
 from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.pipeline.trace import batch_trace
-from rlvr_ray.serve.http import Parts, create_api
+from rlvr_ray.serve.http import Services, create_api
 from rlvr_ray.settings import Settings
 from tests.builders import CREATED, DECIDED, batch
 from tests.fakes import FakeGenerator, FakePanel, FakeRetriever
@@ -347,7 +347,7 @@ async def http(tmp_path: Path) -> Any:
     settings = Settings(data_dir=folder.path)
     aggregator = Aggregator(Ledger(folder.path), Dataset(folder.path), FakePanel(), settings)
     await aggregator.start()
-    parts = Parts(
+    parts = Services(
         retriever=FakeRetriever(),
         generator=FakeGenerator(),
         recorder=aggregator,  # type: ignore[arg-type]

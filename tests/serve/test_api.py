@@ -24,7 +24,7 @@ from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.serve.http import problems, system
 from tests.builders import DECIDED, batch, context, failed, verification
-from tests.fake_parts import FakeParts
+from tests.fake_services import FakeServices
 from tests.patience import PATIENCE_S
 from tests.pdfs import pdf
 
@@ -46,7 +46,7 @@ METADATA = {
 }
 
 
-class Api(FakeParts):
+class Api(FakeServices):
     """The interface and the fakes behind it."""
 
     def __init__(self, data_dir: Path, **sections: Any) -> None:

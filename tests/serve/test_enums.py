@@ -14,7 +14,7 @@ from rlvr_ray.core.records import Defect, Reason
 from rlvr_ray.dataset import filters, reviews
 from rlvr_ray.pipeline import live
 from rlvr_ray.serve.http import page
-from tests.fake_parts import FakeParts
+from tests.fake_services import FakeServices
 
 UI = Path(page.FOLDER)
 
@@ -46,6 +46,14 @@ def test_what_the_page_has_words_for_exists(file: str, name: str, known: set[str
     assert len(keys(file, name)) > 2
 
 
+def test_the_docs_list_them_all() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    events = re.findall(r"^\| `(\w+)` \|", (docs / "live.md").read_text(), re.M)
+    assert sorted(events) == sorted(get_args(live.Kind))
+    (listed,) = re.findall(r"^\| `review` \| (.*) \|$", (docs / "client.md").read_text(), re.M)
+    assert re.findall(r"`(\w+)`", listed) == list(filters.REVIEWS)
+
+
 def test_no_file_of_the_page_retypes_them() -> None:
     for path in UI.glob("*.js"):
         text = path.read_text()
@@ -61,7 +69,7 @@ def test_the_page_imports_only_what_there_is() -> None:
 
 
 async def test_the_server_sends_them_to_the_page(tmp_path: Path) -> None:
-    transport = httpx.ASGITransport(FakeParts([], tmp_path).app)
+    transport = httpx.ASGITransport(FakeServices([], tmp_path).app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
         reply = await http.get("/ui/enums.js")
         schema = (await http.get("/openapi.json")).json()

@@ -13,7 +13,7 @@ from rlvr_ray.client.models.dataset import Page
 from rlvr_ray.client.models.system import Problem, Readiness, Trace
 from rlvr_ray.serve.http import replies
 from tests.archives import Served
-from tests.fake_parts import FakeParts
+from tests.fake_services import FakeServices
 from tests.folders import MIXED
 
 #: Routes that send no JSON, and the media types that they declare.
@@ -26,7 +26,7 @@ FILES = {
 
 @pytest.fixture
 def api(tmp_path: Path) -> FastAPI:
-    return FakeParts([], tmp_path).app
+    return FakeServices([], tmp_path).app
 
 
 def check(model: Any, reply: Any) -> None:

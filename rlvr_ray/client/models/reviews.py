@@ -31,7 +31,7 @@ class ReviewTask(Whole):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review(Whole):
-    """What a person said of a pair: of candidates ``a`` and ``b``, which is better.
+    """A person's verdict on a pair: which of candidates ``a`` and ``b`` is better.
 
     ``review`` is what that is beside the outcome: ``agree``, ``disagree``, ``tie``, ``discard``.
     """

@@ -102,7 +102,7 @@ class Stats(Whole):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step(Whole):
-    """Something that happened to a batch; what else is told of it is in ``raw``."""
+    """Something that happened to a batch; the rest of its fields are in ``raw``."""
 
     __pydantic_config__: ClassVar = CONFIG | ConfigDict(
         json_schema_extra={"additionalProperties": True}

@@ -1,4 +1,11 @@
-"""The HTTP interface: checks what comes in, asks the pipeline, says what happened."""
+"""The HTTP interface: checks requests, asks the pipeline, sends replies. ``serve/app.py`` makes it.
+
+A file a subject: ``asks`` (over ``asking`` and ``bodies``), ``batches``, ``dataset``, ``reviews``,
+``documents``, ``tracing``, ``system``, ``access``, ``page``; ``problems`` has all errors.
+
+To add a route, write it in the file of its subject, its reply in ``client/models`` as its response
+model, and a method of ``AsyncClient``; ``make client`` writes the one of ``Client``.
+"""
 
 from fastapi import Depends, FastAPI
 
@@ -15,14 +22,14 @@ from rlvr_ray.serve.http import (
     system,
     tracing,
 )
-from rlvr_ray.serve.http.services import Parts, Probed, Watched
+from rlvr_ray.serve.http.services import CheckedGenerator, LiveRecorder, Services
 from rlvr_ray.settings import Settings
 
-__all__ = ["Parts", "Probed", "Watched", "create_api"]
+__all__ = ["CheckedGenerator", "LiveRecorder", "Services", "create_api"]
 
 
-def create_api(settings: Settings, parts: Parts) -> FastAPI:
-    """The whole interface over the given parts."""
+def create_api(settings: Settings, services: Services) -> FastAPI:
+    """The whole interface over these services."""
     dependencies = [Depends(access.same_origin)]
     if settings.api.key is None:
         dependencies.append(Depends(access.local_name))
@@ -30,17 +37,17 @@ def create_api(settings: Settings, parts: Parts) -> FastAPI:
     api.add_middleware(problems.BodyLimit)
     problems.add_problems(api)
     guarded = [
-        dataset.routes(parts),  # before the path of one batch, which would take its paths
-        reviews.routes(parts),
-        asks.routes(settings, parts),
-        batches.routes(parts),
-        documents.routes(settings, parts),
-        system.routes(parts),
-        tracing.routes(settings, parts),
+        dataset.routes(services),  # before the path of one batch, which would take its paths
+        reviews.routes(services),
+        asks.routes(settings, services),
+        batches.routes(services),
+        documents.routes(settings, services),
+        system.routes(services),
+        tracing.routes(settings, services),
     ]
     for router in guarded:
         api.include_router(router, dependencies=[access.guard(settings)])
     api.include_router(access.routes(settings))
-    api.include_router(system.probes(parts))
+    api.include_router(system.probes(services))
     page.add_page(api)
     return api

@@ -14,7 +14,7 @@ from rlvr_ray.pipeline.ask import Ask, Pipeline, Prepared
 from rlvr_ray.pipeline.live import LivePublisher
 from rlvr_ray.serve.http.access import Gate
 from rlvr_ray.serve.http.bodies import QuestionBody
-from rlvr_ray.serve.http.services import Parts
+from rlvr_ray.serve.http.services import Services
 from rlvr_ray.settings import Settings
 
 
@@ -30,18 +30,18 @@ class _Running:
 class Asking:
     """Asks over the pipeline, those that nobody waits for included."""
 
-    def __init__(self, settings: Settings, parts: Parts) -> None:
+    def __init__(self, settings: Settings, services: Services) -> None:
         self._settings = settings
-        self._recorder = parts.recorder
+        self._recorder = services.recorder
         self._pipeline = Pipeline(
-            parts.retriever,
-            parts.generator,
-            parts.recorder,
+            services.retriever,
+            services.generator,
+            services.recorder,
             settings.generator.max_tokens,
-            parts.tracer,
-            parts.metrics,
+            services.tracer,
+            services.metrics,
         )
-        self._metrics = parts.metrics
+        self._metrics = services.metrics
         self._gate = Gate(settings.api.max_asks)
         self._running: dict[UUID, _Running] = {}
 
@@ -129,6 +129,6 @@ class Asking:
 
 def _fingerprint(body: QuestionBody, kind: Kind) -> str:
     """Of what a request says, however it is written; not of defaults, which settings may change."""
-    said = body.model_dump(mode="json", exclude_none=True)
-    text = json.dumps([kind, said], sort_keys=True)
+    fields = body.model_dump(mode="json", exclude_none=True)
+    text = json.dumps([kind, fields], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

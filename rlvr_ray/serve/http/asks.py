@@ -17,14 +17,14 @@ from rlvr_ray.serve.http.bodies import (
     QuestionBody,
     Traceparent,
 )
-from rlvr_ray.serve.http.services import Parts
+from rlvr_ray.serve.http.services import Services
 from rlvr_ray.settings import Settings
 
 
-def routes(settings: Settings, parts: Parts) -> APIRouter:
+def routes(settings: Settings, services: Services) -> APIRouter:
     """Asks."""
     router = APIRouter(tags=["questions"])
-    asking = Asking(settings, parts)
+    asking = Asking(settings, services)
 
     @router.post(
         "/ask/multi-candidate",

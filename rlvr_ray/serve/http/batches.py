@@ -12,7 +12,7 @@ from rlvr_ray.core.errors import NotFound, Overloaded, RlvrError
 from rlvr_ray.dataset import rows
 from rlvr_ray.pipeline.live import LiveEvent
 from rlvr_ray.serve.http import problems, replies
-from rlvr_ray.serve.http.services import Parts
+from rlvr_ray.serve.http.services import Services
 
 #: Longest wait for the next event in one call to the hub, in seconds.
 WATCH_S = 20.0
@@ -32,10 +32,10 @@ LastEventId = Annotated[
 ]
 
 
-def routes(parts: Parts) -> APIRouter:
+def routes(services: Services) -> APIRouter:
     """A batch and its events."""
     router = APIRouter(tags=["questions"])
-    recorder = parts.recorder
+    recorder = services.recorder
     watchers = 0
 
     @router.get("/batches/{batch_id}", response_model=Batch)
@@ -47,7 +47,7 @@ def routes(parts: Parts) -> APIRouter:
         return replies.batch(state)
 
     async def first_events(batch_id: UUID, last_id: LastEventId = None) -> list[LiveEvent]:
-        """Whatever is wrong is said before the stream begins."""
+        """Raises before the stream begins, so that the reply is a problem."""
         if watchers >= MAX_WATCHERS:
             raise Overloaded(f"{watchers} watchers are connected already; try again in a while")
         return await recorder.watch(batch_id, last_id, 0.0)

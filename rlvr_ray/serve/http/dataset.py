@@ -18,7 +18,7 @@ from rlvr_ray.dataset.rows import Row
 from rlvr_ray.dataset.state import Reviewed
 from rlvr_ray.serve.http import downloads, replies
 from rlvr_ray.serve.http.filters import Where
-from rlvr_ray.serve.http.services import Parts
+from rlvr_ray.serve.http.services import Services
 
 #: Batches of one call to the archive while rows are downloaded: some 400 kB.
 STEP = 64
@@ -28,10 +28,10 @@ FILE: dict[int | str, dict[str, Any]] = {200: {"content": {kind: {} for kind in 
 File = Annotated[downloads.Format, Query(alias="format")]
 
 
-def routes(parts: Parts) -> APIRouter:
+def routes(services: Services) -> APIRouter:
     """Lists, histograms, downloads."""
     router = APIRouter(tags=["dataset"])
-    archive = parts.archive
+    archive = services.archive
 
     @router.get("/batches", response_model=Page)
     async def list_batches(
@@ -77,7 +77,7 @@ def routes(parts: Parts) -> APIRouter:
     async def download_pairs(
         where: Where,
         file_format: File = "jsonl",
-        human: Annotated[bool, Query(description="Apply what people said: see /reviews.")] = False,
+        human: Annotated[bool, Query(description="Apply the reviews: see /reviews.")] = False,
     ) -> StreamingResponse:
         """The pairs that fit, as rows of `dpo_data`, in the order in which they were asked."""
 
@@ -86,8 +86,7 @@ def routes(parts: Parts) -> APIRouter:
             if state.outcome is None or state.outcome.reason is not None:
                 return []
             row = rows.dpo(state.batch, state.outcome, state.results)
-            said = reviewed.verdict if human else None
-            kept = reviews.reviewed_row(row, said)
+            kept = reviews.reviewed_row(row, reviewed.verdict if human else None)
             return [] if kept is None else [kept]
 
         wanted = replace(where, outcomes=_only(where, [filters.PAIR]))
@@ -136,7 +135,7 @@ async def _download(
     of: Callable[[Reviewed], Sequence[Row]],
 ) -> StreamingResponse:
     pages = _pages(archive, where, of)
-    # What is wrong at once is said as a problem, not by a file that breaks off.
+    # What fails at once is a problem in the reply, not a file that breaks off.
     first = await anext(pages)
     file = f"{name}.{file_format}"
     return StreamingResponse(

@@ -15,14 +15,14 @@ from rlvr_ray.documents.parsers import File
 from rlvr_ray.documents.retriever import Document
 from rlvr_ray.documents.retriever import Query as SearchQuery
 from rlvr_ray.serve.http.bodies import Text
-from rlvr_ray.serve.http.services import Parts
+from rlvr_ray.serve.http.services import Services
 from rlvr_ray.settings import MAX_QUESTION_CHARS, MAX_TOP_K, Settings
 
 
-def routes(settings: Settings, parts: Parts) -> APIRouter:
+def routes(settings: Settings, services: Services) -> APIRouter:
     """Store, list, remove, search."""
     router = APIRouter(tags=["documents"])
-    retriever = parts.retriever
+    retriever = services.retriever
 
     @router.post(
         "/documents",
@@ -34,7 +34,7 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
         given = [File(source=file.filename or "", data=await file.read()) for file in files]
         documents = await asyncio.to_thread(_read, given)
         ingested = await retriever.ingest(documents)
-        await parts.recorder.ingested(ingested)
+        await services.recorder.ingested(ingested)
         return {"documents": codec.plain(ingested)}
 
     @router.get("/documents", response_model=StoredDocuments)

@@ -15,8 +15,8 @@ async def stream(
     dataset: str, file_format: Format, pages: AsyncIterator[Sequence[Row]]
 ) -> AsyncGenerator[bytes]:
     """The file's bytes. Its form is that of the dataset's own files."""
-    parts = _parquet(dataset, pages) if file_format == "parquet" else _jsonl(pages)
-    async for data in parts:
+    chunks = _parquet(dataset, pages) if file_format == "parquet" else _jsonl(pages)
+    async for data in chunks:
         if data:
             yield data
 

@@ -122,13 +122,13 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limit = MAX_UPLOAD if scope["path"].rstrip("/") == "/documents" else MAX_BODY
-        seen = 0
+        size = 0
 
         async def limited() -> Message:
-            nonlocal seen
+            nonlocal size
             message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > limit:
+            size += len(message.get("body", b""))
+            if size > limit:
                 raise HTTPException(413, f"the body is larger than {limit:,} bytes")
             return message
 

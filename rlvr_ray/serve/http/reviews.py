@@ -12,7 +12,7 @@ from rlvr_ray.dataset import reviews, rows
 from rlvr_ray.dataset.reviews import Said, Verdict
 from rlvr_ray.serve.http.bodies import Key
 from rlvr_ray.serve.http.filters import Where
-from rlvr_ray.serve.http.services import Parts
+from rlvr_ray.serve.http.services import Services
 
 #: Batches that a reviewer may leave for later.
 MAX_SEEN = 200
@@ -32,10 +32,10 @@ class ReviewBody(BaseModel):
     reviewer: str = Field(default="", max_length=MAX_REVIEWER)
 
 
-def routes(parts: Parts) -> APIRouter:
-    """The next pair, what is said of it, and how far people and judge agree."""
+def routes(services: Services) -> APIRouter:
+    """The next pair, its reviews, and how far people and judge agree."""
     router = APIRouter(tags=["review"])
-    archive = parts.archive
+    archive = services.archive
 
     @router.get(
         "/reviews/next",
@@ -50,7 +50,7 @@ def routes(parts: Parts) -> APIRouter:
     ) -> Any:
         """A pair that nobody has judged, at random, its answers in random order.
 
-        Neither scores nor temperatures are told.
+        Without scores and temperatures.
         """
         duel = await archive.duel(where, seen or ())
         if duel is None:
@@ -91,7 +91,7 @@ def routes(parts: Parts) -> APIRouter:
         """How far people agree with the judge, over the pairs that fit.
 
         `agreement` is the share of agree among agree and disagree, `low` and `high` its 95 %
-        interval after Wilson; null where nobody has said either.
+        interval after Wilson; null where there is neither.
         """
         verdicts = await archive.verdicts(where)
         counts = reviews.counted(verdicts)

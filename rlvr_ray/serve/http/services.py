@@ -17,7 +17,7 @@ from rlvr_ray.pipeline.live import Acknowledgement, LiveEvent
 from rlvr_ray.pipeline.recorder import Recorder
 
 
-class Probed(StreamingGenerator, Protocol):
+class CheckedGenerator(StreamingGenerator, Protocol):
     """A Generator that can say whether it is there."""
 
     async def check(self) -> str:
@@ -25,7 +25,7 @@ class Probed(StreamingGenerator, Protocol):
         ...
 
 
-class Watched(Recorder, Protocol):
+class LiveRecorder(Recorder, Protocol):
     """A Recorder that can say what it holds, and where one can watch."""
 
     async def stats(self) -> dict[str, Any]:
@@ -44,12 +44,12 @@ class Watched(Recorder, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """The running parts, as this process reaches them."""
+class Services:
+    """The running services, as this process reaches them."""
 
     retriever: Retriever
-    generator: Probed
-    recorder: Watched
+    generator: CheckedGenerator
+    recorder: LiveRecorder
     archive: Queries
     engine: str  #: what runs the generator's model, and why
     verifiers: str  #: who verifies, and why

@@ -10,26 +10,26 @@ from fastapi import APIRouter, Response
 from rlvr_ray import __version__
 from rlvr_ray.client.models.system import Liveness, Readiness, Stats
 from rlvr_ray.serve.http import replies
-from rlvr_ray.serve.http.services import Parts
+from rlvr_ray.serve.http.services import Services
 
 #: Longest wait for one part when readiness is asked.
 PROBE_TIMEOUT_S = 5.0
 
 
-def routes(parts: Parts) -> APIRouter:
+def routes(services: Services) -> APIRouter:
     """What needs the key."""
     router = APIRouter(tags=["system"])
 
     @router.get("/stats", response_model=Stats)
     async def get_stats() -> Any:
         """Counts by outcome, the latest outcomes, files."""
-        passages = await parts.retriever.count()
-        return {**await parts.recorder.stats(), "passages": passages}
+        passages = await services.retriever.count()
+        return {**await services.recorder.stats(), "passages": passages}
 
     return router
 
 
-def probes(parts: Parts) -> APIRouter:
+def probes(services: Services) -> APIRouter:
     """What a supervisor asks, without a key."""
     router = APIRouter(tags=["system"])
 
@@ -44,22 +44,22 @@ def probes(parts: Parts) -> APIRouter:
         responses={503: {"model": Readiness, "description": "A part does not answer."}},
     )
     async def readyz() -> Response:
-        """Whether every part answers: 200, or 503 with what each one said; and who verifies."""
+        """Whether every part answers: 200, or 503 with the answer of each; and who verifies."""
         states = dict(
             await asyncio.gather(
-                _probe("generator", parts.generator.check),
-                _probe("retriever", parts.retriever.count),
-                _probe("aggregator", lambda: parts.recorder.find(UUID(int=0))),
+                _probe("generator", services.generator.check),
+                _probe("retriever", services.retriever.count),
+                _probe("aggregator", lambda: services.recorder.find(UUID(int=0))),
             )
         )
         ready = all(state["ok"] for state in states.values())
-        states["generator"]["engine"] = parts.engine
-        said = {
+        states["generator"]["engine"] = services.engine
+        body = {
             "status": "ready" if ready else "not ready",
             "parts": states,
-            "verifiers": parts.verifiers,
+            "verifiers": services.verifiers,
         }
-        return replies.sent(said, 200 if ready else 503)
+        return replies.sent(body, 200 if ready else 503)
 
     return router
 

@@ -12,26 +12,26 @@ from rlvr_ray.core.errors import NotFound, Unreadable
 from rlvr_ray.observability import log_lines
 from rlvr_ray.pipeline.trace import batch_trace
 from rlvr_ray.serve.http import replies
-from rlvr_ray.serve.http.services import Parts
+from rlvr_ray.serve.http.services import Services
 from rlvr_ray.settings import Settings
 
-#: Batches of one correlation id that are told at once, the latest.
+#: Batches of one correlation id that are sent at once, the latest.
 AT_ONCE = 20
 
 
-def routes(settings: Settings, parts: Parts) -> APIRouter:
+def routes(settings: Settings, services: Services) -> APIRouter:
     """Traces without a collector."""
     router = APIRouter(tags=["tracing"])
 
-    async def told(batch_ids: Sequence[UUID]) -> list[dict[str, Any]]:
+    async def traces_of(batch_ids: Sequence[UUID]) -> list[dict[str, Any]]:
         found = []
         for batch_id in batch_ids:
             try:
-                found.append(await parts.archive.footprint(batch_id))
+                found.append(await services.archive.footprint(batch_id))
             except Unreadable:  # it takes no other batch with it
                 if len(batch_ids) == 1:
                     raise
-        lines = await asyncio.to_thread(log_lines.find, parts.logs, batch_ids)
+        lines = await asyncio.to_thread(log_lines.find, services.logs, batch_ids)
         mirrored = settings.mirror.url is not None
         return [
             batch_trace(*one, mirrored=mirrored, logs=lines[one[0].batch.batch_id])
@@ -45,7 +45,7 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
 
         Log lines are those of the node that answers.
         """
-        found = await told([batch_id])
+        found = await traces_of([batch_id])
         if not found:
             raise NotFound(f"there is no batch {batch_id}")
         return replies.sent(found[0])
@@ -62,9 +62,9 @@ def routes(settings: Settings, parts: Parts) -> APIRouter:
         ],
     ) -> Response:
         """The same for whatever an id leads to, latest first; `left` counts those not shown."""
-        batch_ids, left = await parts.archive.named(id, AT_ONCE)
+        batch_ids, left = await services.archive.named(id, AT_ONCE)
         if not batch_ids:
             raise NotFound("no batch, event or correlation id is this")
-        return replies.sent({"traces": await told(batch_ids), "left": left})
+        return replies.sent({"traces": await traces_of(batch_ids), "left": left})
 
     return router

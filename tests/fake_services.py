@@ -6,12 +6,12 @@ from typing import Any, cast
 
 from rlvr_ray.core.records import Context
 from rlvr_ray.dataset.queries import Queries
-from rlvr_ray.serve.http import Parts, create_api
+from rlvr_ray.serve.http import Services, create_api
 from rlvr_ray.settings import Settings
 from tests.fakes import FakeGenerator, FakeRecorder, FakeRetriever
 
 
-class FakeParts:
+class FakeServices:
     """What the interface stands on, all fakes; ``app`` is the interface over them."""
 
     def __init__(self, passages: Sequence[Context], data_dir: Path, **sections: Any) -> None:
@@ -20,7 +20,7 @@ class FakeParts:
         self.recorder = FakeRecorder()
         self.app = create_api(
             Settings(data_dir=data_dir, **sections),
-            Parts(
+            Services(
                 retriever=self.retriever,
                 generator=self.generator,
                 recorder=self.recorder,
