@@ -26,7 +26,7 @@ from rlvr_ray.client.models.documents import (
 )
 from rlvr_ray.client.models.reviews import Review, Reviews, ReviewSummary, ReviewTask, Verdict
 from rlvr_ray.client.models.system import Stats, Trace, Traces
-from rlvr_ray.client.watch import PATIENCE_S, LiveEvent, StateChanged, Submitted, Wait, Watch
+from rlvr_ray.client.watch import PATIENCE_S, LiveEvent, StateChanged, Submitted, Watch
 from rlvr_ray.core.errors import RlvrError, Unavailable
 from rlvr_ray.documents.parsers import File
 from rlvr_ray.documents.retriever import Document
@@ -124,7 +124,7 @@ class AsyncClient:
 
     async def wait(self, batch_id: Id, timeout_s: float = 600) -> Batch:
         """A batch once it is decided; raises Unavailable if that takes longer."""
-        events = self._follow(batch_id, PATIENCE_S, None, Wait(batch_id, timeout_s))
+        events = self._follow(batch_id, PATIENCE_S, None, timeout_s)
         async with contextlib.aclosing(events):
             async for event in events:
                 if isinstance(event, StateChanged) and event.batch.outcome is not None:
@@ -300,7 +300,7 @@ class AsyncClient:
         batch_id: Id | None,
         patience_s: float,
         ask: tuple[str, Mapping[str, Any]] | None,
-        wait: Wait | None = None,
+        wait_s: float | None = None,
     ) -> AsyncGenerator[LiveEvent]:
         """The events of a batch, or of the one that ``ask`` makes (a key and a request), again if
         it is lost."""
@@ -311,8 +311,9 @@ class AsyncClient:
         assert batch_id is not None
         watch = Watch(
             self._url,
+            batch_id,
             patience_s,
-            wait,
+            wait_s,
             may_ask_again=ask is not None,
             has_answered=self._has_answered,
         )

@@ -1,9 +1,9 @@
 """Live events of an ask: what they are, and where a watch of them stands."""
 
 import json
+import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, cast
 
 from httpx_sse import ServerSentEvent
@@ -24,7 +24,6 @@ _PAUSE_S, _MAX_PAUSE_S = 0.1, 3.0
 _MAX_REPEATS = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Event(Whole):
     """Base of the live events; ``raw`` is an event's data as it came."""
 
@@ -35,7 +34,6 @@ class Event(Whole):
         return {"event": self.name, **self.raw}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted(Event):
     """The question was taken; the same ``key`` gives this batch again."""
 
@@ -47,7 +45,6 @@ class Submitted(Event):
     key: Annotated[str, Field(exclude=True)] = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ContextsFound(Event):
     """The passages that the answers are written from."""
 
@@ -55,7 +52,6 @@ class ContextsFound(Event):
     contexts: tuple[Context, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerChunk(Event):
     """What a candidate's answer grew by."""
 
@@ -64,14 +60,12 @@ class AnswerChunk(Event):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Restarted(Event):
     """It begins anew: passages and chunks so far are void."""
 
     name: ClassVar[str] = "restart"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged(Event):
     """The batch as it is on record now: it replaces all that came before."""
 
@@ -85,37 +79,21 @@ EVENT_TYPES: Mapping[str, type[Event]] = {
 }
 
 
-class Wait:
-    """How long somebody waits for a batch to be decided."""
-
-    def __init__(self, batch_id: object, timeout_s: float) -> None:
-        self._said = f"batch {batch_id} is still being verified after {timeout_s:g} s"
-        self._deadline = time.monotonic() + timeout_s
-
-    @property
-    def left_s(self) -> float:
-        """Seconds until it is over."""
-        return self._deadline - time.monotonic()
-
-    def check(self) -> None:
-        """Raise Unavailable once it is over."""
-        if self.left_s <= 0:
-            raise Unavailable(self._said)
-
-
 class Watch:
     """Where a watch of one batch's events stands, whoever does the reading.
 
     Until it has ``ended`` the reader connects with ``options`` and gives ``take`` what comes. After
     any failure ``after`` says how long to wait; then, if the server has lost the question, which is
-    ``lost``, the reader asks it again and calls ``asked_again``.
+    ``lost``, the reader asks it again and calls ``asked_again``. With ``wait_s`` it raises
+    Unavailable after so many seconds, however much comes.
     """
 
     def __init__(
         self,
         url: str,
+        batch_id: object,
         patience_s: float,
-        wait: Wait | None,
+        wait_s: float | None = None,
         *,
         may_ask_again: bool,
         has_answered: bool,
@@ -124,10 +102,11 @@ class Watch:
         self.lost = False
         self._url = url
         self._patience_s = patience_s
-        self._wait = wait
+        self._wait_s = wait_s
+        self._late = f"batch {batch_id} is still being verified after {wait_s or 0:g} s"
         self._repeats = _MAX_REPEATS if may_ask_again else 0
         self._has_answered = has_answered
-        self._since = time.monotonic()
+        self._began = self._since = time.monotonic()
         self._pause_s = _PAUSE_S
         self._last_id: str | None = None
 
@@ -137,21 +116,19 @@ class Watch:
         headers = {"Accept": b"text/event-stream"}
         if self._last_id is not None:
             headers["Last-Event-ID"] = self._last_id.encode()
-        left_s = self._wait.left_s if self._wait else SILENCE_S
-        return {"headers": headers, "timeout": min(max(left_s, 0.01), SILENCE_S)}
+        return {"headers": headers, "timeout": min(max(self._left_s, 0.01), SILENCE_S)}
 
     def opened(self) -> None:
         """The server has answered: from now on it is waited for if it goes."""
         self._has_answered = True
 
     def take(self, sent: ServerSentEvent) -> LiveEvent | None:
-        """The event, where it is one to tell; raises what the ask failed of.
+        """The event for the caller, if it is one; raises the error of an ask that failed.
 
         Comments come as events without a name or data: they say that the server is there.
         """
         self._since = time.monotonic()
-        if self._wait:
-            self._wait.check()
+        self._check_time()
         self._last_id = sent.id or self._last_id
         self._pause_s = _PAUSE_S
         if sent.event in EVENT_TYPES:
@@ -189,16 +166,23 @@ class Watch:
             raise error
         if isinstance(error, RlvrError):
             # Somebody is there: whoever waits until a certain time waits for a busy server, too.
-            over = self._wait.left_s <= 0 if self._wait else self._is_impatient
-            if over:
+            if self._left_s <= 0 or (self._wait_s is None and self._is_impatient):
                 raise error
         else:
-            if self._wait:
-                self._wait.check()
+            self._check_time()
             if self._is_impatient or not self._has_answered:
                 raise problems.unreachable(self._url, error) from None
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, _MAX_PAUSE_S)
         return pause_s
+
+    @property
+    def _left_s(self) -> float:
+        """Seconds until the wait is over."""
+        return math.inf if self._wait_s is None else self._began + self._wait_s - time.monotonic()
+
+    def _check_time(self) -> None:
+        if self._left_s <= 0:
+            raise Unavailable(self._late)
 
     @property
     def _is_impatient(self) -> bool:

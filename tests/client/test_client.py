@@ -583,7 +583,7 @@ class TestDroppedStreams:
             pytest.raises(Unavailable, match="100 watchers"),
         ):
             left = iter([5.0, 0.0])
-            monkeypatch.setattr(watch.Wait, "left_s", property(lambda _: next(left)))
+            monkeypatch.setattr(watch.Watch, "_left_s", property(lambda _: next(left)))
             client.wait("x", timeout_s=5.0)
 
     @pytest.mark.parametrize("data", ["{", "[]", '{"batch_id": 5}', ""])

@@ -51,7 +51,7 @@ def test_byte_for_byte() -> None:
 
 
 def watch() -> Watch:
-    return Watch("http://x", 120.0, None, may_ask_again=False, has_answered=True)
+    return Watch("http://x", "a batch", 120.0, may_ask_again=False, has_answered=True)
 
 
 def test_a_watch_tells_its_own_events_only_and_goes_on_after_the_last_id() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar, dataclass_transform
 
 from pydantic import (
     BeforeValidator,
@@ -39,11 +39,14 @@ CONFIG = ConfigDict(json_schema_serialization_defaults_required=True)
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 class Reply:
-    """Base of what a reply, or a part of one, is read into."""
+    """Base of what a reply, or a part of one, is read into: each is a frozen dataclass."""
 
-    __slots__ = ()
     __pydantic_config__: ClassVar = CONFIG
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -65,7 +68,6 @@ class Reply:
         return data
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Whole(Reply):
     """Base of what can stand by itself; ``raw`` is the JSON that it was read from."""
 

@@ -1,6 +1,6 @@
 """Batches: a question with its answers, their verifications and the outcome."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -10,7 +10,6 @@ from rlvr_ray.client.models.base import Raw, Reply, Time, Whole
 from rlvr_ray.core.records import NO_TOKENS, Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Context(Reply):
     """A retrieved passage; ``score`` is its cosine with the question, in [-1, 1]."""
 
@@ -24,7 +23,6 @@ class Context(Reply):
         return str(self.metadata.get("source", ""))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Span(Reply):
     """Characters ``start`` to ``end`` of the context with this index."""
 
@@ -33,7 +31,6 @@ class Span(Reply):
     end: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Statement(Reply):
     """A statement of an answer; ``verdict`` is how far the contexts support it, from 0 to 1."""
 
@@ -43,7 +40,6 @@ class Statement(Reply):
     passage: Span | None = None  #: what supports it best; None where nothing does
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment(Reply):
     """What one verifier says of an answer; with weight 0 it does not count."""
 
@@ -63,7 +59,6 @@ class Assessment(Reply):
     duration_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Verification(Reply):
     """An answer's scores, or in ``reason`` why it has none."""
 
@@ -79,7 +74,6 @@ class Verification(Reply):
     duration_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerMetadata(Reply):
     """How an answer came about."""
 
@@ -93,7 +87,6 @@ class AnswerMetadata(Reply):
     candidate_index: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate(AnswerMetadata):
     """One answer of a batch; ``verification`` is None until it is verified."""
 
@@ -106,7 +99,6 @@ class Candidate(AnswerMetadata):
         return self.verification.score if self.verification else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Reply):
     """An answer as it is sent, before it is verified."""
 
@@ -114,7 +106,6 @@ class Answer(Reply):
     metadata: AnswerMetadata
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedAnswer(Answer):
     """A candidate as it is sent."""
 
@@ -131,7 +122,6 @@ def _nested(value: Candidate) -> VerifiedAnswer:
     return VerifiedAnswer(answer=value.answer, metadata=value, verification=value.verification)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome(Reply):
     """How a batch was decided: a pair, or in ``reason`` why it makes none.
 
@@ -151,7 +141,6 @@ class Outcome(Reply):
     score_diff: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AskedBatch(Whole):
     """What a question was answered from."""
 
@@ -161,7 +150,6 @@ class AskedBatch(Whole):
     contexts: tuple[Context, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OneAnswer(AskedBatch):
     """The reply to an ask of one answer."""
 
@@ -169,7 +157,6 @@ class OneAnswer(AskedBatch):
     metadata: AnswerMetadata
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SeveralAnswers(AskedBatch):
     """The reply to an ask of several; ``Batch`` reads it, too."""
 
@@ -177,7 +164,6 @@ class SeveralAnswers(AskedBatch):
     num_candidates: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AskDefaults(Reply):
     """What an ask uses for fields that it leaves out."""
 
@@ -186,7 +172,6 @@ class AskDefaults(Reply):
     top_k: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch(AskedBatch):
     """A question with its answers, as far as they are verified and decided."""
 

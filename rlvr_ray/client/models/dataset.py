@@ -1,11 +1,8 @@
 """Lists of batches, and figures over many of them."""
 
-from dataclasses import dataclass
-
 from rlvr_ray.client.models.base import Reply, Time, Whole, Wholes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchLine(Whole):
     """A batch in a list: ``outcome`` is ``pair``, ``open``, or why it made none.
 
@@ -29,7 +26,6 @@ class BatchLine(Whole):
     review: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Whole):
     """Some lines of a list; ``next`` is where the next ones begin, None at its end."""
 
@@ -39,7 +35,6 @@ class Page(Whole):
     past_retention: int = 0  #: batches that only the files have
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram(Whole):
     """How often a figure fell into each step from ``low`` to ``high``."""
 
@@ -63,7 +58,6 @@ class Histogram(Whole):
         return sum(count for i, count in enumerate(self.counts) if i >= first)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelNames(Reply):
     """The models that wrote answers of decided batches."""
 

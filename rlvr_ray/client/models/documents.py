@@ -1,12 +1,9 @@
 """Documents and passages."""
 
-from dataclasses import dataclass
-
 from rlvr_ray.client.models.base import Reply, Whole, Wholes
 from rlvr_ray.client.models.batches import Context
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDocument(Reply):
     """A document that can be searched, and its number of passages."""
 
@@ -15,7 +12,6 @@ class StoredDocument(Reply):
     num_chunks: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestedDocument(Whole):
     """What became of a document; ``changed`` is False where just this was stored already."""
 
@@ -26,21 +22,18 @@ class IngestedDocument(Whole):
     changed: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDocuments(Reply):
     """What can be searched, by source."""
 
     documents: tuple[StoredDocument, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestedDocuments(Reply):
     """What became of an upload, in its order."""
 
     documents: Wholes[IngestedDocument]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FoundContexts(Reply):
     """The passages that a question would be answered from, best first."""
 

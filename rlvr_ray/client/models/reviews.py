@@ -1,6 +1,5 @@
 """What persons say of pairs."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 from rlvr_ray.client.models.base import Reply, Time, Whole, Wholes
@@ -9,7 +8,6 @@ from rlvr_ray.client.models.batches import Context
 Verdict = Literal["a", "b", "tie", "discard"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewAnswer(Reply):
     """One side of what is to be reviewed."""
 
@@ -17,7 +15,6 @@ class ReviewAnswer(Reply):
     answer: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewTask(Whole):
     """A pair without its scores, in random order, for a person to judge."""
 
@@ -29,7 +26,6 @@ class ReviewTask(Whole):
     left: int = 0  #: pairs without a review, this one included
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Review(Whole):
     """A person's verdict on a pair: which of candidates ``a`` and ``b`` is better.
 
@@ -48,7 +44,6 @@ class Review(Whole):
     reviewed_at: Time | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewSummary(Whole):
     """How far reviewers agree with the judge; ``low`` to ``high`` holds it with 95 %."""
 
@@ -63,7 +58,6 @@ class ReviewSummary(Whole):
     left: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Reviews(Reply):
     """All of a batch, in the order in which they came."""
 

@@ -1,7 +1,7 @@
 """What the server holds and does, and what became of a batch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict
@@ -9,7 +9,6 @@ from pydantic import ConfigDict
 from rlvr_ray.client.models.base import CONFIG, Raw, Reply, Time, Whole, Wholes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Recent(Reply):
     """A batch that was decided lately; ``outcome`` is ``pair`` or the reason for none."""
 
@@ -21,7 +20,6 @@ class Recent(Reply):
     decided_at: Time
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Rate(Reply):
     """Batches that were decided within some time, and pairs among them."""
 
@@ -29,7 +27,6 @@ class Rate(Reply):
     pairs: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Queue(Reply):
     """Batches that wait for their verification, and since when the oldest does."""
 
@@ -37,7 +34,6 @@ class Queue(Reply):
     oldest: Time | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog(Reply):
     """Events that the broker has not confirmed, and since when the oldest waits."""
 
@@ -45,7 +41,6 @@ class Backlog(Reply):
     oldest: Time | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble(Reply):
     """An error of a part of the server."""
 
@@ -54,7 +49,6 @@ class Trouble(Reply):
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AsideRecord(Reply):
     """A record of the ledger that cannot be read, and why."""
 
@@ -62,7 +56,6 @@ class AsideRecord(Reply):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside(Reply):
     """Records that were met and cannot be read, the first of them in ``records``."""
 
@@ -70,7 +63,6 @@ class SetAside(Reply):
     records: tuple[AsideRecord, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Disk(Reply):
     """Room where the ledger is; below ``min_free_bytes`` questions are refused."""
 
@@ -78,7 +70,6 @@ class Disk(Reply):
     min_free_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats(Whole):
     """What the server holds and does."""
 
@@ -100,7 +91,6 @@ class Stats(Whole):
     passages: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Step(Whole):
     """Something that happened to a batch; the rest of its fields are in ``raw``."""
 
@@ -114,7 +104,6 @@ class Step(Whole):
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace(Whole):
     """Every step of a batch, the files that hold its rows, and its log lines."""
 
@@ -129,7 +118,6 @@ class Trace(Whole):
     logs: tuple[Raw, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Traces(Whole):
     """The batches that an id leads to, latest first, and how many more there are."""
 
@@ -137,7 +125,6 @@ class Traces(Whole):
     left: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Liveness(Reply):
     """This process answers."""
 
@@ -145,7 +132,6 @@ class Liveness(Reply):
     version: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceState(Reply):
     """Whether a part of the server answers; ``detail`` is its answer, or its error."""
 
@@ -153,14 +139,12 @@ class ServiceState(Reply):
     detail: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorState(ServiceState):
     """The generator's says what runs its model, and why."""
 
     engine: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness(Reply):
     """Whether every part answers, and who verifies."""
 
@@ -169,7 +153,6 @@ class Readiness(Reply):
     verifiers: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class InvalidField(Reply):
     """A field of a request that is refused."""
 
@@ -177,7 +160,6 @@ class InvalidField(Reply):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem(Reply):
     """An error (RFC 9457), sent as ``application/problem+json``."""
 
