@@ -1,11 +1,10 @@
-"""What a model said to its reader, out of all that it wrote.
+"""The answer in a model's output: the text that is meant for the reader.
 
-A model writes more than its answer: reasoning, the control tokens of its chat template, the next
-turn of a conversation that nobody had with it. Servers take some of that out, and not all of them
-and not always. Every engine hands its text through here, so that a reader, a judge and a row get
-the same answer.
+A model writes more than its answer: reasoning, control tokens of its chat template, and invented
+turns of a conversation. Servers remove only some of that. Every engine passes its text through this
+module, so that a reader, a judge and a row get the same answer.
 
-What stands in quotes or in code is spoken of ("the `<think>` tag") and stays.
+Marks in quotes or in code ("the `<think>` tag") belong to the answer and stay.
 """
 
 import json

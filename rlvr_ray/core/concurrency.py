@@ -1,4 +1,4 @@
-"""Structured concurrency in a few functions."""
+"""Structured concurrency: grouped tasks, one thread for blocking work, supervised loops."""
 
 import asyncio
 import contextlib

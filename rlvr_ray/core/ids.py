@@ -1,4 +1,4 @@
-"""Deterministic ids and seeds: the same fact has the same id, however often it is told."""
+"""Deterministic ids and seeds: the same batch, answer or event always gets the same id."""
 
 import hashlib
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,7 @@
-"""What is known of languages: one way of writing, common words, and which language a text is in.
+"""Languages: normalised spelling, common words, and the language of a text.
 
-A language is told by its script, or by its commonest words. Nothing here is learned or guessed: a
-text without such words ("Marie Curie, 1903") has no language, and reads the same in all of them.
+A language is recognised by its script or by its most common words. Nothing is learned or guessed: a
+text without such words ("Marie Curie, 1903") has no language.
 """
 
 import re

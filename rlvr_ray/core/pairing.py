@@ -1,11 +1,10 @@
 """The rule that decides whether a batch makes a training pair.
 
-A pure function of the batch, its verifications and the rule: order of arrival, repeats and
-restarts cannot change what it says.
+A pure function of the batch, its verifications and the rule: order of arrival, repeats and restarts
+do not change the outcome.
 
-A pair is evidence: its chosen answer scores high and nothing is known to be wrong with it; its
-rejected one scores lower by a margin and something is, by name. Where that is not known, there is
-no pair.
+A pair is evidence: its chosen answer scores high and has no known defect; its rejected answer
+scores lower by a margin and has a named defect. Otherwise there is no pair.
 """
 
 from collections import defaultdict

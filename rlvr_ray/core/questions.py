@@ -1,6 +1,6 @@
-"""Questions from files: what one may be, what it is called, in which order they come.
+"""Questions from files: valid questions, their ids, and their order.
 
-The rules of a text are the interface's: a question that a file may hold may be asked there, too.
+A text is valid in a file if it is valid in a request.
 """
 
 import heapq

@@ -1,4 +1,4 @@
-"""What the system knows, as immutable values. A record that exists is valid.
+"""The records that rooms exchange and the ledger keeps, as immutable values that are always valid.
 
 Scores are finite numbers in [0, 1], rounded to six places so that files read well and differences
 are exact; times are aware UTC datetimes; texts are valid Unicode without NUL.

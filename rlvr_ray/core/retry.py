@@ -1,6 +1,6 @@
-"""Trying again what is down or has too much to do, after pauses that grow: by tenacity.
+"""Retries with growing pauses, by tenacity, for parts that are down or overloaded.
 
-It is here, and the only library of core/ beside pydantic, since every room tries again.
+Every room uses it, so it is in core/, which otherwise imports only pydantic.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Text from outside, made fit to be shown to a judge: it is read, and it cannot be mistaken.
+"""Sanitising texts for a judge: no text can be mistaken for an instruction or a mark of the prompt.
 
-What nobody sees is taken out, and so is what a chat template or a mark of ours could be confused
-with. The rest goes between two marks that whoever wrote the text could not foresee.
+Invisible characters are removed, and so is everything that could be confused with a chat template
+or a mark. The rest is enclosed in two marks that the author of the text could not predict.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""From what the verifiers say to one score."""
+"""One score from the results of all verifiers."""
 
 from typing import Literal
 

@@ -1,9 +1,9 @@
-"""Whether two texts look the same, or are one answer, written twice.
+"""Whether two texts look the same, or are spellings of the same answer.
 
-Marks of bold, italics and code, case, white space, invisible characters, typographic quotes and
-dashes, composed and full-width characters and a last full stop are ways of writing. Signs, decimal
-places, powers, units and the order of words are not. Where a rule could err it takes two texts for
-one: that costs a pair and teaches nothing wrong.
+Bold, italics and code, case, white space, invisible characters, typographic quotes and dashes,
+composed and full-width characters and a final full stop do not matter. Signs, decimal places,
+powers, units and the order of words do. In doubt, two texts count as one: that loses a pair, but
+never teaches anything wrong.
 """
 
 import re

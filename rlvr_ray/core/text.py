@@ -1,6 +1,6 @@
-"""Reading text without a model: its statements, and their words, names, quantities and negations.
+"""Statements of a text, and their words, names, quantities and negations, without a model.
 
-English, German, French and Spanish in its word lists, Chinese and Arabic in its negations; other
+The word lists are English, German, French and Spanish, and Chinese and Arabic for negations; other
 languages are read with less understanding (``language.readable``).
 """
 

@@ -1,6 +1,7 @@
-"""Documents: reading them, cutting them into passages, finding passages.
+"""Documents: read files, cut them into passages, find passages.
 
-``retriever`` is what other rooms ask and what goes in and out of it; ``stores`` opens the vector
-store of the settings (``qdrant/``). ``parsers/`` has one file a format, ``folders`` finds files,
-``passages`` cuts their texts. ``embedder`` is what embeds, ``minilm`` the one that does.
+``retriever`` has the interface for other rooms; ``stores`` opens the vector store of the settings
+(``qdrant/``). ``parsers/`` has one file a format, ``folders`` finds files, ``passages`` cuts texts.
+``embedder`` is the interface of embedders, ``minilm`` the built-in one. The pipeline and ``serve``
+call this room.
 """

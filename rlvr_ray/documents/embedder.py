@@ -1,4 +1,4 @@
-"""Texts as vectors: what an embedder is."""
+"""The interface of embedders, which turn texts into vectors."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar

@@ -1,4 +1,4 @@
-"""Vectors that are kept: what is compared with many texts is embedded once."""
+"""A cache of embeddings: a text that is compared with many others is embedded once."""
 
 import threading
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""Reading documents from a disk, and storing them where no server runs."""
+"""Documents from files and folders, and how to store them without a server."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence

@@ -1,6 +1,6 @@
 """Documents cut into passages, and their ids.
 
-Ids come from names and content, so that a repeat is seen as one.
+Ids are derived from names and content, so a repeated document gets the same ids.
 """
 
 from hashlib import sha256

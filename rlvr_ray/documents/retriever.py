@@ -1,4 +1,4 @@
-"""Passages for questions: what a vector store is, and what goes in and out of it."""
+"""The interface of vector stores: queries, passages, documents."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The vector store of the settings.
 
 To add another one, write its file or folder with a class like ``Store`` and a function like
-``qdrant.server.check``, and choose it here by the settings; nothing else names a store.
+``qdrant.server.check``, and choose it here by the settings. No other module names a store.
 """
 
 from pathlib import Path

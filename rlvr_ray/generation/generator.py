@@ -1,4 +1,4 @@
-"""A language model: what is asked of it and what it answers."""
+"""The interface of language models: prompts, samples, completions, generators, engines."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""Where the embedded model files come from, and the SHA-256 that each must have.
+"""The embedded model files, and the SHA-256 that each must have.
 
-The files travel inside PyPI wheels, so an installation needs no model hub. The wheels are found
-without being imported: two of them declare dependencies that nobody needs for the file.
+The files are in PyPI wheels, so an installation needs no model hub. The wheels are not imported:
+two of them declare dependencies that are not needed for the file.
 """
 
 import hashlib

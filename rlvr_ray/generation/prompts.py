@@ -1,4 +1,4 @@
-"""The prompt that a candidate answers."""
+"""The prompt of an answer: question and passages as a chat."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A language model that is asked no more at a time than it takes."""
+"""A generator with a limit on calls in flight and on calls per minute."""
 
 import asyncio
 import contextlib

@@ -1,6 +1,6 @@
-"""The log lines of some batches, from the folder in which Ray keeps the logs of a node.
+"""Reading the log lines of batches, from the folder in which Ray keeps the logs of a node.
 
-What is read is bounded: the ends of the latest files.
+Only the ends of the latest files are read.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""What is measured for Prometheus, and the words in which the parts tell it.
+"""The metrics for Prometheus, and the interface that records them.
 
-Everything stands in ``METRICS``: the dashboard, the alerts and their tests go by it. Tags have few
-values, all of them listed; ids, questions and other free text are never among them.
+To add one, add an entry to ``METRICS``, from which exporter, dashboard, alerts and tests read. Tags
+have few values, which are all listed; ids, questions and other free text are never tags.
 """
 
 import contextlib

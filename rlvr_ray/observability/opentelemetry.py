@@ -1,7 +1,7 @@
 """Spans sent by OTLP over HTTP, with OpenTelemetry's SDK.
 
-A thread of their own sends them from a bounded queue: a receiver that is away costs spans and
-nothing else.
+A thread sends them from a bounded queue: if a receiver is unavailable, spans are lost, and nothing
+waits.
 """
 
 import atexit

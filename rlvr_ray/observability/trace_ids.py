@@ -1,7 +1,7 @@
-"""Which trace a batch is and which span an event: both follow from ids, so nothing is stored.
+"""Trace ids and span ids, derived from the ids of batches and events.
 
-A batch's id has 128 bits, just as an OpenTelemetry trace id. Whoever knows the batch, another
-process or the next one after a crash, goes on with the same trace.
+A batch id has 128 bits, like an OpenTelemetry trace id. So every process that knows the batch, also
+after a crash, continues the same trace.
 """
 
 import re

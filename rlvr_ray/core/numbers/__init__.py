@@ -1,1 +1,5 @@
-"""Numbers in texts: their values, their units, and which of them are quantities."""
+"""Numbers in texts, with their values and units.
+
+``quantities`` reads them out of a text, with ``numerals``, ``dates`` and ``units``; ``linking``
+joins ranges and sums and compares quantities; ``quantity`` has the types.
+"""

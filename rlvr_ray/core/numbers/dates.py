@@ -1,4 +1,4 @@
-"""Dates, times of day and durations: one value each, however they are written."""
+"""Dates, times of day and durations: equal ones have equal values, however they are written."""
 
 import re
 from fractions import Fraction

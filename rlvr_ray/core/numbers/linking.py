@@ -1,4 +1,4 @@
-"""Quantities of several numbers: ranges, sums, conversions and lists; and which say the same."""
+"""Quantities of several numbers (ranges, sums, conversions, lists), and equal quantities."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence

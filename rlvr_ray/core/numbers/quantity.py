@@ -1,4 +1,4 @@
-"""What a quantity is, and the plain text that it is read from."""
+"""The type of a quantity, and the normalised text that quantities are read from."""
 
 import re
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
-"""Units of measure: which word stands for which, and what can be converted into what.
+"""Units of measure: the words for each unit, and which units can be converted.
 
-A unit has a dimension and a factor to the dimension's base unit, exact. Units of one dimension are
-convertible; temperatures are not, so each of their scales is a dimension of its own, as is each
-currency. A word that is no known unit still names what is counted ("42 seats"): its stem is its
-dimension. Months and years are no whole number of days: they convert among themselves only.
+A unit has a dimension and an exact factor to the dimension's base unit. Units of one dimension are
+convertible. Temperatures are not, so each scale is a dimension of its own, as is each currency. For
+an unknown unit ("42 seats"), the stem of the word is the dimension. Months and years are not a
+whole number of days, so they are convertible only into each other.
 """
 
 import re

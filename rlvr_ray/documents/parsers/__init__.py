@@ -1,8 +1,8 @@
-"""From files to documents: text as it is, HTML as it is seen, PDF as it is printed.
+"""Files to documents: plain text, HTML as a reader sees it, PDF.
 
 To add a format, write one file with a function ``text(name, data) -> str``, which raises InputError
-in one line that begins with the file's name, and add one entry to ``PARSERS``. Every place that
-asks which files are documents (command line, HTTP, clients, page) reads it from here.
+with one line that begins with the file's name, and add one entry to ``PARSERS``. Command line,
+HTTP, clients and page read their list of file types from it.
 """
 
 from collections.abc import Callable

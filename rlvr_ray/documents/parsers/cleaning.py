@@ -1,4 +1,4 @@
-"""Text as a reader sees it: without what shows nothing, and without traces of printing."""
+"""Cleaning of extracted text: removes invisible characters and traces of typesetting."""
 
 import re
 import unicodedata

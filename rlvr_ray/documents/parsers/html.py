@@ -1,7 +1,7 @@
 """The text of HTML pages as a reader sees it, by lxml and inscriptis.
 
-What is hidden from readers is left out: it would tell the model what no person has read. Tags and
-their attributes are looked at; what a style sheet or a script hides is not known.
+Hidden elements are left out: they would instruct the model without any reader noticing. Tags and
+attributes are checked; what a style sheet or a script hides is not known.
 """
 
 import codecs

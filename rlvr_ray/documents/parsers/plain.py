@@ -1,4 +1,4 @@
-"""Files that are their own text: Markdown, plain text, reStructuredText."""
+"""Text files: Markdown, plain text, reStructuredText."""
 
 from rlvr_ray.core.errors import InputError
 

@@ -1,4 +1,4 @@
-"""What a point's payload tells: points may be written by other tools."""
+"""Reading the payload of a point, which another program may have written."""
 
 import json
 from collections.abc import Mapping

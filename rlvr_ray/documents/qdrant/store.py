@@ -1,8 +1,8 @@
 """The Retriever over a Qdrant collection.
 
-Points are named by their content and place, so a document that is ingested twice changes nothing,
-and one that changed replaces just what changed. A collection may have points of another tool: what
-``payload_of`` makes of them is all that is seen of them. Local mode keeps vectors as pickles inside
+The id of a point follows from its content and place, so ingesting a document twice changes nothing,
+and a changed document replaces only the changed points. A collection may have points of another
+program; ``payload_of`` says what is read from them. Local mode keeps vectors as pickles inside
 SQLite: never open a folder that somebody else wrote.
 """
 

@@ -1,7 +1,7 @@
-"""The engines that run language models: one file or folder each, and ``ENGINES``, where all stand.
+"""The engines that run language models: one file or folder each, all listed in ``ENGINES``.
 
 To add one, write a class like ``generator.Engine``, add its name to ``settings.EngineName`` and one
-entry to ``ENGINES``. Everything else asks the entry. Vendors' packages are imported when an engine
+entry to ``ENGINES``. Everything else uses the entry. Vendors' packages are imported when an engine
 is opened.
 """
 

@@ -1,4 +1,4 @@
-"""What engines that hold a model share: chats in the model's template, and the limit of time."""
+"""Shared by engines that hold a model: chats in the model's template, and the time limit."""
 
 import asyncio
 import contextlib

@@ -1,11 +1,11 @@
 """vLLM in this process: the engine for GPUs.
 
 The samples of a prompt are requests over the same token ids: the first one's blocks are in the
-prefix cache before the others are scheduled, so that they share one prefill. Prompts that begin
-alike share what they have in common, in whole blocks, in the same way.
+prefix cache before the others are scheduled, so they share one prefill. In the same way, prompts
+with the same beginning share its whole blocks.
 
-vLLM runs in processes of its own. What makes one fail to start is only in its log, so the errors
-in that log are kept in a file, from which the reason is read.
+vLLM runs in its own processes. If one fails to start, the reason is only in its log, so the errors
+of that log are kept in a file, from which the reason is read.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""llama.cpp in this process: the engine where there is no GPU.
+"""llama.cpp in this process: the engine without a GPU.
 
-``engine`` is the Engine, ``server`` llama.cpp's own server inside this process and what is asked of
-it, ``slots`` who may use which of its slots, ``gguf`` what a model's file tells of its size.
+``engine`` is the Engine, ``server`` runs llama.cpp's server inside this process and calls it,
+``slots`` lends the server's slots to requests, ``gguf`` reads the size of a model from its file.
 """
 
 from rlvr_ray.generation.engines.llamacpp.engine import LlamaCpp, check_files, model, parameters

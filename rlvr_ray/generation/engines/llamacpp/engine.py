@@ -1,8 +1,8 @@
 """The Engine over one GGUF file.
 
-The samples of a prompt share one prefill: the prompt is evaluated in one slot, whose state is then
-copied to the other samples' slots through files in memory. Prompts that ask for one token only and
-begin alike go through one slot, one after another, each evaluating what it adds.
+The samples of a prompt share one prefill: the prompt is evaluated in one slot, and the slot's state
+is copied to the slots of the other samples through files in memory. Prompts that want only one
+token and have the same beginning go through one slot in turn, and each evaluates only the rest.
 """
 
 import contextlib

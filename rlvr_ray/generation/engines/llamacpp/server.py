@@ -1,8 +1,8 @@
 """llama.cpp's server inside this process, and requests to it.
 
-``xllamacpp`` runs it, continuous batching included, on a Unix socket that only this user can reach;
-we are its one client. That gives cancellation (a closed connection frees its slot) and concurrency
-without threads of ours. The server's own prompt cache is off.
+``xllamacpp`` runs it with continuous batching on a Unix socket that only this user can reach; this
+process is its only client. That gives cancellation (a closed connection frees its slot) and
+concurrency without own threads. The server's own prompt cache is off.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The engine: requests and streams."""
+"""The Engine over a server: requests and streams."""
 
 import contextlib
 import json

@@ -1,6 +1,6 @@
-"""What failures of a server mean: the client's exceptions and errors in replies, as ours.
+"""Failures of a server as rlvr_ray's errors: the client's exceptions, and errors in replies.
 
-Messages quote the server, but neither the key nor what stands in the prompt.
+Messages quote the server, but never the key or the prompt.
 """
 
 import asyncio

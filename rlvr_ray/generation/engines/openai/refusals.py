@@ -1,8 +1,8 @@
-"""What a server's errors say, and which parameters it turned out not to take.
+"""Parameters that a server refuses, learned from its errors.
 
-Nothing tells beforehand what a server can do, so it is asked as if it could do all. An error that
-names a parameter which can be spared has the request sent again without it, and none of the later
-ones has it. Where a server ignores what it does not know, nobody finds out.
+Servers do not announce their features, so requests first use all parameters. If an error names a
+parameter that is not essential, the request is sent again without it, and later requests leave it
+out. A parameter that a server silently ignores cannot be detected.
 """
 
 import re

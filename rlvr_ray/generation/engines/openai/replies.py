@@ -1,6 +1,6 @@
-"""Completions out of what a server answers, whole or in chunks.
+"""Completions from a server's replies, whole or in chunks.
 
-Whatever reads here raises one of ``MISSHAPEN`` where an answer has another shape than it should.
+If a reply has an unexpected shape, the functions raise one of ``MISSHAPEN``.
 """
 
 import re
