@@ -1,4 +1,4 @@
-"""Questions over documents become DPO preference data, on Ray."""
+"""Questions over documents become DPO preference pairs, on Ray."""
 
 import os
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,8 @@
-"""Many questions at once: ``rlvr generate``, ``rlvr questions`` and ``rlvr plan``.
+"""Files of questions: the run, its report, the plan, and questions made from documents.
 
-``request`` is what was asked for; ``submission`` sends it to the cluster as a job, ``driver`` does
-it in this process. ``run`` asks the questions, ``statistics`` counts them, ``progress``, ``report``
-and ``picture`` show it. ``dry_run`` and ``capacity`` estimate. ``question_files`` reads questions,
-``question_making`` writes them. The command line and ``jobs/`` call this room.
+``request`` has the options of a run, ``driver`` runs it in this process with ``run``,
+``submission`` submits it as a Ray job (the only module with Ray), ``dry_run`` estimates it,
+``report`` and ``picture`` write its report. ``question_files/`` reads questions,
+``question_making/`` makes them, ``capacity`` plans GPUs. The command line and ``jobs/`` call this
+room.
 """

@@ -1,8 +1,8 @@
-"""How many questions an hour so many GPUs answer and judge, and what holds them up.
+"""How many questions per hour a number of GPUs can answer and judge, and the bottleneck.
 
-Arithmetic over what the pipeline asks of its models: each kind of prompt, how often, which of its
-tokens are in the prefix cache already. It knows nothing of latency: every part is taken to be busy
-all the time, prefill and decode one after the other.
+The calculation counts each kind of prompt that the pipeline sends, and its tokens in the prefix
+cache. It ignores latency: every part is assumed to be busy all the time, and prefill and decode to
+follow one another.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""A bulk run as a driver in this process: what ``rlvr generate --here`` does.
-
-``rlvr_ray.serve`` is imported in functions, since Ray reads its token when it is imported.
-"""
+"""A bulk run in this process: ``rlvr generate --here``."""
 
 import asyncio
 import json

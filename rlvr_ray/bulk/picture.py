@@ -1,4 +1,4 @@
-"""A run's report as one picture: throughput, outcomes, margins, and what a pair took."""
+"""The report of a run as a picture: throughput, outcomes, margins, and the cost of a pair."""
 
 from pathlib import Path
 from typing import Any

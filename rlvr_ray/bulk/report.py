@@ -1,4 +1,4 @@
-"""What a run reports: a JSON file with all figures, a picture beside it, and a summary to read."""
+"""The report of a run: a JSON file with all figures, a picture, and a summary as text."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What ``rlvr generate`` was asked for."""
+"""The options of ``rlvr generate``."""
 
 import re
 from dataclasses import dataclass, fields

@@ -1,8 +1,8 @@
 """A run: many questions through the pipeline, with bounded work in flight, until each is decided.
 
-A question's batch id follows from the run's name and the question, so that a run which was broken
-off goes on where it was: what is recorded is not asked again. What is down or has too much to do is
-waited for; what is wrong with one question is counted, and the others go on.
+A question's batch id follows from the run's name and the question, so an interrupted run continues
+where it was: recorded questions are not asked again. The run waits for parts that are down or
+overloaded; a problem with one question is counted and does not affect the others.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""A command as a job of a Ray cluster, and what it prints.
+"""Submitting a command as a Ray job, and showing its output.
 
-Ray's job server, a part of its dashboard, starts it on the head node.
+Ray's job server, a part of its dashboard, starts the job on the head node.
 """
 
 import asyncio

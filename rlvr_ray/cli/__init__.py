@@ -1,8 +1,8 @@
-"""The command line: one file a command or group of commands, and what a terminal is shown of it.
+"""The command line: one file a command or group of commands, and their output on a terminal.
 
-To add a command, write a file with ``@app.command()`` above a function (``commands.py`` says how
-options are made) and name the file in ``main.py``. ``terminal.py`` has what commands share,
-``batches.py`` shows batches. Nothing imports this room but ``jobs/generate.py``.
+To add a command, write a file with ``@app.command()`` above a function (``commands.py`` explains
+the options) and name the file in ``main.py``. ``terminal.py`` is shared by the commands,
+``batches.py`` shows batches. Only ``jobs/generate.py`` imports this room.
 """
 
 from rlvr_ray.cli.main import app

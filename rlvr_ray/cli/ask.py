@@ -1,4 +1,4 @@
-"""``rlvr ask``: a question to a running server, and what becomes of it."""
+"""``rlvr ask``: a question to a running server, and its answers, scores and outcome."""
 
 from collections.abc import Iterable
 from typing import Annotated

@@ -1,6 +1,6 @@
-"""How batches are shown, decided or while they are followed.
+"""Batches on a terminal: decided ones, and those that are being followed.
 
-Text from models and documents is never markup.
+Text from models and documents is never interpreted as markup.
 """
 
 from collections.abc import Iterator, Sequence

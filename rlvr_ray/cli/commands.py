@@ -1,10 +1,11 @@
-"""What makes a function a command: its options, ``--config``, exit codes, one line for an error.
+"""The decorator of commands: options, ``--config``, exit codes, one line for an error.
 
     @app.command()
     def rebuild(data_dir: DataDir = None) -> None: ...
 
-A parameter whose type is a dataclass stands for one option a field: ``Annotated[int, "Its help."]``
-or ``Annotated[int, typer.Option(…)]``. Heavy modules are imported inside the command.
+A parameter whose type is a dataclass becomes one option for each field:
+``Annotated[int, "Its help."]`` or ``Annotated[int, typer.Option(…)]``. Heavy modules are imported
+inside the command.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 no server answers, 130 interrupted.
 """

@@ -1,4 +1,4 @@
-"""``rlvr doctor``: everything that is needed, checked without making anything."""
+"""``rlvr doctor``: checks everything that an installation needs, and creates nothing."""
 
 from dataclasses import asdict
 

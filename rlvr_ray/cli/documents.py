@@ -1,4 +1,4 @@
-"""``rlvr documents``: what is stored, in the running server, else straight in the store."""
+"""``rlvr documents``: lists and deletes documents, in the running server or in the store."""
 
 import asyncio
 import contextlib

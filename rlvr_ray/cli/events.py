@@ -1,4 +1,4 @@
-"""``rlvr events``: what is published on the broker, again or live."""
+"""``rlvr events``: shows events as they come, and publishes them again."""
 
 import asyncio
 from datetime import UTC, datetime

@@ -1,7 +1,7 @@
-"""``rlvr generate``: a whole file of questions, until each is decided.
+"""``rlvr generate``: asks a whole file of questions and waits until each is decided.
 
-The command submits a job to the cluster and follows it; with ``--here`` it is the driver itself.
-The options are ``bulk.request.Request``.
+The command submits a job to the cluster and shows its output; with ``--here`` it runs the questions
+itself. The options are ``bulk.request.Request``.
 """
 
 import os

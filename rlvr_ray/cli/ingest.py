@@ -1,4 +1,4 @@
-"""``rlvr ingest``: documents into the running server, else straight into the store."""
+"""``rlvr ingest``: adds documents to the running server, or directly to the store."""
 
 import contextlib
 from collections import defaultdict

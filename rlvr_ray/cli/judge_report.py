@@ -1,4 +1,4 @@
-"""``rlvr judge-report``: how well the judge judges labelled answers."""
+"""``rlvr judge-report``: measures the judge on labelled answers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

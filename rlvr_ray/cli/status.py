@@ -1,4 +1,4 @@
-"""``rlvr status``: what a running server does."""
+"""``rlvr status``: the state of a running server."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime

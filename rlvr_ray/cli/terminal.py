@@ -1,4 +1,4 @@
-"""What commands share: where they print, options that several have, and the settings they mean."""
+"""Shared by commands: consoles, common options, and their settings."""
 
 import contextlib
 import json

@@ -1,8 +1,8 @@
-"""The HTTP client: what the command line uses, and any Python program may.
+"""The HTTP client, for Python programs and for the command line.
 
-``Client`` waits, ``AsyncClient`` is for asyncio; both take and return the same. ``asynchronous``
-has the code of both (``blocking`` is generated from it), ``models`` every reply, which the server
-uses too, ``watch`` live events, ``servers`` finds the servers that run on this machine.
+``Client`` blocks, ``AsyncClient`` is for asyncio; both have the same methods. ``asynchronous`` has
+the code of both (``blocking`` is generated from it), ``models`` has every reply, which the server
+uses, too, ``watch`` follows live events, ``servers`` finds the running servers of this machine.
 """
 
 from rlvr_ray.client.asynchronous import AsyncClient

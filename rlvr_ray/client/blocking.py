@@ -1,6 +1,6 @@
-"""The two clients: ``Client`` waits, ``AsyncClient`` is for asyncio; else they are the same.
+"""The two clients: ``Client`` blocks, ``AsyncClient`` is for asyncio; otherwise they are the same.
 
-``blocking.py`` is made from ``asynchronous.py`` by ``make client``: change the latter.
+``blocking.py`` is generated from ``asynchronous.py`` by ``make client``: change the latter.
 """
 
 import contextlib

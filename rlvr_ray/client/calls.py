@@ -1,4 +1,4 @@
-"""What the clients send, and how a reply is read: all that does not wait."""
+"""The requests of the clients, and how replies are read: everything that does not wait."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Replies that are errors, and connections that fail, as this package's exceptions."""
+"""Error replies and failed connections as rlvr_ray's exceptions."""
 
 import json
 from collections.abc import Callable

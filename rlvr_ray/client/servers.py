@@ -1,7 +1,7 @@
-"""The servers that this user runs on this machine, and which of them a command means.
+"""The running servers of this user on this machine, and which of them a command means.
 
-``rlvr serve`` has a small file for as long as it runs, and holds a lock on it. A file that nobody
-locks is that of a server that was killed: whoever meets it takes it away.
+``rlvr serve`` keeps a small file while it runs, and holds a lock on it. A file without a lock
+belongs to a killed server, and the next reader deletes it.
 """
 
 import contextlib

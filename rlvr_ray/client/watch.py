@@ -1,4 +1,4 @@
-"""Live events of an ask: what they are, and where a watch of them stands."""
+"""Live events of an ask: their types, and the position of a watch in them."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Language models and what runs them: the generator's and the judge's."""
+"""Settings of the generator and the judge: language models and their engines."""
 
 import os
 from typing import Any, ClassVar, Literal, Self

@@ -1,4 +1,4 @@
-"""What is wrong with settings, in plain words: the key, the reason, and the key that was meant."""
+"""Errors in settings in plain words: the key, the reason, and the key that was probably meant."""
 
 import difflib
 from collections.abc import Iterable, Iterator

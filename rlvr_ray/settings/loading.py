@@ -1,4 +1,4 @@
-"""The whole tree of settings, and where it is read from."""
+"""The whole tree of settings, and loading it from arguments, environment and file."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What sections have in common: their base class, kinds of values, limits."""
+"""Shared by all sections: the base class, kinds of values, limits."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""How others see the system: events, traces, logs, the HTTP API."""
+"""Settings of events, traces, logs and the HTTP API."""
 
 from typing import Literal, Self
 

@@ -1,4 +1,4 @@
-"""What is stored: passages to search, dataset files, the ledger."""
+"""Settings of stored data: passages, dataset files, the ledger."""
 
 from typing import Self
 

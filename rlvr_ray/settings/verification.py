@@ -1,4 +1,4 @@
-"""How answers are verified, and which of them make a pair."""
+"""Settings of verification, and of the pairing rule."""
 
 from typing import Annotated, Any, Literal, Self
 

@@ -1,4 +1,4 @@
-"""A DPO training on exported pairs: its settings, its figures, what its report says."""
+"""A DPO training on exported pairs: options, figures, report."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,6 +1,6 @@
-"""What surrounds a training: the export that it reads, the held-out questions, their scores.
+"""Around a training: the export as its input, held-out questions, scores of answers.
 
-The training itself is ``adapters/trl.py``; ``jobs/train_dpo.py`` puts both on Ray.
+The training itself is ``trl``; ``jobs/train_dpo.py`` puts both on Ray.
 """
 
 import asyncio

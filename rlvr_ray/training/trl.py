@@ -1,7 +1,7 @@
-"""DPO with TRL and peft: one worker's part of a training, from the model to the checkpoint.
+"""DPO with TRL and peft in one worker: from the model to the checkpoint.
 
-It runs in every worker of a Ray Train group, which has set up ``torch.distributed`` where there
-are several; Transformers' Trainer, which TRL's is, finds that by itself.
+It runs in every worker of a Ray Train group. With several workers, Ray Train has set up
+``torch.distributed``, which Transformers' Trainer detects.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""Questions from files: JSONL, CSV, Parquet or plain text, on any file system pyarrow knows.
+"""Questions from files: JSONL, CSV, Parquet or plain text, on any file system of pyarrow.
 
-Files are read as they are used, a line or a few rows at a time. What is wrong with a row or a file
-is told in its place, and reading goes on behind it.
+Files are streamed, a line or a few rows at a time. A refused row or file is reported in its place,
+and reading continues after it. ``locations`` finds the files, ``readers`` has one reader a format.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Which files a path or URI stands for, and what is in their names."""
+"""The question files of a path or URI, and the format in their names."""
 
 import re
 from collections.abc import Iterator

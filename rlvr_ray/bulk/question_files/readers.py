@@ -1,4 +1,4 @@
-"""The rows of a file: one reader for each format, and what each refuses."""
+"""One reader for each format: the rows of a file, and the reasons why rows are refused."""
 
 import csv
 from collections import deque

@@ -1,7 +1,7 @@
 """Questions that a model writes about the ingested passages: ``rlvr questions``.
 
-``maker`` is the run, ``writing`` the prompt and its reply, ``gates`` and ``repeats`` decide
-which questions are kept, ``files`` are the two files that a run appends to.
+``maker`` is the run, ``writing`` the prompt and its reply, ``gates`` the rules for keeping a
+question, ``files`` the two files that a run appends to.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""The two files of ``rlvr questions``: what was made, and beside it what was left out and why.
+"""The two files of ``rlvr questions``: the questions, and the rejected drafts with their reasons.
 
-Both are appended to, a passage at a time, and together say which passages are done. A program that
-is killed leaves at most a line that is not whole, which the next one takes away.
+Lines are appended passage by passage, and both files together show which passages are done. A
+killed program leaves at most one incomplete line, which the next run removes.
 """
 
 import fcntl

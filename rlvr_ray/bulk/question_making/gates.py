@@ -1,8 +1,8 @@
-"""Which questions that a model wrote are kept: rules that ask no model.
+"""The rules that decide whether a generated question is kept; they use no model.
 
-A question must read as one, stand without its passage, and be about it; its answer must stand in
-the passage and not in the question. ``repeats`` finds what was asked before. The word lists are
-English; questions in other languages meet the other rules.
+A question must have the form of one, be understandable without its passage, and be about it. Its
+answer must be in the passage and not in the question. It must not be a repeat. The word lists are
+English; in other languages only the other rules apply.
 """
 
 import re

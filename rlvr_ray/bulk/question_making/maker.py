@@ -1,8 +1,8 @@
-"""A run of ``rlvr questions``: passages in, a growing file of questions out.
+"""A run of ``rlvr questions``: from passages to a growing file of questions.
 
-Passages are asked about in an order that the seed decides, several at a time, and their questions
-are taken in that order: so what counts as a repeat does not depend on which reply came first. A
-passage is done once a line of it stands in one of the two files.
+The seed determines the order of the passages. Several are processed at the same time, but their
+questions are written in this order, so repeats do not depend on the order of replies. A passage is
+done when one of the two files has a line of it.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Questions about a passage: how a model is asked for them, and what it says.
+"""The prompt for questions about a passage, and the questions in the reply.
 
-One call a passage, whose reply is bound to a JSON schema; ``core.question_gates`` decides which of
-its questions are kept.
+There is one call per passage, and its reply is bound to a JSON schema; ``gates`` decides which
+questions are kept.
 """
 
 import json

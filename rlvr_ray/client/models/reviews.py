@@ -1,4 +1,4 @@
-"""What persons say of pairs."""
+"""Reviews of pairs by people."""
 
 from typing import Literal
 

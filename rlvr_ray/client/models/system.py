@@ -1,4 +1,4 @@
-"""What the server holds and does, and what became of a batch."""
+"""The state of the server, and traces of batches."""
 
 from collections.abc import Mapping
 from dataclasses import field

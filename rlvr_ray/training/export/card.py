@@ -1,6 +1,6 @@
-"""The README of an exported folder: what is in it, how it came about, what to beware of.
+"""The dataset card of an exported folder: contents, origin, known biases.
 
-Its front matter is what ``datasets.load_dataset(FOLDER)`` reads.
+Its front matter is read by ``datasets.load_dataset(FOLDER)``.
 """
 
 import json

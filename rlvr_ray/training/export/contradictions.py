@@ -1,7 +1,7 @@
-"""Pairs that contradict each other: of one question, one prefers A to B and another B to A.
+"""Pairs that contradict each other: for one question, one pair prefers A to B and another B to A.
 
-One of them is wrong, and nothing tells which. Spellings of a question are one question, those of an
-answer one answer. Likewise where A is preferred to B, B to C, and C to A.
+One of them is wrong, and it is unknown which. Spellings of a question or of an answer count as one.
+The same holds if A is preferred to B, B to C, and C to A.
 """
 
 from collections import defaultdict

@@ -1,7 +1,7 @@
-"""Rows that give away held-out questions, so that evaluating on those would measure memory.
+"""Rows that contain held-out questions, so that an evaluation on these would measure memory.
 
-Two tests, as no single one catches both long texts and short questions: an n-gram of 13 words in
-common (GPT-3, arXiv:2005.14165, appendix C), and questions that have most of their words in common.
+Two tests are needed, one for long texts and one for short questions: a common n-gram of 13 words
+(GPT-3, arXiv:2005.14165, appendix C), and questions with most of their words in common.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,6 @@
-"""Rows of the datasets as pairs and answers to train on, and which of them are fit for that.
+"""Rows of the datasets as training examples, and the reasons why rows are not used.
 
-What comes in are rows of ``core.rows`` that went through a file; ValueError says what is wrong
-with one.
+The input is rows of ``dataset.rows`` as read from a file; ValueError says what is wrong with one.
 """
 
 import sys

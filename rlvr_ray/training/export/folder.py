@@ -1,8 +1,8 @@
-"""``rlvr export``: the datasets of a data folder as a folder that a trainer reads.
+"""``rlvr export``: the datasets of a data folder as a folder for a trainer.
 
-One pass finds pairs that contradict each other. Another one converts rows into a file beside, and
-notes what hangs together; then they are dealt out to train and eval. In memory stay ids, hashes and
-figures of the rows, not their texts.
+One pass finds contradicting pairs. A second pass converts rows into a temporary file and records
+which rows belong together; then they are distributed to train and eval. Memory holds ids, hashes
+and figures of the rows, but not their texts.
 """
 
 import itertools

@@ -1,6 +1,7 @@
-"""Pairs and answers as rows that trainers read, and what the columns mean.
+"""Pairs and answers as rows for trainers, and the meaning of the columns.
 
-Rows have no nulls and no empty lists, so that a reader needs no schema.
+To add a format, write a function and add it to ``PAIR_FORMATS`` or its neighbours below. Rows have
+no nulls and no empty lists, so that a reader needs no schema.
 """
 
 from collections.abc import Callable, Iterable, Mapping

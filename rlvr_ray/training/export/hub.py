@@ -1,6 +1,6 @@
-"""The model hub, https://huggingface.co or what HF_ENDPOINT names: datasets go there.
+"""Uploading datasets to the model hub: https://huggingface.co, or the hub in HF_ENDPOINT.
 
-The token is what its own client finds: HF_TOKEN, or the file that ``hf auth login`` writes.
+The hub's client finds the token in HF_TOKEN, or in the file of ``hf auth login``.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
-"""Texts that say nearly the same, among very many: MinHash and locality-sensitive hashing.
+"""Near-duplicates among many texts, by MinHash and locality-sensitive hashing.
 
-Hashes only propose (Broder 1997; Indyk and Motwani 1998): what they propose is compared word for
-word, so that chance can hide a likeness, never make one up.
+Hashes only propose candidates (Broder 1997; Indyk and Motwani 1998), which are compared word for
+word: chance can hide a similarity, but never create one.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""How much of their words texts have in common.
+"""The share of words that texts have in common.
 
-A text is read as its words in lower case; punctuation and layout do not count. Chinese and
-Japanese characters are a word each.
+Words are compared in lower case, without punctuation and layout. Every Chinese and Japanese
+character is a word.
 """
 
 import re

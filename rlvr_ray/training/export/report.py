@@ -1,4 +1,4 @@
-"""What is counted while rows are exported, and what a person is told of it."""
+"""The counts of an export, and their summary on the terminal."""
 
 from collections import Counter
 from collections.abc import Iterator

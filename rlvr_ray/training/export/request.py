@@ -1,4 +1,4 @@
-"""What ``rlvr export`` was asked for."""
+"""The options of ``rlvr export``."""
 
 import re
 from dataclasses import dataclass

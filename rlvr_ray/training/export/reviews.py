@@ -1,4 +1,4 @@
-"""Pairs as people want them: what was said of each is in the ledger."""
+"""Applying human reviews from the ledger to pairs."""
 
 from dataclasses import replace
 from pathlib import Path

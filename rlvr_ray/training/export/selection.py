@@ -1,4 +1,4 @@
-"""The rows of a data folder, and which of them are to be exported."""
+"""The rows of a data folder, and the selection of those to export."""
 
 import itertools
 from collections.abc import Iterator, Sequence

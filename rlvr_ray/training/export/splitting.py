@@ -1,4 +1,4 @@
-"""Rows that hang together go to train or to eval together."""
+"""Train and eval: rows that share a document, passage or question go to the same side."""
 
 from collections import Counter
 from collections.abc import Iterable
