@@ -1,4 +1,4 @@
-"""How the parts become one Serve application, and how that is started and stopped."""
+"""The Serve application: how it is built from its parts, started and stopped."""
 
 import logging
 import os

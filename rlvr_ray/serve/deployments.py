@@ -1,4 +1,4 @@
-"""The Ray shell: which process holds what. A replica or actor wraps one plain class."""
+"""What each process of Ray holds. A replica or actor wraps one plain class."""
 
 import asyncio
 import contextlib

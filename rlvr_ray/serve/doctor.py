@@ -1,4 +1,4 @@
-"""What an installation depends on: ``rlvr doctor`` looks at it, and ``serve`` before Ray starts."""
+"""The checks of an installation, for ``rlvr doctor`` and before ``rlvr serve`` starts Ray."""
 
 import asyncio
 import logging

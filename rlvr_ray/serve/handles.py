@@ -1,4 +1,4 @@
-"""The parts seen from another process: the same ports, over Ray."""
+"""The parts of another process, with the interfaces of the plain classes, over Ray."""
 
 import asyncio
 import contextlib

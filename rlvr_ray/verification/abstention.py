@@ -1,12 +1,12 @@
-"""Answers that say that the passages do not say, and when that is right.
+"""Abstentions: answers that say that the passages contain no answer, and when they are right.
 
-Scored as any other answer they would always lose: they are noncommittal, and no passage supports
-them. A model trained on that learns never to abstain. So they are recognised here, and decided by
-whether the contexts answer the question, which is nothing that the answer itself can influence.
+Scored like other answers, they would always lose, because no passage supports them, and a model
+trained on that learns never to abstain. So they are recognised here, and scored by whether the
+contexts answer the question, which the answer itself cannot influence.
 
-What an abstention is lies in its meaning: a few words say which clauses may be one, an embedding
-compares them with abstentions and with plain denials, and what the contexts say themselves ("its
-author is not known") is a claim like any other.
+Abstentions are recognised by meaning: a few words select the clauses that may abstain, and their
+embedding is compared with abstentions and with plain negations. A negative sentence of the contexts
+themselves ("its author is not known") is an ordinary claim.
 """
 
 import re

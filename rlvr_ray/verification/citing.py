@@ -1,4 +1,4 @@
-"""Where the contexts say what a statement says: for people who check a verdict, not for scores."""
+"""The passage that supports a statement, for people who check a verdict; scores do not use it."""
 
 import math
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""Controls: statements whose verdict is known before a judge gives it.
+"""Controls: statements with a known verdict, which show whether a judge can be trusted.
 
-They are put to the judge in the same way and in the same call as the statements of the answers. One
-that gets them clearly wrong has been talked into something, or cannot read these contexts, and is
-not believed about them.
+The judge gets them in the same form and the same call as the statements of the answers. A judge
+that gets them clearly wrong was manipulated, or cannot read these contexts, and is not used for
+them.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""Who judges and who verifies, from the settings.
+"""The panel of the settings: its verifiers and its judge.
 
-Plain parts, without Ray: the Verifier deployment and ``rlvr judge-report`` are made of them.
+Plain parts, without Ray, for the Verifier deployment and ``rlvr judge-report``.
 """
 
 import asyncio

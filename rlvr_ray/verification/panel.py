@@ -1,8 +1,8 @@
-"""All verifiers together: what they say of an answer becomes one verification, or a reason.
+"""All verifiers together: their results for an answer become one verification, or a reason.
 
-Before they are asked, the material is made fit to be seen by a judge, and answers that no judge
-should be asked about are set apart. Afterwards their assessments are compared: where two contradict
-each other, neither is believed. What is wrong with one answer costs that answer alone.
+First, texts are sanitised, and answers that no judge should see are scored by rules. Then the
+verifiers are asked, and their assessments are compared: if two contradict each other, none is used.
+A problem with one answer affects only that answer.
 """
 
 import asyncio

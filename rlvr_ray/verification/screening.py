@@ -1,9 +1,9 @@
-"""What is found out about an answer without asking any model.
+"""Findings about an answer without a model: empty answers, and instructions to the judge.
 
-A judge that is a language model can be talked to, and some answers that say nothing at all are
-known to please it ("master keys": Zhao et al., One Token to Fool LLM-as-a-Judge, 2025). Both are
-caught here, before and beside the judge. The lists are English for the most part: they are one
-layer, and what they miss meets controls, and what is foreign to the contexts.
+A language model can be manipulated as a judge, and some empty answers are known to get high scores
+("master keys": Zhao et al., One Token to Fool LLM-as-a-Judge, 2025). Both are caught here, before
+the judge. The word lists are mostly English; they are one layer of several, with controls and the
+check for statements that are foreign to the contexts.
 """
 
 import base64

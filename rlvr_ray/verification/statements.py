@@ -1,8 +1,8 @@
-"""Whether a judge's statements are what an answer says, and whether it can mean its verdicts.
+"""Whether a judge's statements are those of the answer, and whether its verdicts are plausible.
 
-Faithfulness divides by the statements that were found. A judge that leaves out the false sentence,
-or writes true statements of its own, would make a bad answer look faithful; and one that was talked
-to calls supported what has nothing to do with the passages.
+Faithfulness is divided by the number of statements. A judge that omits the false sentence, or adds
+true statements, would make a bad answer look faithful; and a manipulated judge calls statements
+supported that have nothing to do with the passages.
 """
 
 from collections.abc import Sequence

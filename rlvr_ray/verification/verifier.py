@@ -1,4 +1,4 @@
-"""A verifier: what it is given, what it says, and all verifiers together."""
+"""The interfaces of verifiers and panels, and their input and output."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass

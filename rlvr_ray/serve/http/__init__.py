@@ -1,10 +1,6 @@
-"""The HTTP interface: checks requests, asks the pipeline, sends replies. ``serve/app.py`` makes it.
+"""The HTTP interface: one file a subject, which checks requests, calls the pipeline and replies.
 
-A file a subject: ``asks`` (over ``asking`` and ``bodies``), ``batches``, ``dataset``, ``reviews``,
-``documents``, ``tracing``, ``system``, ``access``, ``page``; ``problems`` has all errors.
-
-To add a route, write it in the file of its subject, its reply in ``client/models`` as its response
-model, and a method of ``AsyncClient``; ``make client`` writes the one of ``Client``.
+To add a route, write it in the file of its subject, with a response model of ``client.models``.
 """
 
 from fastapi import Depends, FastAPI

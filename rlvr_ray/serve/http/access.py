@@ -1,7 +1,7 @@
-"""Who may ask, and how much at a time.
+"""Access: API keys, and the limit on asks at the same time.
 
-A key is sent as a bearer token by programs, and as a cookie by the page, since a browser's
-``EventSource`` sends no headers of ours. The cookie holds a hash made with the key, not the key.
+Programs send the key as a bearer token. The page sends a cookie, because a browser's
+``EventSource`` cannot set headers. The cookie has a hash made with the key, not the key.
 """
 
 import asyncio

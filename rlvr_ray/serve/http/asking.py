@@ -1,4 +1,4 @@
-"""Asks in flight, those that nobody waits for included."""
+"""Asks in flight, including those that reply at once (``Prefer: respond-async``)."""
 
 import asyncio
 import hashlib

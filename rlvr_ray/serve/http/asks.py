@@ -1,4 +1,4 @@
-"""Asking: several answers, or one."""
+"""The routes that ask a question, for several answers or one."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""One batch: as it stands, and live."""
+"""The routes of one batch: its state, and its live events."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any

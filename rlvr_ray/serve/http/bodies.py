@@ -1,4 +1,4 @@
-"""What may be asked: bodies and headers of requests, and their bounds."""
+"""Bodies and headers of requests, and their limits."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""Looking through batches, and taking away what was found."""
+"""The routes that search batches and download their rows."""
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence

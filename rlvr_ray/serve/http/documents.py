@@ -1,4 +1,4 @@
-"""The documents that questions are asked about."""
+"""The routes of documents and passages."""
 
 import asyncio
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""Rows of a dataset as one file that is sent while it is made: few rows are in memory."""
+"""Streaming the rows of a dataset as one file, with few rows in memory."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""Which batches a request is about: the same query parameters on every route."""
+"""The query parameters that filter batches, the same on every route."""
 
 import re
 from datetime import UTC, date, datetime, timedelta

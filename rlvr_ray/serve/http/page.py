@@ -1,8 +1,4 @@
-"""The page: files of this package, which need nothing but this server.
-
-What the page has to know of the server (names of outcomes, reviews and events, limits) it imports
-from ``ui/enums.js``, which is written here from the enumerations themselves.
-"""
+"""The files of the page, which needs no other server."""
 
 import json
 from importlib import resources

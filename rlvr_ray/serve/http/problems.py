@@ -1,6 +1,6 @@
 """Errors as ``application/problem+json`` (RFC 9457), and the limit of a body's size.
 
-What was sent is never repeated in them.
+Errors never repeat what was sent.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Batches as the JSON of their response models, and replies that are sent as they are."""
+"""Batches as JSON of their response models, and replies that are sent unchanged."""
 
 from typing import Any
 

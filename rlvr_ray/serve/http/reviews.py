@@ -1,4 +1,4 @@
-"""A person's word on pairs: blind, appended, counted."""
+"""The routes of reviews: blind, and only ever added."""
 
 from typing import Annotated, Any
 from uuid import UUID, uuid4

@@ -1,4 +1,4 @@
-"""What the interface stands on."""
+"""The services behind the HTTP interface: retriever, generator, recorder, queries, metrics."""
 
 import asyncio
 from collections.abc import Sequence

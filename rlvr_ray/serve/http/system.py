@@ -1,4 +1,4 @@
-"""Whether everything is there, and what it holds."""
+"""The routes of the system's state: readiness and statistics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Every step of a batch, and which batches an id leads to."""
+"""The routes of traces: every step of a batch, and the batches of an id."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Pairs and answers as rows for trainers, and the meaning of the columns.
 
-To add a format, write a function and add it to ``PAIR_FORMATS`` or its neighbours below. Rows have
-no nulls and no empty lists, so that a reader needs no schema.
+To add a format, write a function and add its name to ``Format`` and to ``PAIR_FORMATS`` or
+``ANSWER_FORMATS``. Rows have no nulls and no empty lists, so that a reader needs no schema.
 """
 
 from collections.abc import Callable, Iterable, Mapping

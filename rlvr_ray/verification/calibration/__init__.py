@@ -1,1 +1,5 @@
-"""`rlvr judge-report`: how far a judge can be trusted, measured on labelled answers."""
+"""``rlvr judge-report``: the quality of a judge, measured on labelled answers.
+
+``labelled`` reads the data, ``report`` runs the judge, ``evaluation``, ``measures`` and
+``decisions`` compute the figures, ``picture`` draws them.
+"""

@@ -1,7 +1,7 @@
-"""What a panel and the rule make of labelled pairs: training pairs, and which of them are right.
+"""The training pairs that a panel and the rule make of labelled pairs, and which are right.
 
-Order says how well a judge ranks; a decision says what a model would be trained on. The two answers
-of a row are a batch of two, and ``core.pairing.decide`` decides it as it would any other.
+Rankings show how well a judge orders answers; decisions show what a model would be trained on. The
+two answers of a row are a batch of two, and ``core.pairing.decide`` decides it like any other.
 """
 
 from collections import Counter

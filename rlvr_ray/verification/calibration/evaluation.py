@@ -1,4 +1,4 @@
-"""From what a panel said of labelled answers to the figures that tell how good it is.
+"""From the panel's results on labelled answers to the figures of the report.
 
 ``evaluate`` makes the result of ``rlvr judge-report``. Its keys are a contract, which
 docs/calibration.md explains.

@@ -1,4 +1,4 @@
-"""Labelled data, read from JSONL: which answer of two is right, or whether one answer is.
+"""Labelled data from JSONL: which of two answers is right, or whether one answer is.
 
 A row is a pair
 
@@ -8,9 +8,9 @@ or a labelled answer
 
     {"question": …, "context": …, "answer": …, "supported": true}
 
-Other names for the same things are known (``_NAMES``), so that HaluEval, BEGIN and our own
-``dpo_data`` files are read as they are. A file holds pairs or answers, not both. Rows may be of
-different kinds by a text under ``kind``.
+Other names of these fields are accepted (``_NAMES``), so that HaluEval, BEGIN and rlvr_ray's own
+``dpo_data`` files can be read directly. A file has pairs or answers, not both. ``kind`` may divide
+rows into kinds.
 """
 
 import hashlib

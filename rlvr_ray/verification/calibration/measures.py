@@ -1,6 +1,6 @@
-"""How good scores are, given which answers are right: their order, their calibration, their noise.
+"""The quality of scores for known right and wrong answers: order, calibration, noise.
 
-Scores are finite numbers; reliability wants them in [0, 1]. A figure of nothing is None, never 0.
+Scores are finite numbers; reliability needs them in [0, 1]. A figure without data is None, never 0.
 """
 
 import re

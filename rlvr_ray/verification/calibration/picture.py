@@ -1,4 +1,4 @@
-"""The picture of a judge report: what scores say of being right, and how they lie."""
+"""The picture of a judge report: reliability and distribution of scores."""
 
 import warnings
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
-"""How far the judge can be trusted: it judges labelled answers, and figures say how well.
+"""A judge report: the judge scores labelled answers, and figures show how well.
 
-``run`` does the whole of it, ``write`` puts the result into a JSON file and a picture.
+``run`` does everything, ``write`` writes the result to a JSON file and a picture.
 """
 
 import asyncio

@@ -1,7 +1,10 @@
-"""Is an answer supported by its contexts, and does it answer? Decided by evidence, without a model.
+"""Whether the contexts support an answer and it answers the question, by evidence, without a model.
 
-What can be shown to be wrong is a named defect. What can be shown to be right scores high. The
-rest is unknown and scores in between: it is neither chosen nor rejected.
+An answer that can be shown to be wrong has a named defect. An answer that can be shown to be right
+scores high. Others score in between, and are neither chosen nor rejected.
+
+``index`` and ``structured`` prepare the contexts and ``statement`` the statements; ``support``,
+``answering``, ``defects`` and ``form`` are the checks.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Whether what an answer says is what the question asks about, where the contexts say it."""
+"""Whether an answer is about the question, by the places of the contexts that support it."""
 
 import re
 from collections.abc import Sequence

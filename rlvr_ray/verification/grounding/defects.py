@@ -1,4 +1,4 @@
-"""What can be shown to be wrong with a statement: by data, numbers, names and opposites."""
+"""Defects of a statement: contradictions by data, numbers, names and opposites."""
 
 import re
 from collections.abc import Sequence

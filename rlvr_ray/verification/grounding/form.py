@@ -1,4 +1,4 @@
-"""What is wrong with the form of an answer: nothing said, loops, a broken end, an echo, a dump."""
+"""Defects in the form of an answer: empty, loop, broken end, echo, dump."""
 
 import re
 from collections.abc import Sequence

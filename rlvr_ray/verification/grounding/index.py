@@ -1,4 +1,4 @@
-"""The contexts of a question as things are looked up in them: sentences, words and quantities."""
+"""The contexts of a question, indexed by sentences, words and quantities."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A statement of an answer, read so that it can be looked up."""
+"""A statement of an answer, prepared for looking it up in the contexts."""
 
 from dataclasses import dataclass
 

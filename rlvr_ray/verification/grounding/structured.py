@@ -1,4 +1,4 @@
-"""Structured data as contexts: what a JSON document states, in sentences, and what denies it."""
+"""Structured data as contexts: a JSON document as sentences, and the sentences that it denies."""
 
 import json
 import re

@@ -1,8 +1,8 @@
-"""How far the contexts support what an answer states, statement by statement, without a model.
+"""How far the contexts support an answer, statement by statement, without a model.
 
 A statement is supported as far as its content words, numbers and names occur close together and in
-the same order at one place of the contexts; a number or a name that occurs nowhere, or a negation
-on one side only, overrules any other agreement. Embedding similarity fills in a little. This
+the same order at one place of the contexts. A number or a name that occurs nowhere, or a negation
+on one side only, overrides any other agreement. Embedding similarity contributes a little. This
 measures containment, not truth.
 """
 

@@ -1,8 +1,8 @@
-"""Verifiers: one file or folder each, and ``BUILT_IN``, where those that come with rlvr_ray stand.
+"""Verifiers: one file or folder each; the built-in ones are listed in ``BUILT_IN``.
 
 To add one here, write a file with a function ``create(context, options)``, or ``create(options)``
-where it needs nothing else, and one entry below. Others bring theirs as entry points of the group
-``rlvr_ray.verifiers``: see docs/rewards.md. RAGAS is imported when one of its verifiers is made.
+if it needs no context, and one entry below. Other packages provide verifiers by entry points of the
+group ``rlvr_ray.verifiers`` (docs/rewards.md). RAGAS is imported when one of its verifiers is made.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,6 +1,6 @@
-"""The verifier ``exact``: an answer is compared with references as text.
+"""The verifier ``exact``: compares an answer with references as text.
 
-After the normalisation of SQuAD (Rajpurkar et al., 2016, "SQuAD: 100,000+ Questions for Machine
+The normalisation is that of SQuAD (Rajpurkar et al., 2016, "SQuAD: 100,000+ Questions for Machine
 Comprehension of Text").
 """
 

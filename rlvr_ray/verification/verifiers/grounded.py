@@ -1,6 +1,6 @@
 """The verifier ``grounded``: evidence in the contexts, without a language model.
 
-It names what is wrong with an answer, where that can be shown.
+It names the defect of an answer, if it can be shown.
 """
 
 import asyncio

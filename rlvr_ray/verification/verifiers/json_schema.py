@@ -1,4 +1,4 @@
-"""The verifier ``json_schema``: the answer has to be JSON that is valid under a schema."""
+"""The verifier ``json_schema``: the answer must be JSON that is valid under a schema."""
 
 import json
 import math

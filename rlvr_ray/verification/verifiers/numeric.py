@@ -1,7 +1,7 @@
-"""The verifier ``numeric``: the number that an answer gives is compared with a reference's.
+"""The verifier ``numeric``: compares the number in an answer with that of a reference.
 
-Units included. It never guesses: where an answer names several numbers and none of them plainly is
-the answer, there is no score, so that to list numbers does not pay.
+Units are converted. The verifier does not guess: if an answer has several numbers and none is
+clearly the answer, there is no score, so listing numbers does not help.
 """
 
 import re

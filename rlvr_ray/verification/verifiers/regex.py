@@ -1,4 +1,4 @@
-"""The verifier ``regex``: a pattern has to be found in the answer."""
+"""The verifier ``regex``: a pattern must be found in the answer."""
 
 import sys
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Verifiers that score by a rule, without a model: the same claim always gets the same result."""
+"""The base of verifiers by rule, without a model: the same claim always gets the same result."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What verifiers share: options, scores, what their records say."""
+"""Shared by verifiers: options, scores, records."""
 
 import hashlib
 import inspect

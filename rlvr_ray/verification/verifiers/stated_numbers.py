@@ -1,4 +1,4 @@
-"""Which numbers of a text may be the answer that it gives."""
+"""The numbers of a text that may be the answer that it gives."""
 
 import re
 from collections import deque

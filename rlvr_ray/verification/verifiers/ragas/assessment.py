@@ -1,4 +1,4 @@
-"""What goes on record of an answer whose statements a judge gave verdicts on."""
+"""The assessment of an answer from a judge's verdicts on its statements."""
 
 import math
 from collections.abc import Coroutine, Sequence

@@ -1,4 +1,4 @@
-"""A language model's view of the contexts, where an answer says that they do not answer."""
+"""Whether the contexts answer the question, by a language model, for answers that abstain."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Whether a judge is believed about the contexts of a call: by what it says of controls."""
+"""Whether a judge is used for the contexts of a call, by its verdicts on controls."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""Asking a judge for one structured answer, so that nothing but a sound one comes back."""
+"""Asking a judge for one structured answer, and checking it."""
 
 import json
 import re

@@ -1,10 +1,10 @@
 """The verifier ``logprob``: RAGAS's question, answered by the probability of the verdict.
 
-Each statement of an answer is put to the judge as RAGAS puts it. The verdict is one token, and what
-counts is how likely 1 is against 0 at its place (as G-Eval weighs scores by token probabilities:
-Liu et al., 2023): no reasons are written, scores are continuous, and they repeat. Prompts of a
-batch begin alike, so its contexts are read once for all statements of all its answers, controls
-included.
+The judge gets each statement of an answer in RAGAS's form. The verdict is one token, and the score
+is the probability of 1 relative to 0 at its position (G-Eval weighs scores by token probabilities
+in the same way: Liu et al., 2023). No reasons are generated, and scores are continuous and
+repeatable. Prompts of a batch have the same beginning, so its contexts are computed once for all
+statements of all answers and controls.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""RAGAS's two metrics with its stock prompts, bound so that a judge cannot change the question."""
+"""RAGAS's two metrics with its stock prompts, restricted so that a judge cannot change the task."""
 
 import asyncio
 import re
