@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import product
 from typing import Literal, Protocol
+from uuid import UUID
 
 from rlvr_ray.core.errors import InputError, NoDocuments, NotFound, Overloaded, Unavailable
 from rlvr_ray.core.pairing import Result
@@ -139,7 +140,10 @@ class NoMeter:
 
 
 class Metrics:
-    """What happens, in the words of the parts. Without a meter nothing is measured."""
+    """What happens, in the words of the parts; a CommitObserver of the pipeline, too.
+
+    Without a meter nothing is measured.
+    """
 
     def __init__(self, meter: Meter | None = None) -> None:
         self._meter: Meter = NoMeter() if meter is None else meter
@@ -167,7 +171,7 @@ class Metrics:
             self._meter.add("rlvr_candidates_total", 1, finish_reason=candidate.finish_reason)
             self._tokens("generation", candidate.usage)
 
-    def verified(self, result: Result) -> None:
+    def verified(self, _: Batch, result: Result) -> None:
         """An answer's result is on the disk, for the first time."""
         if not isinstance(result, Verification):
             self._meter.add("rlvr_verifications_total", 1, result="failed")
@@ -183,7 +187,7 @@ class Metrics:
                 self._meter.observe(name, value)
         self._tokens("verification", result.usage)
 
-    def decided(self, batch: Batch, outcome: Outcome) -> None:
+    def decided(self, batch: Batch, _: Mapping[UUID, Result], outcome: Outcome) -> None:
         """A batch's outcome is on the disk, for the first time."""
         if outcome.reason is None:
             self._meter.add("rlvr_pairs_total", 1)

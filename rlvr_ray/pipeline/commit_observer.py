@@ -1,56 +1,92 @@
-"""What a commit says is new: counted and told in the log, once each.
+"""Who is called after a commit with what is new in the ledger: logs, metrics and live events.
 
-A repeat after a crash, or of a call that Ray makes twice, is no news.
+To add an observer, write its three methods and list it in ``Aggregator``. What takes time before a
+commit (search, generation, verification) is traced where it happens: see ``spans``.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+from uuid import UUID
 
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.records import Batch, Outcome, Verification
 from rlvr_ray.core.scoring import score
 from rlvr_ray.observability import logs
-from rlvr_ray.observability.metrics import Metrics
 from rlvr_ray.pipeline.spans import failure
 
 log = logging.getLogger(__name__)
 
 
-class Facts:
-    """Is given the results of the ledger's operations, after their commit."""
+class CommitObserver(Protocol):
+    """Called once for each record, after its commit; must not fail, and must not wait."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def recorded(self, batch: Batch) -> None:
+        """A batch is on the disk."""
+        ...
 
-    def recorded(self, batches: Sequence[Batch], recorded: Sequence[Batch]) -> None:
-        """Of ``Ledger.record``: what it was given, and what it returned."""
-        for batch, kept in zip(batches, recorded, strict=True):
-            if kept is batch:
-                self._metrics.recorded(batch)
-                with logs.about(batch.batch_id, batch.correlation_id):
-                    log.info("recorded: %d answers", len(batch.candidates))
+    def verified(self, batch: Batch, result: Result) -> None:
+        """The result of one of its answers is on the disk."""
+        ...
+
+    def decided(self, batch: Batch, results: Mapping[UUID, Result], outcome: Outcome) -> None:
+        """Its outcome is on the disk, with all results."""
+        ...
+
+
+class CommitObservers:
+    """Calls each observer with what is new; a repeat, after a crash or by Ray, is not."""
+
+    def __init__(self, *observers: CommitObserver) -> None:
+        self._observers = observers
+
+    def recorded(self, batches: Sequence[Batch], kept: Sequence[Batch]) -> None:
+        """After ``Ledger.record``: what it was given, and what it returned."""
+        for batch, on_disk in zip(batches, kept, strict=True):
+            if on_disk is batch:
+                for observer in self._observers:
+                    observer.recorded(batch)
 
     def verified(self, batch: Batch, new: Sequence[Result]) -> None:
-        """Of ``Ledger.keep``."""
-        with logs.about(batch.batch_id, batch.correlation_id):
-            for result in new:
-                self._metrics.verified(result)
-                log.info("verified: %s", _told(batch, result))
+        """After ``Ledger.keep``."""
+        for result in new:
+            for observer in self._observers:
+                observer.verified(batch, result)
 
-    def decided(self, batch: Batch, outcome: Outcome, new: Sequence[Result] | None) -> None:
-        """Of ``Ledger.decide``."""
-        if new is None:
-            return
-        self.verified(batch, new)
-        self._metrics.decided(batch, outcome)
+    def decided(
+        self,
+        batch: Batch,
+        results: Mapping[UUID, Result],
+        outcome: Outcome,
+        new: Sequence[Result] | None,
+    ) -> None:
+        """After ``Ledger.decide``, which returns None where there was an outcome already."""
+        if new is not None:
+            self.verified(batch, new)
+            for observer in self._observers:
+                observer.decided(batch, results, outcome)
+
+
+class CommitLog:
+    """A CommitObserver that writes a log line for each record, without any text of the batch."""
+
+    def recorded(self, batch: Batch) -> None:
+        """See CommitObserver."""
+        with logs.about(batch.batch_id, batch.correlation_id):
+            log.info("recorded: %d answers", len(batch.candidates))
+
+    def verified(self, batch: Batch, result: Result) -> None:
+        """See CommitObserver."""
+        (candidate,) = [c for c in batch.candidates if c.event_id == result.answer_event_id]
+        with logs.about(batch.batch_id, batch.correlation_id):
+            if isinstance(result, Verification):
+                log.info("verified: answer %d has score %s", candidate.index + 1, score(result))
+            else:
+                why = failure(batch, candidate, result)
+                log.info("verified: answer %d has no score: %s", candidate.index + 1, why)
+
+    def decided(self, batch: Batch, _: Mapping[UUID, Result], outcome: Outcome) -> None:
+        """See CommitObserver."""
         end = "pair" if outcome.reason is None else f"no pair, {outcome.reason}"
         with logs.about(batch.batch_id, batch.correlation_id):
             log.info("decided: %s, score difference %s", end, outcome.score_diff)
-
-
-def _told(batch: Batch, result: Result) -> str:
-    """A result for the log, without what a reason has from the texts."""
-    (candidate,) = [c for c in batch.candidates if c.event_id == result.answer_event_id]
-    if isinstance(result, Verification):
-        return f"answer {candidate.index + 1} has score {score(result)}"
-    return f"answer {candidate.index + 1} has no score: {failure(batch, candidate, result)}"

@@ -10,14 +10,15 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Literal, Self
 from uuid import UUID
 
 from rlvr_ray.core.errors import NotFound, RlvrError, Unreadable
-from rlvr_ray.core.records import Context
+from rlvr_ray.core.pairing import Result
+from rlvr_ray.core.records import Batch, Context, Outcome
 from rlvr_ray.dataset.state import BatchState
 
 Kind = Literal["contexts", "piece", "state", "failed", "restart", "end"]
@@ -58,6 +59,10 @@ class _Topic:
         self.looked_at = 0.0
         self.grew = asyncio.Event()
 
+    @property
+    def state(self) -> BatchState | None:
+        return next((event.data for _, event in self.events if event.kind == "state"), None)
+
     def has(self, kind: Kind) -> bool:
         return any(event.kind == kind for _, event in self.events)
 
@@ -84,7 +89,7 @@ class _Topic:
 
 
 class LiveHub:
-    """``find`` reads a batch from the ledger."""
+    """A CommitObserver; ``find`` reads a batch from the ledger."""
 
     def __init__(self, find: Callable[[UUID], Awaitable[BatchState | None]]) -> None:
         self._find = find
@@ -121,6 +126,23 @@ class LiveHub:
         topic.add(LiveEvent(kind="state", data=state))
         if state.outcome is not None:
             topic.add(LiveEvent(kind="end"))
+
+    def recorded(self, batch: Batch) -> None:
+        """See CommitObserver."""
+        if batch.batch_id in self._topics:
+            self.state(BatchState(batch=batch, results={}, outcome=None))
+
+    def verified(self, batch: Batch, result: Result) -> None:
+        """See CommitObserver."""
+        topic = self._topics.get(batch.batch_id)
+        if topic is not None and (state := topic.state) is not None and state.outcome is None:
+            results = {**state.results, result.answer_event_id: result}
+            self.state(replace(state, results=results))
+
+    def decided(self, batch: Batch, results: Mapping[UUID, Result], outcome: Outcome) -> None:
+        """See CommitObserver."""
+        if batch.batch_id in self._topics:
+            self.state(BatchState(batch=batch, results=results, outcome=outcome))
 
     async def refresh(self, batch_id: UUID) -> None:
         """Publish the state in the ledger of a batch that has a topic."""

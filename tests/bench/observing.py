@@ -54,8 +54,8 @@ class Measuring:
                 pass
             metrics.recorded(state.batch)
             for result in state.results.values():
-                metrics.verified(result)
-            metrics.decided(state.batch, outcome)
+                metrics.verified(state.batch, result)
+            metrics.decided(state.batch, state.results, outcome)
             metrics.committed(0.005)
             metrics.committed(0.005)
 

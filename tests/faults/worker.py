@@ -11,11 +11,12 @@ from typing import Any
 
 from rlvr_ray.core import codec, concurrency
 from rlvr_ray.core.errors import Overloaded, RlvrError
+from rlvr_ray.core.retry import Backoff
 from rlvr_ray.dataset import files
 from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.ledger import Ledger, Operation, Reader
 from rlvr_ray.dataset.rows import DATASETS
-from rlvr_ray.pipeline import aggregator
+from rlvr_ray.pipeline import aggregator, verification_loop
 from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.settings import Settings
 from tests.faults.workload import asked, verifier
@@ -228,7 +229,8 @@ class _Worker:
 def main(pipe: "Connection[Said, Told]", task: Task) -> None:
     """The child, from its first moment to its last."""
     logging.basicConfig(filename=task.log, level=logging.INFO, force=True)
-    aggregator.MAX_BACKOFF = SHORT_PAUSE
+    aggregator.NO_ROOM_PAUSE_S = SHORT_PAUSE
+    verification_loop.BACKOFF = Backoff(first_s=SHORT_PAUSE, longest_s=SHORT_PAUSE)
     concurrency.RESTART_PAUSE = SHORT_PAUSE
 
     async def work() -> None:

@@ -111,7 +111,7 @@ async def test_what_was_decided_before_a_crash_is_not_counted_after_it(
 
 
 async def judged(asked: Any) -> Any:
-    from rlvr_ray.pipeline.aggregator import claims_of
+    from rlvr_ray.pipeline.verification_loop import claims_of
 
     return await FakePanel({"a": 0.9, "b": 0.5}).verify(claims_of(asked))
 

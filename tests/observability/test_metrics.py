@@ -101,7 +101,9 @@ def test_a_recorded_batch(metrics: Metrics, meter: FakeMeter) -> None:
 
 
 def test_a_scored_answer(metrics: Metrics, meter: FakeMeter) -> None:
-    metrics.verified(verification(candidate(batch().batch_id), 0.9, None, duration_ms=1500))
+    metrics.verified(
+        batch(), verification(candidate(batch().batch_id), 0.9, None, duration_ms=1500)
+    )
     assert meter.observed == {
         ("rlvr_verification_duration_seconds",): [1.5],
         ("rlvr_faithfulness",): [0.9],
@@ -116,14 +118,14 @@ def test_a_scored_answer(metrics: Metrics, meter: FakeMeter) -> None:
 def test_one_without_tokens(metrics: Metrics, meter: FakeMeter) -> None:
     subject = candidate(batch().batch_id)
     metrics.verified(
-        verification(subject, 0.9, 0.7, usage=Usage(prompt_tokens=0, completion_tokens=0))
+        batch(), verification(subject, 0.9, 0.7, usage=Usage(prompt_tokens=0, completion_tokens=0))
     )
     assert set(meter.counters) == {("rlvr_verifications_total", "scored")}
     assert meter.observed["rlvr_relevancy",] == [0.7]
 
 
 def test_one_without_a_score(metrics: Metrics, meter: FakeMeter) -> None:
-    metrics.verified(failed(candidate(batch().batch_id)))
+    metrics.verified(batch(), failed(candidate(batch().batch_id)))
     assert meter.counters == {("rlvr_verifications_total", "failed"): 1} and not meter.observed
 
 
@@ -135,7 +137,7 @@ def test_outcomes(metrics: Metrics, meter: FakeMeter) -> None:
         decided(2, (0.9, "silent"), at=at),
     ):
         assert state.outcome
-        metrics.decided(state.batch, state.outcome)
+        metrics.decided(state.batch, state.results, state.outcome)
     assert meter.counters == {
         ("rlvr_pairs_total",): 1,
         ("rlvr_no_pair_total", "margin_too_small"): 1,
@@ -173,7 +175,7 @@ def test_the_rest(metrics: Metrics, meter: FakeMeter) -> None:
     "tell",
     [
         lambda m: m.recorded(batch()),
-        lambda m: m.verified(failed(candidate(batch().batch_id))),
+        lambda m: m.verified(batch(), failed(candidate(batch().batch_id))),
         lambda m: m.committed(1.0),
         lambda m: m.open(1, 1.0),
     ],

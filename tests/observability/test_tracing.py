@@ -196,7 +196,7 @@ async def test_spans_have_the_figures_and_the_ids_of_events(
 async def test_a_pair_has_its_margin_and_both_files(received: Receiver, tmp_path: Path) -> None:
     tracer = tracer_of(received)
     async with running(tmp_path, tracer) as system:
-        system.panel = system.aggregator._panel = FakePanel(PAIR)
+        system.panel._scores = PAIR
         batch = await system.ask()
         await system.decided(batch.batch_id)
     tracer.close()

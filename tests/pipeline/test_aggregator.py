@@ -33,6 +33,7 @@ from rlvr_ray.dataset.state import BatchState, Part
 from rlvr_ray.documents.retriever import Ingested
 from rlvr_ray.events import mirror, outbox
 from rlvr_ray.pipeline import aggregator as module
+from rlvr_ray.pipeline import projection_loop, verification_loop
 from rlvr_ray.pipeline.aggregator import Aggregator
 from rlvr_ray.settings import Settings
 from rlvr_ray.verification.verifier import Claim
@@ -181,17 +182,20 @@ async def crash(system: System) -> None:
     for task in aggregator._tasks:
         task.cancel()
     await asyncio.gather(*aggregator._tasks, return_exceptions=True)
-    await aggregator._files.run(lambda: None)  # what is at work there commits through this loop
-    aggregator._files.close()
+    assert aggregator._projection is not None
+    files = aggregator._projection._files
+    await files.run(lambda: None)  # what is at work there commits through this loop
+    files.close()
     aggregator._reads.close()
     await aggregator._commits.close()
 
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_BACKOFF", 0.05)
-    monkeypatch.setattr(module, "PARTS_PAUSE", 0.05)
-    monkeypatch.setattr(module, "PRUNE_S", 0.05)
+    monkeypatch.setattr(module, "NO_ROOM_PAUSE_S", 0.05)
+    monkeypatch.setattr(verification_loop, "BACKOFF", Backoff(first_s=0.05, longest_s=0.05))
+    monkeypatch.setattr(projection_loop, "PARTS_PAUSE", 0.05)
+    monkeypatch.setattr(projection_loop, "PRUNE_S", 0.05)
     monkeypatch.setattr(concurrency, "RESTART_PAUSE", 0.05)
 
 

@@ -28,7 +28,7 @@ from rlvr_ray.core.text import split_statements
 from rlvr_ray.documents.embedder import Vectors
 from rlvr_ray.generation import selection
 from rlvr_ray.generation.generator import Prompt
-from rlvr_ray.pipeline.aggregator import claims_of
+from rlvr_ray.pipeline.verification_loop import claims_of
 from rlvr_ray.settings import Settings, VerificationSettings
 from rlvr_ray.verification import abstention, statements
 from rlvr_ray.verification.factory import build_panel

@@ -11,7 +11,7 @@ from rlvr_ray.core.records import Verification
 from rlvr_ray.generation import engines, selection
 from rlvr_ray.generation.generator import Completion, Prompt
 from rlvr_ray.observability import logs
-from rlvr_ray.pipeline.aggregator import claims_of
+from rlvr_ray.pipeline.verification_loop import claims_of
 from rlvr_ray.serve import deployments
 from rlvr_ray.settings import EngineSettings, load
 from rlvr_ray.verification import factory
