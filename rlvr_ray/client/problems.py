@@ -7,6 +7,7 @@ from typing import TypeVar
 import httpx
 from httpx_sse import SSEError
 
+from rlvr_ray.client.models.system import Problem
 from rlvr_ray.core.errors import InputError, NotFound, RlvrError, Unavailable
 
 T = TypeVar("T")
@@ -33,8 +34,8 @@ def of_reply(reply: httpx.Response) -> RlvrError:
         # A proxy's word, while the application behind it starts, or another program's.
         return Unavailable(f"{reply.url.host} answers, and not as rlvr_ray does (HTTP 404)")
     try:
-        detail = str(reply.json()["detail"])
-    except (ValueError, KeyError, TypeError):
+        detail = Problem.from_json(reply.json()).detail
+    except (ValueError, RlvrError):
         detail = reply.text[:200]
     return of_status(reply.status_code, detail)
 
@@ -56,10 +57,10 @@ def result(reply: httpx.Response, read: Callable[[httpx.Response], T]) -> T:
 def of_text(text: str) -> RlvrError:
     """The exception of a problem that did not come as a reply's status."""
     try:
-        problem = json.loads(text)
-        return of_status(int(problem["status"]), str(problem["detail"]))
-    except (ValueError, OverflowError, KeyError, TypeError):
+        problem = Problem.from_json(json.loads(text))
+    except (ValueError, RlvrError):
         return RlvrError(f"the ask failed: {text[:200]}")
+    return of_status(problem.status, problem.detail)
 
 
 def unreachable(url: str, error: Exception | None) -> RlvrError:

@@ -40,6 +40,7 @@ class Server(FakeServices):
         reply = await self.http.post(MULTI, json=BODY, headers=ASYNC | headers)
         assert reply.status_code == 202, reply.text
         begun: dict[str, Any] = reply.json()
+        assert set(begun) == {"batch_id", "correlation_id", "question", "events"}
         assert reply.headers["location"] == f"/batches/{begun['batch_id']}"
         assert reply.headers["preference-applied"] == "respond-async"
         return begun

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from rlvr_ray.client.models.system import Problem
 from rlvr_ray.core import ids
 from rlvr_ray.core.errors import (
     ContextOverflow,
@@ -98,6 +99,9 @@ def api(make: Make) -> Api:
     return make()
 
 
+PROBLEM = {field.name for field in fields(Problem)}
+
+
 def ok(reply: httpx.Response) -> Any:
     assert reply.status_code == 200, f"{reply.status_code}: {reply.text[:500]}"
     return reply.json()
@@ -108,7 +112,8 @@ def problem(reply: httpx.Response, status: int) -> Any:
     assert reply.status_code == status, f"{reply.status_code}: {reply.text[:500]}"
     assert reply.headers["content-type"] == "application/problem+json"
     body = reply.json()
-    assert {"type", "status", "detail"} <= set(body), body
+    assert {"type", "status", "detail"} <= set(body) <= PROBLEM, body
+    Problem.from_json(body)
     assert body["status"] == status
     assert isinstance(body["detail"], str) and body["detail"]
     return body

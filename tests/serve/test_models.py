@@ -11,7 +11,10 @@ from pydantic import TypeAdapter
 from rlvr_ray.client.models.batches import Batch
 from rlvr_ray.client.models.dataset import Page
 from rlvr_ray.client.models.system import Problem, Readiness, Trace
+from rlvr_ray.client.watch import EVENT_TYPES
+from rlvr_ray.pipeline.live import LiveEvent
 from rlvr_ray.serve.http import replies
+from rlvr_ray.serve.http.batches import event_data
 from tests.archives import Served
 from tests.fake_services import FakeServices
 from tests.folders import MIXED
@@ -71,6 +74,23 @@ def test_every_route_declares_its_errors(api: FastAPI) -> None:
 @pytest.mark.parametrize("number", range(len(MIXED)))
 def test_a_batch_is_sent_as_it_is_built(number: int) -> None:
     check(Batch, replies.batch(MIXED[number]))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        LiveEvent(kind="contexts", data=MIXED[0].batch.contexts),
+        LiveEvent(kind="piece", data=(1, "Ray")),
+        LiveEvent(kind="restart"),
+    ],
+    ids=lambda event: event.kind,
+)
+def test_a_live_event_is_sent_as_the_client_reads_it(event: LiveEvent) -> None:
+    check(EVENT_TYPES[event.kind], event_data(event))
+
+
+def test_a_live_state_is_the_batch() -> None:
+    assert event_data(LiveEvent(kind="state", data=MIXED[0])) == replies.batch(MIXED[0])
 
 
 async def test_replies_past_their_models_are_what_these_say(tmp_path: Path) -> None:

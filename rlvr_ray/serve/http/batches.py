@@ -71,7 +71,7 @@ def routes(services: Services) -> APIRouter:
             while True:
                 for event in events:
                     last_id = event.id
-                    yield ServerSentEvent(event=event.kind, id=event.id, data=_data(event))
+                    yield ServerSentEvent(event=event.kind, id=event.id, data=event_data(event))
                     if event.kind == "end":
                         return
                 if await request.is_disconnected():
@@ -86,7 +86,8 @@ def routes(services: Services) -> APIRouter:
     return router
 
 
-def _data(event: LiveEvent) -> dict[str, Any]:
+def event_data(event: LiveEvent) -> dict[str, Any]:
+    """What an event is sent with: the fields of its type in ``client.watch``."""
     match event.kind:
         case "contexts":
             return {"contexts": [rows.context(context) for context in event.data]}
