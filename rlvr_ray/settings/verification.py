@@ -44,9 +44,8 @@ class VerificationSettings(Section):
     verifiers: Annotated[
         Literal["auto"] | tuple[VerifierSettings, ...], WrapValidator(_verifiers)
     ] = "auto"
-    """Verifiers that score answers: names, or `{name, weight, options}`. Built in: `ragas`,
-    `logprob`, `grounded`, `exact`, `numeric`, `regex`, `json_schema`. `auto`: with a judge of 2.5
-    billion parameters or more, `logprob` if it gives log-probabilities, else `ragas`; with a
+    """Verifiers that score answers: names, or `{name, weight, options}`. `auto`: with a judge of
+    2.5 billion parameters or more, `logprob` if it gives log-probabilities, else `ragas`; with a
     smaller judge, `grounded`, which asks no language model."""
     max_disagreement: float = Field(default=0.7, gt=0, le=1)
     """If verifiers that count differ by more than this, the answer has no score."""
