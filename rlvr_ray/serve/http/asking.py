@@ -20,7 +20,7 @@ from rlvr_ray.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Running:
-    """An ask that nobody waits for; ``begun`` is done once its answers are on their way."""
+    """An ask with `respond-async`; ``begun`` is done once its answers are on their way."""
 
     ask: Ask
     begun: asyncio.Future[None]
