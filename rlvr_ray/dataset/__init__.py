@@ -1,1 +1,7 @@
-"""What is kept: the ledger, the rows and the files made from it."""
+"""Stored data: the ledger, the rows, the files made from it, searches and reviews.
+
+``ledger/`` is the SQLite file, ``rows`` builds the rows, ``files`` writes JSONL and Parquet,
+``projection`` keeps the files up to date with the ledger, ``group_commit`` shares commits,
+``queries`` and ``filters`` search, ``reviews`` applies reviews, ``audit`` checks everything. The
+pipeline, ``serve``, ``bulk`` and exports call this room.
+"""

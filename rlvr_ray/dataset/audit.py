@@ -1,6 +1,6 @@
-"""Is the store sound? Every promise about ledger and files, looked at one by one.
+"""Checking the store: every property of the ledger and the files, one after another.
 
-It reads a snapshot, so it may run beside a working system, and it changes nothing.
+It reads a snapshot, so it can run beside a working server, and it changes nothing.
 """
 
 import hashlib

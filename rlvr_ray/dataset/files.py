@@ -1,4 +1,4 @@
-"""The files that people train on: JSONL that grows by whole lines, and sealed Parquet parts."""
+"""The dataset files: JSONL that grows by whole lines, and sealed Parquet parts."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""Looking through what was asked: which batches are wanted, and what a list shows of one."""
+"""Filters of batches, and the summary of a batch in a list."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

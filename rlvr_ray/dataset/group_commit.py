@@ -1,4 +1,4 @@
-"""Group commit: whoever waits for the disk at the same time shares one fsync."""
+"""Group commit: operations that wait for the disk at the same time share one fsync."""
 
 import asyncio
 import logging

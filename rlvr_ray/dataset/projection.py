@@ -1,8 +1,8 @@
 """From the ledger to the files: JSONL that follows each outcome, Parquet in sealed parts.
 
-The ledger is asked what the files hold, the files are written, the ledger is told: a crash between
-any two of these steps repeats a write and never loses or doubles a row. Blocking; it has a thread
-and a reading connection of its own, so that it never stands in the way of an acknowledgement.
+The ledger records what the files contain: after a crash between any two steps, a write is repeated,
+and no row is lost or doubled. The code blocks, so it has its own thread and its own reading
+connection, and never delays an acknowledgement.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""What a batch leaves beside its records."""
+"""The events and rows of a batch, beside its records."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""Searching the ledger, beside the writer: a slow search holds up nothing but other searches.
+"""Searching the ledger independently of the writer: a slow search delays only other searches.
 
 A query goes from an HTTP route over Ray (``serve.handles``) to a method of ``Queries`` in the
-aggregator's process, and from it to ``Browser``, which has the SQL.
+aggregator's process, and from there to ``Browser``, which has the SQL.
 """
 
 import random

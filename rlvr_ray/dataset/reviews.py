@@ -1,4 +1,4 @@
-"""A person's word on pairs: what it says, how far the judge agrees, what it makes of a row."""
+"""Reviews of pairs by people: verdicts, agreement with the judge, and their effect on a row."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What is known of a batch, and of the files."""
+"""The state of a batch, and of the files."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

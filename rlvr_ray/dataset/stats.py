@@ -1,4 +1,4 @@
-"""What ``GET /stats`` tells, and the gauges: cheap enough to be asked every second."""
+"""The figures of ``GET /stats`` and of the gauges, cheap enough to be read every second."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping

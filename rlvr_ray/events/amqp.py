@@ -1,4 +1,4 @@
-"""What both sides of RabbitMQ share: names, connections, subscriptions, and its errors as ours."""
+"""Shared by publisher and consumer: names, connections, subscriptions, and RabbitMQ's errors."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Ids of events that a consumer has handled, in SQLite: a repeat is known."""
+"""The ids of handled events in SQLite, so that a consumer recognises repeats."""
 
 import sqlite3
 from pathlib import Path

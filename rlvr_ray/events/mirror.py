@@ -1,7 +1,7 @@
 """From the ledger to the broker: every event, in the order of commits, at least once.
 
-The place is noted only after the broker has confirmed, so a crash or a lost connection repeats
-events and never loses one. Broker trouble delays events and nothing else.
+An event counts as sent only after the broker has confirmed it, so a crash or a lost connection
+repeats events, and never loses one. Problems with the broker delay only events.
 """
 
 import asyncio

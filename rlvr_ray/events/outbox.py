@@ -1,4 +1,4 @@
-"""From what the ledger committed to the events that tell of it."""
+"""The events of each commit, derived from its records."""
 
 from dataclasses import dataclass
 

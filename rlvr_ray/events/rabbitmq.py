@@ -1,7 +1,7 @@
-"""The mirror's side of RabbitMQ: a durable topic exchange, and confirmed publishing to it.
+"""Publishing to RabbitMQ: a durable topic exchange, and confirms.
 
-Nothing is retried here and no library reconnects behind our back: whatever fails drops the
-connection, and the mirror starts again from what is not confirmed.
+Nothing is retried here, and no library reconnects on its own: a failure drops the connection, and
+the mirror starts again from the last confirmed event.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What an event from outside must be: JSON that fits ``schema.json``, and nothing odd."""
+"""Checking incoming events: JSON that fits ``schema.json``, with valid numbers and texts."""
 
 import json
 import math

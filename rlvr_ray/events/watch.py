@@ -1,4 +1,4 @@
-"""Events as they come, for people who watch: nothing is kept and nothing is confirmed."""
+"""Events as they come, for people: nothing is stored, and nothing is acknowledged."""
 
 import asyncio
 import logging

@@ -1,8 +1,8 @@
-"""Verification by somebody else: their events become results, checked as our own are.
+"""Verification by other programs: their events become results, checked like internal ones.
 
 A program that reads ``answer.generated`` and publishes ``verification.completed`` or
-``verification.failed`` is a verifier. What it says of an answer counts once; what it does not say
-in time counts as failed.
+``verification.failed`` is a verifier. The first result of an answer counts; an answer without a
+result in time counts as failed.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The store of documents, where no server runs."""
+"""The document store for commands, without a server."""
 
 import asyncio
 import contextlib

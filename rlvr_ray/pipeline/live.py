@@ -1,7 +1,7 @@
-"""Live events of a question, for whoever watches it: the hub and its publisher.
+"""Live events of a question: the hub, and its publisher.
 
-The hub is in the aggregator, which every process reaches. It keeps the events of a batch in memory
-for a while. The ledger has the truth: a watcher who comes after a restart gets the state on record.
+The hub is in the aggregator, which every process can reach. It keeps the events of a batch in
+memory for a while. After a restart, a watcher gets the recorded state from the ledger.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Work on a data folder beside the running system: check it, rebuild files, replay events."""
+"""Work on a data folder outside of the server: check it, rebuild files, publish events again."""
 
 from collections.abc import Callable
 from datetime import datetime

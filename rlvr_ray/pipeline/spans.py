@@ -1,4 +1,4 @@
-"""What the spans of a batch say: its attributes, and its candidates as spans of their own.
+"""The spans of a batch: their attributes, and a span for each candidate.
 
 Texts of questions, passages and answers never become attributes.
 """

@@ -1,4 +1,4 @@
-"""The trace of a batch from the ledger, as plain data: what a collector would show, without one."""
+"""The trace of a batch from the ledger, as plain data, without a collector."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

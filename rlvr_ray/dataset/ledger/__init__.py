@@ -1,7 +1,8 @@
-"""The durable truth: one SQLite file with one writer and any number of readers.
+"""The ledger, the durable source of truth: one SQLite file with one writer and many readers.
 
 WAL with ``synchronous=FULL``: what ``commit`` returned survives ``kill -9`` and loss of power.
-Records are kept as JSON; the columns beside them are what is searched.
+Records are stored as JSON; the columns beside them are for searches. ``schema`` has the tables,
+``writer`` the operations, ``reader`` and ``search`` the queries.
 """
 
 from rlvr_ray.dataset.ledger.reader import Reader

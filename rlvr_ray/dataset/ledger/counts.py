@@ -1,4 +1,4 @@
-"""How much the ledger holds, in numbers that are cheap however much that is."""
+"""Counts of the ledger's contents that are cheap at any size."""
 
 import json
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""The rows that are searched through, one for each decided batch within retention."""
+"""The narrow rows for searches: one for each decided batch within retention."""
 
 import json
 from datetime import datetime

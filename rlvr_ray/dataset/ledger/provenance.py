@@ -1,4 +1,4 @@
-"""What became of one batch: its events, its rows in the files; and which batch an id means."""
+"""The history of one batch: its events, its rows in the files; and the batch of an id."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What anybody may ask the ledger."""
+"""The queries of the ledger."""
 
 import contextlib
 import json

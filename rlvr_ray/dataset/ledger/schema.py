@@ -1,4 +1,4 @@
-"""The tables, and the version of a file that has them."""
+"""The tables of the ledger, and the version of its schema."""
 
 import apsw
 

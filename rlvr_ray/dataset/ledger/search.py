@@ -1,8 +1,8 @@
-"""Looking through the ledger: batches by filter, their figures, and what people said of them.
+"""Searching the ledger: batches by filter, their figures, and reviews.
 
-Every method is one look at one moment. Those that take ``low`` and ``high`` look at the batches
-whose numbers lie between them (``low`` itself is left out), so that a long search can be done in
-pieces. Values are parameters of the SQL, never part of its text.
+Every method reads one snapshot. Methods with ``low`` and ``high`` search the batches with numbers
+between them (``low`` excluded), so that a long search can be done in pieces. Values are parameters
+of the SQL, never part of its text.
 """
 
 import contextlib

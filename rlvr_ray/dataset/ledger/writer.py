@@ -1,4 +1,4 @@
-"""The one connection that writes."""
+"""The only connection that writes to the ledger."""
 
 import contextlib
 import fcntl
