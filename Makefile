@@ -63,7 +63,7 @@ format: install client
 
 # The JSON Schema of events, from their types.
 schema: install
-	$(RUN)/python -m rlvr_ray.events.schema > schema.json.new
+	$(RUN)/python -m rlvr_ray.events > schema.json.new
 	mv schema.json.new rlvr_ray/events/schema.json
 
 # The client that waits, from the one for asyncio.

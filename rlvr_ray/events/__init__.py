@@ -2,11 +2,12 @@
 
     from rlvr_ray.events import Consumer, Received, verification_completed
 
-``schema`` has the types of the bodies, ``bodies`` builds them from records, ``outbox`` derives them
-from what the ledger committed, ``mirror`` sends them in order and ``rabbitmq`` is its way to the
-broker. ``validation`` checks events of others, ``consumer`` reads them (``handled``: which it knows
-already), ``watch`` shows events to people, ``amqp`` has what all of these share. The pipeline and
-the command line call this room; nothing here imports Ray.
+``schema`` has the types of the bodies (``row_types``: their parts) and makes the JSON Schema of
+them, ``bodies`` builds them from records, ``outbox`` derives them from what the ledger committed,
+``mirror`` sends them in order and ``rabbitmq`` is its way to the broker. ``validation`` checks
+events of others, ``consumer`` reads them (``handled``: which it knows already), ``watch`` shows
+events to people, ``amqp`` has what all of these share. The pipeline and the command line call this
+room; nothing here imports Ray.
 """
 
 from rlvr_ray.events.consumer import Consumer

@@ -15,7 +15,7 @@ from rlvr_ray.core.pairing import Result, defect_of
 from rlvr_ray.core.records import Batch, Candidate, Outcome, Verification
 from rlvr_ray.core.scoring import confidence, score
 from rlvr_ray.dataset import rows
-from rlvr_ray.events import schema
+from rlvr_ray.events import row_types, schema
 from rlvr_ray.events.schema import Body
 from rlvr_ray.observability import trace_ids
 
@@ -45,7 +45,7 @@ def answer_generated(batch: Batch, candidate: Candidate) -> Event:
         "event_type": "answer.generated",
         **_of_batch(batch, batch.created_at),
         "answer": candidate.answer,
-        "contexts": [cast(schema.Passage, rows.context(c)) for c in batch.contexts],
+        "contexts": [cast(row_types.Passage, rows.context(c)) for c in batch.contexts],
         "references": list(batch.references),
         "metadata": {
             "temperature": candidate.temperature,
@@ -89,7 +89,7 @@ def verification_ended(batch: Batch, candidate: Candidate, result: Result) -> Ev
         "defect": defect_of(candidate, result),
         "verifier": codec.plain(main.judge),
         "assessments": [
-            cast(schema.Assessment, rows.assessment(a, whole=False)) for a in result.assessments
+            cast(row_types.Assessment, rows.assessment(a, whole=False)) for a in result.assessments
         ],
         "duration_ms": result.duration_ms,
     }
@@ -104,7 +104,7 @@ def outcome_decided(batch: Batch, outcome: Outcome, results: Mapping[UUID, Resul
             "event_id": event_id,
             "event_type": "pair.created",
             **_of_batch(batch, outcome.decided_at),
-            "pair": cast(schema.Pair, rows.dpo(batch, outcome, results)),
+            "pair": cast(row_types.Pair, rows.dpo(batch, outcome, results)),
         }
         return _event(created)
     skipped: schema.PairSkipped = {
@@ -116,7 +116,7 @@ def outcome_decided(batch: Batch, outcome: Outcome, results: Mapping[UUID, Resul
         "score_diff": outcome.score_diff,
         "chosen_score": outcome.chosen_score,
         "rejected_score": outcome.rejected_score,
-        "rule": cast(schema.Rule, dict(outcome.rule)),
+        "rule": cast(row_types.Rule, dict(outcome.rule)),
     }
     return _event(skipped)
 
