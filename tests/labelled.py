@@ -65,7 +65,7 @@ async def judged(panel: Panel, labelled: Labelled, **changes: Any) -> list[Judge
     options: dict[str, Any] = {
         "repeats": 1,
         "at_once": 4,
-        "told": lambda done, unscored: None,
+        "on_progress": lambda done, unscored: None,
         "settings": VerificationSettings(),
     } | changes
     return await judge(panel, labelled, options.pop("settings"), **options)

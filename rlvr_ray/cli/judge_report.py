@@ -51,7 +51,7 @@ def judge_report(
 def shown(result: Mapping[str, Any]) -> RenderableType:
     """The judge's key figures, decisions by kind, why there is no pair, why there is no score."""
     from rlvr_ray.verification.calibration import decisions
-    from rlvr_ray.verification.calibration.evaluation import key_figures
+    from rlvr_ray.verification.calibration.table import key_figures
 
     head, *rows = key_figures(result)
     blocks: list[RenderableType] = [_table(head, rows)]

@@ -215,15 +215,15 @@ class AnswerStream:
 
     def __init__(self, begun: str = "") -> None:
         self._written = begun
-        self._looked = 0
+        self._checked = 0
         self._shown = ""
 
     def add(self, text: str) -> str:
         """Take what came; return what the answer grew by, as far as that is certain."""
         self._written += text
-        if _OFTEN * (len(self._written) - self._looked) < len(self._written):
+        if _OFTEN * (len(self._written) - self._checked) < len(self._written):
             return ""  # it is read from its start each time
-        self._looked = len(self._written)
+        self._checked = len(self._written)
         certain = answer_in(_OPEN_TAIL.sub("", self._written)).text
         return self._grown(certain)
 
@@ -292,11 +292,11 @@ def _final_channel(text: str) -> tuple[str, int]:
     reasoning = 0
     for channel in _CHANNEL.finditer(text):
         end = _CHANNEL_END.search(text, channel.end())
-        said = text[channel.end() : end.start() if end else len(text)]
+        content = text[channel.end() : end.start() if end else len(text)]
         if channel[1].casefold() == "final":
-            final.append(said)
+            final.append(content)
         else:
-            reasoning += len(said.strip())
+            reasoning += len(content.strip())
     return "".join(final), reasoning
 
 
@@ -304,14 +304,14 @@ def _control(text: str) -> int:
     """Where the first control token stands; the text's length where there is none."""
     struck = 0  # <s> in the midst of a text strikes it through, and </s> ends that
     for token in _spoken(CONTROL, text):
-        said = token.group().casefold()
+        name = token.group().casefold()
         if _LISTED.search(text, max(0, token.start() - _LIST), token.start()):
             continue
-        if said == "<s>" and text[: token.start()].strip():
+        if name == "<s>" and text[: token.start()].strip():
             struck += 1
-        elif said == "</s>" and struck:
+        elif name == "</s>" and struck:
             struck -= 1
-        elif said != _LOST:
+        elif name != _LOST:
             return token.start()
     return len(text)
 

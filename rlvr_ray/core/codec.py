@@ -1,6 +1,11 @@
-"""Records to JSON and back. JSON that is not a valid record is refused, and so is a record that
-could not be read back: what is written follows the rules of what is read."""
+"""JSON: records to it and back, what comes from outside, and lines of a file.
 
+JSON that is not a valid record is refused, and so is a record that could not be read back: what is
+written follows the rules of what is read. ``parse`` refuses what Python's parser takes for JSON
+and is none.
+"""
+
+import json
 from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
@@ -12,6 +17,8 @@ from rlvr_ray.core.records import one_line
 
 T = TypeVar("T")
 
+#: Line ends to some readers (``str.splitlines``), though not to JSON.
+_LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 #: Characters of a reason.
 WHY_CHARS = 300
 
@@ -42,15 +49,43 @@ def loads(kind: type[T], data: str | bytes) -> T:
 
 def why(error: Exception) -> str:
     """What is wrong with a record, in one line: the first field and its reason."""
-    said = str(error)
+    text = str(error)
     if isinstance(error, ValidationError):
         first, *rest = error.errors(include_url=False, include_context=False, include_input=False)
         place = ".".join(str(part) for part in first["loc"])
-        said = f"{place}: {first['msg']}" if place else first["msg"]
-        said += f" (and {len(rest)} more)" if rest else ""
-    return one_line(said)[:WHY_CHARS]
+        text = f"{place}: {first['msg']}" if place else first["msg"]
+        text += f" (and {len(rest)} more)" if rest else ""
+    return one_line(text)[:WHY_CHARS]
 
 
 def plain(record: object) -> Any:
     """The record as plain JSON data (dicts, lists, strings, numbers)."""
     return _adapter(type(record)).dump_python(record, mode="json")
+
+
+def line(text: str) -> bytes:
+    """A JSON text as one line for every reader, its end included."""
+    for end, escape in _LINE_ENDS.items():
+        text = text.replace(end, escape)
+    return text.encode() + b"\n"
+
+
+def parse(text: str) -> Any:
+    """The JSON value of a text.
+
+    Raises ValueError where it is none, for NaN and the infinities by name, and for an object with
+    two fields of the same name; RecursionError where it is nested too deeply. A number beyond a
+    float, such as 1e999, becomes an infinity: what the value is for must refuse that.
+    """
+    return json.loads(text, parse_constant=_refused, object_pairs_hook=_object)
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):  # parsers differ in which one they take
+        raise ValueError("an object has two fields of the same name")
+    return found

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from rlvr_ray.core import ids
 from rlvr_ray.core.records import clean_text
-from rlvr_ray.core.spelling import seen
+from rlvr_ray.core.spelling import displayed
 
 #: Of a question, and of a reference.
 MAX_QUESTION_CHARS = 8_000
@@ -83,8 +83,8 @@ class Question:
         if self.question_id is not None:
             kind, content = "id", self.question_id
         else:
-            reference = None if self.reference is None else seen(self.reference)
-            kind, content = "content", json.dumps([seen(self.text), reference])
+            reference = None if self.reference is None else displayed(self.reference)
+            kind, content = "content", json.dumps([displayed(self.text), reference])
         # Hashed, since parts of a fixed length cannot run together, whatever a run is called.
         return ids.derive("question", run, kind, sha256(content.encode()).hexdigest())
 
@@ -113,7 +113,7 @@ class Columns:
 
 def filled(text: str) -> str:
     """Return the text, or raise ValueError if it is blank or no file could hold it."""
-    if not seen(text):
+    if not displayed(text):
         raise ValueError("must not be blank")
     return clean_text("it", text)
 
@@ -180,7 +180,7 @@ def _place(names: Sequence[str], name: str, *, optional: bool = False) -> int | 
 
 
 def _optional(name: str, value: object) -> str | None:
-    if value is None or (isinstance(value, str) and not seen(value)):
+    if value is None or (isinstance(value, str) and not displayed(value)):
         return None
     return _text(name, value)
 
@@ -215,5 +215,5 @@ def _check(name: str, text: str, longest: int) -> None:
     try:
         filled(text)
     except ValueError as error:
-        kind: Refusal = "malformed" if seen(text) else "empty"
+        kind: Refusal = "malformed" if displayed(text) else "empty"
         raise Unfit(kind, f"{name}: {error}; mend it, or take the row out") from None

@@ -48,6 +48,14 @@ def clean_text(name: str, text: str) -> str:
     return text
 
 
+def storable(text: str) -> str:
+    """The text as records can hold it, of the same length: no halves of characters, no NUL.
+
+    Models write both; in JSON they hide behind escapes.
+    """
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")
+
+
 def one_line(text: str) -> str:
     """The text without control characters, each stretch of white space as one space."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

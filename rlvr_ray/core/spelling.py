@@ -19,22 +19,22 @@ _TYPOGRAPHY = str.maketrans(
     }
 )
 #: Drawn as nothing, though not all are of the category of such characters.
-_UNSEEN = re.compile(
+INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\ufe00-\ufe0f\ufff0-\ufff8\U000e0000-\U000e0fff]"
 )
 #: Drawn as a blank, though they are no white space.
-_BLANKS = "\u2800\u3164\uffa0"
+BLANKS = "\u2800\u3164\uffa0"
 
 
-class _Seen(dict[int, str | None]):
+class _Displayed(dict[int, str | None]):
     """By code point: a character as it is drawn, None where it is not. It fills as it is used."""
 
     def __missing__(self, code: int) -> str | None:
         char = chr(code)
         category = unicodedata.category(char)
         hidden = category == "Cf" or (category == "Cc" and not char.isspace())
-        shown = " " if char in _BLANKS else char
-        self[code] = found = None if hidden or _UNSEEN.match(char) else shown
+        shown = " " if char in BLANKS else char
+        self[code] = found = None if hidden or INVISIBLE.match(char) else shown
         return found
 
 
@@ -50,7 +50,7 @@ class _Plain(dict[int, str]):
         return found
 
 
-_SEEN, _PLAIN = _Seen(), _Plain()
+_DISPLAYED, _PLAIN = _Displayed(), _Plain()
 #: Texts whose forms are kept: those of a row are wanted several times.
 _KEPT = 64
 #: What a mark encloses has none of its kind, so that no text costs its square. A star within a
@@ -72,17 +72,17 @@ _ENDS = (
 _STOPS = (".", "\u3002", "\u0964", "\u06d4")
 
 
-def seen(text: str) -> str:
+def displayed(text: str) -> str:
     """What a reader sees: without invisible characters, each stretch of white space as one space,
     letters composed with their accents (NFC). Empty where there is nothing to see.
     """
-    return unicodedata.normalize("NFC", " ".join(text.translate(_SEEN).split()))
+    return unicodedata.normalize("NFC", " ".join(text.translate(_DISPLAYED).split()))
 
 
 @lru_cache(maxsize=_KEPT)
 def canonical(text: str) -> str:
     """The one form of all spellings of an answer."""
-    text = " ".join(seen(text).translate(_PLAIN).split())
+    text = " ".join(displayed(text).translate(_PLAIN).split())
     for _ in range(_DEPTH):
         for sign, mark in _MARKS.items():
             if sign in text:
@@ -103,7 +103,7 @@ def canonical_question(text: str) -> str:
 
 def letters(text: str) -> str:
     """A text without white space and invisible characters, in one form of Unicode (NFKC)."""
-    return "".join(seen(unicodedata.normalize("NFKC", text)).split())
+    return "".join(displayed(unicodedata.normalize("NFKC", text)).split())
 
 
 def same_answer(one: str, other: str) -> bool:

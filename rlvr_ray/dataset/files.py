@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSelector, FileSystem, LocalFileSystem, SubTreeFileSystem
 
-from rlvr_ray.core import strict_json
+from rlvr_ray.core import codec
 from rlvr_ray.core.errors import ConfigError, LedgerError, Unavailable
 from rlvr_ray.dataset.rows import Row
 
@@ -385,9 +385,7 @@ def _table(dataset: str, rows: Sequence[Row]) -> pa.Table:
 
 
 def _line(row: Row) -> bytes:
-    return strict_json.line(
-        json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    )
+    return codec.line(json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
 
 
 def _fsync(path: Path) -> None:

@@ -1,13 +1,10 @@
 """The interface of embedders, which turn texts into vectors."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-T = TypeVar("T")
-
 
 Vectors = NDArray[np.float32]
 

@@ -27,7 +27,6 @@ class KeptVectors:
         self._lock = threading.Lock()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """See ``ports.Embedder``."""
         if not texts:
             return self._embedder.embed([])
         found = {text: self._one(text) for text in dict.fromkeys(texts)}

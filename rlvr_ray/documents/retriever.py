@@ -5,11 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from rlvr_ray.core.records import (
-    Context,
-    clean_text,
-    whole,
-)
+from rlvr_ray.core.records import Context, clean_text, whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

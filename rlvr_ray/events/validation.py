@@ -13,7 +13,7 @@ from uuid import UUID
 
 import jsonschema
 
-from rlvr_ray.core import ids, strict_json
+from rlvr_ray.core import codec, ids
 from rlvr_ray.core.errors import InputError
 from rlvr_ray.core.records import Assessment, Defect, Judge, Verification, unit_interval
 from rlvr_ray.core.scoring import confidence, mean
@@ -42,7 +42,7 @@ def parse(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise InputError(f"the message has {len(data)} bytes, more than {MAX_BYTES}")
     try:
-        body = strict_json.loads(data.decode())
+        body = codec.parse(data.decode())
     except RecursionError:
         raise InputError("the message is nested too deeply") from None
     except ValueError as error:

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from rlvr_ray.core.errors import InputError
-from rlvr_ray.core.records import (
-    Usage,
-)
+from rlvr_ray.core.records import Usage
 from rlvr_ray.generation.prompts import Message
 
 

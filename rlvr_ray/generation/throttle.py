@@ -116,7 +116,6 @@ class Limited(Throttled):
 
     @property
     def model(self) -> str:
-        """See ``Engine``."""
         return self._engine.model
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[CompletionChunk]:
@@ -131,11 +130,9 @@ class Limited(Throttled):
                     yield replace(chunk, sample=start + chunk.sample)
 
     async def check(self) -> str:
-        """See ``Engine``."""
         return await self._engine.check()
 
     async def close(self) -> None:
-        """See ``Engine``."""
         await self._engine.close()
 
 

@@ -2,6 +2,7 @@
 
 ``verifier`` has the interfaces, ``factory`` builds the panel of the settings, ``panel`` runs it,
 ``verifiers/`` has one file or folder a verifier, ``grounding/`` decides by evidence. ``screening``,
-``controls``, ``statements`` and ``abstention`` protect and complete the judge. ``calibration/`` is
-``rlvr judge-report``. The pipeline and ``serve`` call this room.
+``steering``, ``controls``, ``statements`` and ``abstention`` protect and complete the judge,
+``citing`` shows people what supports a statement. ``calibration/`` is ``rlvr judge-report``. The
+pipeline and ``serve`` call this room.
 """

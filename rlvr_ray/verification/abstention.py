@@ -12,7 +12,8 @@ themselves ("its author is not known") is an ordinary claim.
 import re
 from collections.abc import Sequence
 
-from rlvr_ray.core.text import Sentence, Token, normalise, parse, split_statements
+from rlvr_ray.core.statements import split_statements
+from rlvr_ray.core.text import Sentence, Token, normalise, parse
 from rlvr_ray.verification.grounding import Similarity
 from rlvr_ray.verification.statements import sentences
 
@@ -117,7 +118,7 @@ def abstains(
     places = [sentences(context) for context in contexts]
     known = asked.union(*(s.affirmed | s.negated for place in places for s in place))
     numbers = {t.key for c in clauses for t in _tokens(c) if t.kind == "number"}
-    return numbers <= known and not any(_said(c, asked, p) for c in denying for p in places)
+    return numbers <= known and not any(_is_stated(c, asked, p) for c in denying for p in places)
 
 
 def _claims(clause: str) -> bool:
@@ -144,7 +145,7 @@ def _without(asked: set[str], clause: str) -> str:
     return re.sub(r"\s+(?=[.,])", "", " ".join(clause.split()))
 
 
-def _said(clause: str, asked: set[str], passage: Sequence[Sentence]) -> bool:
+def _is_stated(clause: str, asked: set[str], passage: Sequence[Sentence]) -> bool:
     """Whether a place of the passage says the clause, denial and all.
 
     It has to be about the question, unless it has all of the clause in one sentence.

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlvr_ray.core.text import Sentence, normalise, parse, split_statements
+from rlvr_ray.core.statements import split_statements
+from rlvr_ray.core.text import Sentence, normalise, parse
 
 #: Share of a statement's words that a sentence must have to be shown for it.
 _ENOUGH = 0.3

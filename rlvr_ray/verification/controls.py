@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from rlvr_ray.core import sanitising
-from rlvr_ray.core.text import split_statements, unglued
+from rlvr_ray.core.statements import split_statements, unglued
 
 #: Clearly wrong: a sentence of the contexts below the one, what they do not say above the other. A
 #: judge that says 0.5 of both knows nothing, and says so.
@@ -73,10 +73,10 @@ def controls(seed: str, contexts: Sequence[str], answers: Sequence[str]) -> Cont
     ``seed``, in hexadecimal, chooses among sentences. What an answer says as well is no control:
     its verdict is what is asked for.
     """
-    said = [_letters(answer) for answer in answers]
+    given = [_letters(answer) for answer in answers]
 
     def free(text: str) -> bool:
-        return not any(_letters(text) in answer for answer in said)
+        return not any(_letters(text) in answer for answer in given)
 
     plain = [text for context in contexts for text in _plain(context) if free(text)]
     start = int(seed, 16) % len(plain) if plain else 0

@@ -19,7 +19,7 @@ from rlvr_ray.core.errors import InputError, JudgeError
 from rlvr_ray.core.records import DIGITS, Assessment, Defect, Judge, Verification
 from rlvr_ray.documents.embedder import Embedder, cosines
 from rlvr_ray.settings import VerificationSettings
-from rlvr_ray.verification import abstention, screening, statements
+from rlvr_ray.verification import abstention, screening, statements, steering
 from rlvr_ray.verification.verifier import Claim, ContextJudge, Judged, Verifier
 
 #: What gives an assessment of its own, without a verifier; also the version of its rules.
@@ -74,7 +74,7 @@ class WeightedPanel:
         self._embedder = embedder
 
     async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
-        """See ``ports.Panel``. Claims with the same question and contexts belong together."""
+        """See ``Panel``. Claims with the same question and contexts belong together."""
         sorted_ = await asyncio.to_thread(self._sorted, claims)
         results = dict(sorted_.ended)
         results |= await self._judged(sorted_.fit, sorted_.left_out)
@@ -82,7 +82,7 @@ class WeightedPanel:
         return [results[claim.answer_event_id] for claim in claims]
 
     async def stream(self, claims: Sequence[Claim]) -> AsyncGenerator[tuple[UUID, Judged]]:
-        """See ``ports.Panel``. Every claim is judged by itself, as it would be among the others."""
+        """See ``Panel``. Every claim is judged by itself, as it would be among the others."""
         sorted_ = await asyncio.to_thread(self._sorted, claims)
         results = dict(sorted_.ended)
         for ended in sorted_.ended.items():
@@ -137,11 +137,11 @@ class WeightedPanel:
             return _verification(
                 claim, [_own(SCREENING, 0.0, f"this is no answer: {what}", defect)]
             )
-        if screening.steers(question):
+        if steering.steers(question):
             return JudgeError("the question talks to the judge: no answer to it is scored")
-        if screening.steers(answer):
+        if steering.steers(answer):
             return JudgeError("the answer talks to the judge")
-        cleaned = [screening.without_steering(sanitising.visible(c)) for c in claim.contexts]
+        cleaned = [steering.without_steering(sanitising.visible(c)) for c in claim.contexts]
         contexts = tuple(text for text, _ in cleaned if text.strip())
         left_out = sum(count for _, count in cleaned)
         if left_out and not contexts:
@@ -155,13 +155,13 @@ class WeightedPanel:
     ) -> dict[UUID, Verification | JudgeError]:
         if not claims:
             return {}
-        said = [
+        opinions_of = [
             _opinions(found, len(claims))
             for found in await gather(*(m.verifier.verify(claims) for m in self._members))
         ]
         results = {
             claim.answer_event_id: self._combined(claim, opinions, left_out[claim.answer_event_id])
-            for claim, *opinions in zip(claims, *said, strict=True)
+            for claim, *opinions in zip(claims, *opinions_of, strict=True)
         }
         for claim in claims:
             result = results[claim.answer_event_id]
@@ -298,25 +298,29 @@ class WeightedPanel:
         return _verification(claim, [_own(ABSTENTION, score, detail, defect)])
 
 
-def _opinions(said: object, wanted: int) -> list[Assessment | JudgeError | None]:
+def _opinions(results: object, wanted: int) -> list[Assessment | JudgeError | None]:
     """What a verifier says: it may be anybody's, and return anything."""
-    if not isinstance(said, Sequence) or len(said) != wanted:
-        what = f"{len(said)} results" if isinstance(said, Sequence) else f"a {type(said).__name__}"
+    if not isinstance(results, Sequence) or len(results) != wanted:
+        what = (
+            f"{len(results)} results"
+            if isinstance(results, Sequence)
+            else f"a {type(results).__name__}"
+        )
         return [JudgeError(f"it returns {what} for {wanted} answers")] * wanted
-    return [_opinion(one) for one in said]
+    return [_opinion(one) for one in results]
 
 
-def _opinion(said: object) -> Assessment | JudgeError | None:
+def _opinion(result: object) -> Assessment | JudgeError | None:
     """One that can be kept, or why it cannot."""
-    if said is None or isinstance(said, JudgeError):
-        return said
-    if not isinstance(said, Assessment):
-        return JudgeError(f"its result is a {type(said).__name__}, not an Assessment")
+    if result is None or isinstance(result, JudgeError):
+        return result
+    if not isinstance(result, Assessment):
+        return JudgeError(f"its result is a {type(result).__name__}, not an Assessment")
     try:
-        codec.dumps(said, Assessment)
+        codec.dumps(result, Assessment)
     except InputError as error:
         return JudgeError(str(error))
-    return said
+    return result
 
 
 def _is_reference(claim: Claim) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from rlvr_ray.core import sanitising
-from rlvr_ray.core.text import Sentence, normalise, parse, split_statements, unglued
+from rlvr_ray.core.statements import split_statements, unglued
+from rlvr_ray.core.text import Sentence, normalise, parse
 from rlvr_ray.verification.grounding import Similarity
 
 #: Least share of a statement's content words that the answer or the question has: judges replace
@@ -36,12 +37,12 @@ def objection(question: str, answer: str, statements: Sequence[str]) -> str | No
     A statement may say what the question says, in place of a pronoun. A number that neither has is
     another claim, whatever else agrees. Questions in the answer claim nothing.
     """
-    said = _keys(answer) | _keys(question)
+    known = _keys(answer) | _keys(question)
     for statement in statements:
         keys = _keys(statement)
-        if keys and len(keys & said) / len(keys) < OWN:
+        if keys and len(keys & known) / len(keys) < OWN:
             return f"the judge's statement is not from the answer: {statement[:100]}"
-        if not _numbers(statement) <= said:
+        if not _numbers(statement) <= known:
             return f"the judge's statement has a number that the answer has not: {statement[:100]}"
     found = frozenset().union(*map(_keys, statements))
     for sentence in split_statements(answer):

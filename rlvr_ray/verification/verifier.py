@@ -6,10 +6,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from rlvr_ray.core.errors import JudgeError
-from rlvr_ray.core.records import (
-    Assessment,
-    Verification,
-)
+from rlvr_ray.core.records import Assessment, Verification
 from rlvr_ray.documents.embedder import Embedder
 from rlvr_ray.generation.generator import Generator
 

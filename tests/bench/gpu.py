@@ -139,11 +139,12 @@ def prompts_of(options: argparse.Namespace) -> list[Prompt]:
 def ceiling(options: argparse.Namespace) -> dict[str, float]:
     import vllm
 
-    from rlvr_ray.generation.engines.vllm import _environment, _options
+    from rlvr_ray.generation.engines.vllm.startup import environment
+    from rlvr_ray.generation.engines.vllm.startup import options as engine_options
 
     engine = settings_of(options, Path()).generator
-    os.environ.update(_environment(engine))
-    llm: Any = vllm.LLM(**_options(engine, str(options.model)))
+    os.environ.update(environment(engine))
+    llm: Any = vllm.LLM(**engine_options(engine, str(options.model)))
     tokenizer = llm.get_tokenizer()
     requests = []
     for prompt in prompts_of(options):

@@ -25,7 +25,7 @@ from rlvr_ray.bulk.question_files import Format, read_questions
 from rlvr_ray.bulk.question_files.readers import MAX_LINE
 from rlvr_ray.core.errors import InputError
 from rlvr_ray.core.questions import Columns, Question, Refusal
-from rlvr_ray.core.spelling import seen
+from rlvr_ray.core.spelling import displayed
 
 pytestmark = pytest.mark.integration
 
@@ -583,7 +583,7 @@ class TestDuplicates:
 
 filled = st.text(
     st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=20
-).filter(seen)
+).filter(displayed)
 rows = st.lists(st.tuples(filled, st.none() | filled, st.none() | filled), min_size=1, max_size=8)
 fixture_is_reused = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -16,7 +16,7 @@ from rlvr_ray.bulk.capacity import Asked, Verifier, Workload
 from rlvr_ray.core import ids
 from rlvr_ray.core.errors import InputError
 from rlvr_ray.core.records import Kind
-from rlvr_ray.core.text import split_statements
+from rlvr_ray.core.statements import split_statements
 from rlvr_ray.generation.engines.llamacpp import LlamaCpp
 from rlvr_ray.generation.generator import Prompt
 from rlvr_ray.pipeline.ask import Ask, Pipeline

@@ -20,12 +20,12 @@ from rlvr_ray.core.questions import (
     chosen,
     question,
 )
-from rlvr_ray.core.spelling import seen
+from rlvr_ray.core.spelling import displayed
 from rlvr_ray.serve.http.bodies import QuestionBody
 from rlvr_ray.settings import MAX_QUESTION_CHARS as MAX_OF_THE_INTERFACE
 from tests.strategies import texts
 
-filled = texts.filter(seen)
+filled = texts.filter(displayed)
 
 
 def a_question(text: str = "Why?", **fields: Any) -> Question:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr_ray.core.spelling import canonical, same_answer, seen
+from rlvr_ray.core.spelling import canonical, displayed, same_answer
 from tests.strategies import texts
 
 
@@ -94,11 +94,11 @@ def test_marks_without_an_end_are_read_once(piece: str) -> None:
 
 @given(texts)
 def test_what_is_seen_is_seen_again(text: str) -> None:
-    once = seen(text)
-    assert seen(once) == once
+    once = displayed(text)
+    assert displayed(once) == once
     assert unicodedata.is_normalized("NFC", once)
-    assert seen(f"\ufeff {text}\u00ad\u200b\n") == once
+    assert displayed(f"\ufeff {text}\u00ad\u200b\n") == once
 
 
 def test_only_what_is_invisible_is_not_seen() -> None:
-    assert seen(" \u200b**A**,  b\u2019s \uff1f ") == "**A**, b\u2019s \uff1f"
+    assert displayed(" \u200b**A**,  b\u2019s \uff1f ") == "**A**, b\u2019s \uff1f"

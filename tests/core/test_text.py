@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr_ray.core.language import NEGATIONS, READABLE, language, readable
-from rlvr_ray.core.text import claims, normalise, parse, plain, quantities, same
+from rlvr_ray.core.statements import claims
+from rlvr_ray.core.text import normalise, parse, plain, quantities, same
 
 
 def values(text: str) -> list[tuple[str, str | None]]:

@@ -44,7 +44,7 @@ def test_auto_is_settled_and_says_why(generator: Any, engine: str, reason: str) 
 def test_auto_takes_vllm_where_it_can_run(
     installed: bool, gpus: float, engine: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vllm, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(vllm.startup, "find_spec", lambda name: object() if installed else None)
     choice = selection.choose(load(), gpus)
     assert (choice.settings.generator.engine, choice.reason) == (engine, reason)
 

@@ -85,7 +85,7 @@ def measure(
                 chosen.verification,
                 repeats=1,
                 at_once=1 if by == "oracle" else 4,
-                told=lambda done, unscored: None,
+                on_progress=lambda done, unscored: None,
             )
 
     judged = asyncio.run(work())

@@ -145,12 +145,12 @@ class TestModelFiles:
 
     @pytest.mark.parametrize("model", ["/no/model", "./model"])
     def test_a_folder_must_hold_a_model(self, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("rlvr_ray.generation.engines.vllm.find_spec", lambda name: True)
+        monkeypatch.setattr("rlvr_ray.generation.engines.vllm.startup.find_spec", lambda name: True)
         said = refusal(ConfigError, generator={"engine": "vllm", "model": model})
         assert said.startswith(f"generator.model: there is no model in {model}")
 
     def test_vllm_must_be_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("rlvr_ray.generation.engines.vllm.find_spec", lambda name: None)
+        monkeypatch.setattr("rlvr_ray.generation.engines.vllm.startup.find_spec", lambda name: None)
         assert "vllm is not installed" in refusal(ConfigError, generator={"engine": "vllm"})
 
 

@@ -24,7 +24,7 @@ from rlvr_ray.core.errors import JudgeError
 from rlvr_ray.core.pairing import Result, decide
 from rlvr_ray.core.records import Batch, FailedVerification, Outcome, Verification
 from rlvr_ray.core.sanitising import visible
-from rlvr_ray.core.text import split_statements
+from rlvr_ray.core.statements import split_statements
 from rlvr_ray.documents.embedder import Vectors
 from rlvr_ray.generation import selection
 from rlvr_ray.generation.generator import Prompt
@@ -33,7 +33,8 @@ from rlvr_ray.settings import Settings, VerificationSettings
 from rlvr_ray.verification import abstention, statements
 from rlvr_ray.verification.factory import build_panel
 from rlvr_ray.verification.panel import WeightedPanel
-from rlvr_ray.verification.screening import empty_words, steers
+from rlvr_ray.verification.screening import empty_words
+from rlvr_ray.verification.steering import steers
 from rlvr_ray.verification.verifier import Claim
 from rlvr_ray.verification.verifiers.ragas import controlled
 from tests.attacks import ATTACKS, Attack

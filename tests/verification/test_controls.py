@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlvr_ray.core.text import split_statements
+from rlvr_ray.core.statements import split_statements
 from rlvr_ray.verification.controls import FOREIGN, LEAST, MOST, Controls, controls
 
 SEED = "00000000"

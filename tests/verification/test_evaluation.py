@@ -12,8 +12,9 @@ from rlvr_ray.cli import judge_report
 from rlvr_ray.core.errors import JudgeError
 from rlvr_ray.core.records import Usage, Verification
 from rlvr_ray.settings import load
-from rlvr_ray.verification.calibration.evaluation import evaluate, key_figures
+from rlvr_ray.verification.calibration.evaluation import evaluate
 from rlvr_ray.verification.calibration.labelled import Labelled, read
+from rlvr_ray.verification.calibration.table import key_figures
 from rlvr_ray.verification.verifier import Claim
 from tests.builders import assessment, plain_assessment
 from tests.fakes import FakePanel

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlvr_ray.core.records import Defect
-from rlvr_ray.core.text import split_statements
+from rlvr_ray.core.statements import split_statements
 from rlvr_ray.verification.grounding import SHOWN, UNKNOWN, Grounding, assess
 from rlvr_ray.verification.grounding.structured import contradiction, entries, prose
 from rlvr_ray.verification.grounding.support import Similarity, Support

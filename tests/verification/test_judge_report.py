@@ -111,7 +111,7 @@ class TestAsking:
         panel = FakePanel({"a1": "no"})
         labelled = read(pairs(tmp_path, 2))
         await judged(
-            panel, labelled, repeats=2, at_once=1, told=lambda *counts: told.append(counts)
+            panel, labelled, repeats=2, at_once=1, on_progress=lambda *counts: told.append(counts)
         )
         assert told == [(2, 0), (4, 1), (6, 1), (8, 2)]
 
@@ -151,7 +151,7 @@ class TestAsking:
             if done == 2:
                 panel.failures = [Unavailable("away"), Overloaded("full")]
 
-        found = await judged(panel, labelled, at_once=1, told=fail_next)
+        found = await judged(panel, labelled, at_once=1, on_progress=fail_next)
         assert all(isinstance(row.results[0], Verification) for row in found)
         assert (told, panel.calls) == ([2, 4, 6], 5)
 
@@ -163,7 +163,7 @@ class TestAsking:
             panel.failures = [Unavailable("away")] * 100
 
         with pytest.raises(Unavailable, match="away"):
-            await judged(panel, read(pairs(tmp_path, 3)), at_once=1, told=fail_next)
+            await judged(panel, read(pairs(tmp_path, 3)), at_once=1, on_progress=fail_next)
         assert 3 <= panel.calls < 50
 
     async def test_cancelled_it_leaves_nothing_running(self, tmp_path: Path) -> None:
@@ -370,7 +370,8 @@ class TestCommand:
 
 HANGING = """
     import asyncio, contextlib, signal, sys
-    from rlvr_ray import cli, judging
+    from rlvr_ray import cli
+    from rlvr_ray.verification import factory
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a background shell
 
@@ -386,7 +387,7 @@ HANGING = """
         finally:
             print("closed", flush=True)
 
-    judging.local_panel = local_panel
+    factory.local_panel = local_panel
     cli.app()
 """
 

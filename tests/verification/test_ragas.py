@@ -25,7 +25,7 @@ from rlvr_ray.verification import verifiers
 from rlvr_ray.verification.controls import FOREIGN
 from rlvr_ray.verification.verifier import Claim, Verifier, VerifierContext
 from rlvr_ray.verification.verifiers.ragas.contexts import AskedContexts
-from rlvr_ray.verification.verifiers.ragas.judge import guarded
+from rlvr_ray.verification.verifiers.ragas.structured import guarded
 from tests.fakes import FakeEmbedder, FakeGenerator, Reply, completion
 
 pytestmark = pytest.mark.integration

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr_ray.core.text import split_statements
+from rlvr_ray.core.statements import split_statements
 from rlvr_ray.verification.statements import RELATED, foreign, objection, same_text, strange
 
 QUESTION = "Was Tern written in Rust or in Go?"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr_ray.bulk.question_files.locations import BUFFER, Format, QuestionFile, opened, reason
-from rlvr_ray.core import strict_json
+from rlvr_ray.core import codec
 from rlvr_ray.core.questions import Columns, Question, Refusal, Refused, Unfit, question
 
 MAX_LINE = 2**20  #: bytes of a line, or of a CSV row; longer ones are refused unread
@@ -28,7 +28,7 @@ def _jsonl(file: QuestionFile, columns: Columns) -> Iterator[Question | Refused]
             yield text
             continue
         try:
-            row = strict_json.loads(text)
+            row = codec.parse(text)
             if not isinstance(row, dict):
                 raise Unfit("malformed", "a line must be one JSON object, {…}")
             yield _row(file.source, number, list(row.values()), columns.places(list(row)))

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rlvr_ray.core.text import Token, normalise, parse, split_statements, stem, unglued
-from rlvr_ray.verification import abstention, grounding, screening
+from rlvr_ray.core.statements import split_statements, unglued
+from rlvr_ray.core.text import Token, normalise, parse, stem
+from rlvr_ray.verification import abstention, grounding, screening, steering
 
 #: Bounds of a question and its answer, in characters.
 MAX_QUESTION, MAX_ANSWER = 300, 500
@@ -111,7 +112,7 @@ class Draft:
 def objection(draft: Draft, passage: str, source: str) -> Reason | None:
     """Why a draft is not kept; None where it is. ``passage`` is what the model read."""
     question = draft.question
-    if screening.steers(question) or (draft.answer and screening.steers(draft.answer)):
+    if steering.steers(question) or (draft.answer and steering.steers(draft.answer)):
         return "steering"
     if len(question) > MAX_QUESTION or (draft.answer and len(draft.answer) > MAX_ANSWER):
         return "too_long"

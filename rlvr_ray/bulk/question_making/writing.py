@@ -14,10 +14,10 @@ from typing import Any
 from uuid import UUID
 
 from rlvr_ray.bulk.question_making.gates import MAX_ANSWER, MAX_QUESTION, Draft, Reason, letters
-from rlvr_ray.core import ids, sanitising, strict_json
-from rlvr_ray.core.text import storable
+from rlvr_ray.core import codec, ids, sanitising
+from rlvr_ray.core.records import storable
 from rlvr_ray.generation.prompts import Message
-from rlvr_ray.verification import screening
+from rlvr_ray.verification import steering
 
 #: Written with every question. Give it a new value whenever a text or the example below changes.
 PROMPT_VERSION = "questions-1"
@@ -121,7 +121,7 @@ def drafts(reply: str, passage: str, source: str, count: int, *, answers: bool) 
     if fenced := _FENCE.match(reply.strip()):
         reply = fenced[1]
     try:
-        found = strict_json.loads(reply)["questions"]
+        found = codec.parse(reply)["questions"]
         if not isinstance(found, list) or not found:
             raise Unreadable("no list of questions")
         mark = sanitising.mark(source, [passage])
@@ -147,7 +147,7 @@ def readable(passage: str) -> str | Nothing:
 
     Without characters that nobody sees, and without sentences that talk to a model.
     """
-    text, _ = screening.without_steering(sanitising.visible(passage))
+    text, _ = steering.without_steering(sanitising.visible(passage))
     if not text:
         return Nothing("steering")
     bare = _URL.sub(" ", _FENCED.sub(" ", text))

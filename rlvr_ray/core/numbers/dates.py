@@ -7,7 +7,7 @@ from rlvr_ray.core.language import stem
 from rlvr_ray.core.numbers.numerals import WORDS
 from rlvr_ray.core.numbers.units import Unit, named
 
-#: Year, month and day; 0 where it is not said.
+#: Year, month and day; 0 where it is not values.
 Date = tuple[int, int, int]
 
 _NAMES = (
@@ -70,31 +70,31 @@ def groups(match: re.Match[str]) -> dict[str, tuple[str, int, int]]:
 
 def dates(parts: dict[str, tuple[str, int, int]]) -> tuple[Date, ...]:
     """What the groups of a date may mean, as written first: 3/5 is in March or in May."""
-    said = {name: part[0] for name, part in parts.items()}
-    year, day = int(said.get("year", 0)), int(said.get("day", 0))
-    month = MONTH_NAMES.get(said.get("month", ""), 0) or int(said.get("month", 0))
+    values = {name: part[0] for name, part in parts.items()}
+    year, day = int(values.get("year", 0)), int(values.get("day", 0))
+    month = MONTH_NAMES.get(values.get("month", ""), 0) or int(values.get("month", 0))
     readings = [(year, month, day)]
-    if said.get("by", ".") in "-/" and parts["day"][1] < parts["year"][1] and month != day:
+    if values.get("by", ".") in "-/" and parts["day"][1] < parts["year"][1] and month != day:
         readings = [(year, month, day), (year, day, month)]
     return tuple(date for date in readings if date[1] <= 12 and date[2] <= 31)
 
 
 def duration(parts: dict[str, tuple[str, int, int]]) -> tuple[Fraction, Unit] | None:
     """The value of a time of day, in seconds since midnight, or of a duration or a height."""
-    said = {name: part[0] for name, part in parts.items()}
-    if "foot" in said:
-        return Fraction(12 * int(said["foot"]) + int(said["inch"])), named("inch")[0]
-    if "noon" in said:
-        return Fraction(43200 * (said["noon"][:3] != "mid" or "day" in said["noon"])), _CLOCK
-    minute, second = int(said.get("minute", 0)), int(said.get("second", 0))
-    hour = WORDS.get(said.get("hour", "").casefold()) or int(said.get("hour", 0))
-    half = said.get("half", "").casefold()
+    values = {name: part[0] for name, part in parts.items()}
+    if "foot" in values:
+        return Fraction(12 * int(values["foot"]) + int(values["inch"])), named("inch")[0]
+    if "noon" in values:
+        return Fraction(43200 * (values["noon"][:3] != "mid" or "day" in values["noon"])), _CLOCK
+    minute, second = int(values.get("minute", 0)), int(values.get("second", 0))
+    hour = WORDS.get(values.get("hour", "").casefold()) or int(values.get("hour", 0))
+    half = values.get("half", "").casefold()
     half = _HALVES.get(half, half[:1])
-    if said.get("unit", "").startswith("m"):
+    if values.get("unit", "").startswith("m"):
         return Fraction(60 * hour + minute), named("s")[0]
     seconds = Fraction(3600 * hour + 60 * minute + second)
     if half:
         return seconds % 43200 + 43200 * (half == "p"), _CLOCK
-    if "second" in said or "unit" in said:
+    if "second" in values or "unit" in values:
         return seconds, named("s")[0]
     return (seconds % 86400, _CLOCK) if hour <= 24 else None

@@ -7,8 +7,8 @@ from fractions import Fraction
 from itertools import pairwise
 
 from rlvr_ray.core.numbers.dates import Date
-from rlvr_ray.core.numbers.quantities import ended, numbers
-from rlvr_ray.core.numbers.quantity import Quantity
+from rlvr_ray.core.numbers.quantities import numbers
+from rlvr_ray.core.numbers.quantity import Quantity, ended
 from rlvr_ray.core.numbers.units import Unit
 
 #: A text with more numbers than this is not read.

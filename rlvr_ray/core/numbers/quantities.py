@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 
-from rlvr_ray.core.language import FUNCTION, language
 from rlvr_ray.core.numbers.dates import DATE, MONTH_NAMES, TIME, dates, duration, groups
+from rlvr_ray.core.numbers.labels import YEAR, labelled
 from rlvr_ray.core.numbers.numerals import (
     DIGITS,
     FIRST_WORDS,
@@ -24,11 +24,10 @@ from rlvr_ray.core.numbers.numerals import (
     powered,
     spelled,
 )
-from rlvr_ray.core.numbers.quantity import Kind, Quantity
+from rlvr_ray.core.numbers.quantity import Kind, Quantity, ended
 from rlvr_ray.core.numbers.units import Unit, currency_before, in_word, unit_after
-from rlvr_ray.core.numbers.units import named as units_of
 
-# Quantities further apart than this, in characters, are not linked with each other.
+# A text of more characters says something besides a number word.
 _NEAR = 40
 # Pieces of one identifier.
 _PIECES = 20
@@ -68,12 +67,6 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 _VAGUE = re.compile(r"\b(?:several|many|few|couple of) $", re.IGNORECASE)
-_YEAR = re.compile(r"(?:1[0-9]{3}|20[0-9]{2})")
-_YEAR_BEFORE = re.compile(
-    r"(?:\b(?:in|since|during|year|as of|until|by|early|late|en|depuis|desde|seit|Jahre?) |\()$",
-    re.IGNORECASE,
-)
-_YEAR_AFTER = (re.compile(r"[,.;)]|\s*$| (?!or\b)[^\W\d_]"), re.compile(r"\)"))
 _NO_COUNT = re.compile(r"-(?:hundred|thousand|million)th", re.IGNORECASE)
 _PRONOUN_BEFORE = re.compile(
     r"\b(?:no|the|this|that|any|every|each|which|another|some|other)[ -]$", re.IGNORECASE
@@ -90,22 +83,6 @@ _LASTS = re.compile(
     re.IGNORECASE,
 )
 _CITATION = re.compile(r"\[(?:20|1?[0-9])(?:[,;-] ?(?:20|1?[0-9])){0,9}+\]")
-# What has a number of its own, before that.
-_LABEL = re.compile(
-    r"\b(?:passage|section|chapter|step|page|figure|table|paragraph|part|item|question|example"
-    r"|option|version|source|document|context|equation|row|column|article|appendix|note|room|rule"
-    r"|Abschnitt|Kapitel|Seite|chapitre|capítulo|página)(?:s (?:[0-9]{1,3}(?:,| and| or|-) ?)?| )$",
-    re.IGNORECASE,
-)
-# A name right before a number, and words that are none though a sentence may begin with them.
-_NAME = re.compile(r"(?<![^\s(\[\"'*])([A-Z][\w'-]*+) $")
-_NO_NAMES = FUNCTION["en"] | set(
-    re.findall(
-        r"\S+",
-        """approximately around between roughly nearly almost only over under above below total
-        up until within after before aged costs exactly some than not no all""",
-    )
-)
 # Beginnings of a word after whose hyphen a number is one.
 _PREFIX = re.compile(r"\b(?:pre|post|mid|early|late|circa|ca|non|sub|to)-$", re.IGNORECASE)
 
@@ -252,41 +229,12 @@ def _number(text: str, start: int, end: int, value: Fraction | None, last: int) 
     opened = text.rfind("[", max(0, start - 12), start)
     if ordinal := _ORDINAL.match(text, end):
         return ended(text, replace(number, kind="ordinal"), ordinal.end())
-    if text[end : end + 1] == "s" and _YEAR.fullmatch(digits):
+    if text[end : end + 1] == "s" and YEAR.fullmatch(digits):
         return ended(text, replace(number, kind="year"), end + 1)
     if opened >= 0 and (cited := _CITATION.match(text, opened)) and cited.end() > start:
         return replace(number, kind="citation")
     number = _with_unit(text, _scaled(text, number), negative)
-    return _labelled(text, number, digits) if number.kind == "plain" else number
-
-
-def ended(text: str, number: Quantity, end: int) -> Quantity:
-    """The quantity, ended elsewhere."""
-    return number if end == number.end else replace(number, text=text[number.start : end], end=end)
-
-
-def _labelled(text: str, number: Quantity, digits: str) -> Quantity:
-    """The number as a year, or as part of a name, where what stands before it says so."""
-    begin = number.start
-    if number.scale > 1 or any(unit.known for unit in number.units):
-        return number
-    year = _YEAR.fullmatch(digits) is not None
-    before = _YEAR_BEFORE.search(text, max(0, begin - 9), begin) if year else None
-    if before and (not number.units or (number.low is not None and number.low >= 1800)):
-        end = number.numeral[1]
-        if _YEAR_AFTER[before.group() == "("].match(text, end):
-            return ended(text, replace(number, kind="year", units=()), end)
-    named = _NAME.search(text, max(0, begin - _NEAR), begin)
-    if named and (named[1].casefold() in _NO_NAMES or named[1].endswith("ly")):
-        named = None
-    if named and (language(text) == "de" or any(unit.known for unit in units_of(named[1]))):
-        named = None  # a German noun, "120 USD 180"
-    if not named and not _LABEL.search(text, max(0, begin - 24), begin):
-        return number
-    whole, _, decimals = digits.partition(".")
-    version = whole.isdecimal() and decimals.isdecimal()
-    kind: Kind = "year" if year else "version" if version else "label"
-    return ended(text, replace(number, kind=kind, units=()), number.numeral[1])
+    return labelled(text, number, digits) if number.kind == "plain" else number
 
 
 def _before(text: str, start: int) -> tuple[int, tuple[Unit, ...], bool]:

@@ -1,7 +1,7 @@
 """The type of a quantity, and the normalised text that quantities are read from."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from typing import Literal
@@ -88,3 +88,8 @@ def plain(text: str) -> str:
     text = _URL.sub(" ", text)
     items = [int(item[1]) for item in islice(_ITEM.finditer(text), 2)]
     return _ITEM.sub("", text) if items == [1, 2] else text
+
+
+def ended(text: str, number: Quantity, end: int) -> Quantity:
+    """The quantity, ended elsewhere."""
+    return number if end == number.end else replace(number, text=text[number.start : end], end=end)

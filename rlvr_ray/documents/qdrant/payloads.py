@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from rlvr_ray.core.records import MAX_INTEGER, METADATA
-from rlvr_ray.core.text import storable
+from rlvr_ray.core.records import MAX_INTEGER, METADATA, storable
 
 
 def payload_of(payload: Any) -> tuple[str, dict[str, str | int]] | None:
@@ -14,16 +13,17 @@ def payload_of(payload: Any) -> tuple[str, dict[str, str | int]] | None:
     content = payload.get("content") if isinstance(payload, Mapping) else None
     if not isinstance(content, str):
         return None
-    return storable(content), metadata_of(payload.get("metadata"))
+    return storable(content), metadata_of(payload)
 
 
-def metadata_of(found: Any) -> dict[str, str | int]:
-    """Metadata as a Context keeps it.
+def metadata_of(payload: Any) -> dict[str, str | int]:
+    """A point's metadata as a Context keeps it.
 
     Of metadata that another tool wrote, texts and whole numbers stay (1.0 is 1), other numbers and
     truth values become text, and null, lists and objects are left out. So is a ``chunk_index`` or
     ``start`` that is no whole number. NUL and halves of characters become U+FFFD or ``?``.
     """
+    found = payload.get("metadata") if isinstance(payload, Mapping) else None
     kept: dict[str, str | int] = {}
     for key, value in found.items() if isinstance(found, Mapping) else ():
         if isinstance(value, float) and value.is_integer():

@@ -52,7 +52,6 @@ class QdrantRetriever:
         self._client = self._thread.submit(self._open, settings, folder).result()
 
     async def search(self, queries: Sequence[Query]) -> list[list[Context]]:
-        """See ``Retriever``."""
         vectors = await self._embed([query.text for query in queries])
         return await self._run(partial(self._search, queries, vectors))
 
@@ -61,7 +60,6 @@ class QdrantRetriever:
         return [await self._ingest(document) for document in documents]
 
     async def count(self) -> int:
-        """See ``Retriever``."""
         return await self._run(lambda: self._client.count(self._collection).count)
 
     async def documents(self) -> list[Stored]:
@@ -69,15 +67,12 @@ class QdrantRetriever:
         return await self._run(self._documents)
 
     async def delete(self, document_id: UUID) -> bool:
-        """See ``Retriever``."""
         return await self._run(partial(self._delete, document_id))
 
     async def chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
-        """See ``Retriever``."""
         return await self._run(partial(self._chunks, first, limit))
 
     async def fetch(self, chunk_ids: Sequence[UUID]) -> list[Passage]:
-        """See ``Retriever``."""
         return await self._run(partial(self._fetch, chunk_ids))
 
     def close(self) -> None:
@@ -99,6 +94,7 @@ class QdrantRetriever:
     def _open(self, settings: RetrievalSettings, folder: Path) -> Any:
         from qdrant_client import QdrantClient, models
 
+        self._models = models
         with translated(self._where):
             if settings.url:
                 client = connect(settings)
@@ -127,12 +123,12 @@ class QdrantRetriever:
         return client
 
     def _search(self, queries: Sequence[Query], vectors: Vectors) -> list[list[Context]]:
-        from qdrant_client import models
-
         replies = self._client.query_batch_points(
             self._collection,
             [
-                models.QueryRequest(query=vector.tolist(), limit=query.top_k, with_payload=True)
+                self._models.QueryRequest(
+                    query=vector.tolist(), limit=query.top_k, with_payload=True
+                )
                 for query, vector in zip(queries, vectors, strict=True)
             ],
         )
@@ -156,7 +152,7 @@ class QdrantRetriever:
                 with_payload=["metadata.document_id", "metadata.source"],
             )
             for record in records:
-                metadata = metadata_of((record.payload or {}).get("metadata"))
+                metadata = metadata_of(record.payload)
                 if document := document_of(metadata):
                     counts[str(metadata.get("source", "")), document] += 1
             if following is None:
@@ -167,12 +163,10 @@ class QdrantRetriever:
         ]
 
     def _delete(self, document_id: UUID) -> bool:
-        from qdrant_client import models
-
-        of_document = models.Filter(must=[_of(document_id)])
+        of_document = self._models.Filter(must=[self._of(document_id)])
         if not self._client.count(self._collection, count_filter=of_document).count:
             return False
-        self._client.delete(self._collection, models.FilterSelector(filter=of_document))
+        self._client.delete(self._collection, self._models.FilterSelector(filter=of_document))
         return True
 
     def _chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
@@ -184,7 +178,7 @@ class QdrantRetriever:
         )
         found = []
         for record in records:
-            metadata = metadata_of((record.payload or {}).get("metadata"))
+            metadata = metadata_of(record.payload)
             document = document_of(metadata)
             if document and metadata.keys() >= METADATA.keys():
                 found.append(Chunk(chunk_id=chunk_of(record.id), document_id=document))
@@ -222,22 +216,18 @@ class QdrantRetriever:
 
     def _known(self, document: UUID, points: list[str]) -> tuple[set[str], int]:
         """Which of the points are stored, and how many points the document has in the store."""
-        from qdrant_client import models
-
         records = self._client.retrieve(
             self._collection, points, with_payload=False, with_vectors=False
         )
-        of_document = models.Filter(must=[_of(document)])
+        of_document = self._models.Filter(must=[self._of(document)])
         stored = self._client.count(self._collection, count_filter=of_document).count
         return {str(record.id) for record in records}, stored
 
     def _upsert(self, passages: Sequence[Passage], vectors: Vectors) -> None:
-        from qdrant_client import models
-
         self._client.upsert(
             self._collection,
             [
-                models.PointStruct(
+                self._models.PointStruct(
                     id=str(passage.chunk_id),
                     vector=vector.tolist(),
                     payload={"content": passage.content, "metadata": passage.metadata},
@@ -247,17 +237,13 @@ class QdrantRetriever:
         )
 
     def _delete_others(self, document: UUID, keep: list[str]) -> None:
-        from qdrant_client import models
-
-        others = models.Filter(
-            must=[_of(document)], must_not=[models.HasIdCondition(has_id=list(keep))]
+        others = self._models.Filter(
+            must=[self._of(document)], must_not=[self._models.HasIdCondition(has_id=list(keep))]
         )
-        self._client.delete(self._collection, models.FilterSelector(filter=others))
+        self._client.delete(self._collection, self._models.FilterSelector(filter=others))
 
-
-def _of(document: UUID) -> Any:
-    from qdrant_client import models
-
-    return models.FieldCondition(
-        key="metadata.document_id", match=models.MatchValue(value=str(document))
-    )
+    def _of(self, document: UUID) -> Any:
+        """The points of a document."""
+        return self._models.FieldCondition(
+            key="metadata.document_id", match=self._models.MatchValue(value=str(document))
+        )

@@ -22,7 +22,7 @@ from rlvr_ray.core.pairing import (
     ranked,
 )
 from rlvr_ray.core.records import DIGITS, Context, Defect, Reason, clean_text
-from rlvr_ray.core.spelling import canonical_question, letters, seen
+from rlvr_ray.core.spelling import canonical_question, displayed, letters
 from rlvr_ray.generation.prompts import rag_messages
 
 #: Which pairs a batch gives: the one that was decided, or those of the rule in force now.
@@ -274,7 +274,7 @@ def best(answers: Sequence[Answer], rule: PairingRule) -> tuple[Answer | None, C
     reasons: Counter[str] = Counter()
     fit: list[tuple[float, int, Answer]] = []
     for value in answers:
-        if not seen(value.answer):
+        if not displayed(value.answer):
             reasons["empty_answer"] += 1
         elif value.score is None:
             reasons["unscored"] += 1

@@ -21,10 +21,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr_ray import __version__
-from rlvr_ray.core import strict_json
+from rlvr_ray.core import codec
 from rlvr_ray.core.answer_text import answer_in, control_tokens
 from rlvr_ray.core.errors import InputError, RlvrError, Unavailable
-from rlvr_ray.core.spelling import same_answer, seen
+from rlvr_ray.core.spelling import displayed, same_answer
 from rlvr_ray.dataset.rows import Row
 from rlvr_ray.generation.prompts import PROMPT_VERSION
 from rlvr_ray.settings import Settings
@@ -160,7 +160,7 @@ def _write(
 
 def _unfit(value: Pair | Answer | NoPair) -> str | None:
     """Why a row's answers teach nothing, or wrong things; control tokens are only counted."""
-    if not all(map(seen, value.answers)):
+    if not all(map(displayed, value.answers)):
         return "empty_answer"
     if isinstance(value, Pair) and same_answer(*value.answers):
         return "identical_answers"
@@ -259,7 +259,7 @@ def _to_parquet(file: Path, lines: Iterable[bytes]) -> None:
 
 
 def _line(row: Row) -> bytes:
-    return strict_json.line(json.dumps(row, ensure_ascii=False, allow_nan=False))
+    return codec.line(json.dumps(row, ensure_ascii=False, allow_nan=False))
 
 
 def push(folder: Path, repo: str, *, public: bool = False) -> str:

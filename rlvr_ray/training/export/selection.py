@@ -8,9 +8,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlvr_ray.core import strict_json
+from rlvr_ray.core import codec
 from rlvr_ray.core.errors import InputError
-from rlvr_ray.core.spelling import same_answer, seen
+from rlvr_ray.core.spelling import displayed, same_answer
 from rlvr_ray.settings import Settings
 from rlvr_ray.training.export import examples
 from rlvr_ray.training.export.contradictions import Contradictions, Preferences
@@ -82,7 +82,7 @@ def contradictions(settings: Settings, request: Request, human: Human | None) ->
         pairs = _values(settings.data_dir, "dpo_data", ExportStatistics())
     preferences = Preferences()
     for pair in pairs:
-        whole = isinstance(pair, Pair) and all(map(seen, pair.answers))
+        whole = isinstance(pair, Pair) and all(map(displayed, pair.answers))
         if whole and not same_answer(*pair.answers):
             preferences.add(pair.batch_id, pair.question, *pair.answers)
     return preferences.contradictions()
@@ -142,7 +142,7 @@ def _of_lines(file: Path, stream: BinaryIO, stats: ExportStatistics) -> Iterator
             continue
         stats.read += 1
         try:
-            yield f"{file}:{number}", strict_json.loads(line.decode("utf-8-sig"))
+            yield f"{file}:{number}", codec.parse(line.decode("utf-8-sig"))
         except (ValueError, RecursionError) as error:
             if not line.endswith(b"\n"):
                 stats.left_out["unfinished"] += 1

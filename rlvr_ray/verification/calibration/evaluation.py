@@ -6,12 +6,11 @@ docs/calibration.md explains.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from math import fsum
 from typing import Any
-from urllib.parse import urlsplit
 
 from rlvr_ray import __version__
 from rlvr_ray.core.errors import JudgeError
@@ -21,6 +20,7 @@ from rlvr_ray.core.scoring import score
 from rlvr_ray.settings import Settings
 from rlvr_ray.verification.calibration import decisions, measures
 from rlvr_ray.verification.calibration.labelled import Answer, Kind, Labelled
+from rlvr_ray.verification.calibration.public import public
 
 #: Of the result's keys and their meaning.
 SCHEMA_VERSION = 1
@@ -29,12 +29,8 @@ DIGITS = 6
 #: Reasons of missing scores that the result lists, and characters of each.
 NUM_REASONS, REASON_CHARS = 10, 160
 
-_METRICS = ("faithfulness", "relevancy")
+METRICS = ("faithfulness", "relevancy")
 _NUMBER = re.compile(r"\d+(\.\d+)?")
-#: Names of options that hold secrets, and what stands in their place.
-_SECRET = re.compile(r"(key|token|secret|password|credentials?|authorization)$", re.IGNORECASE)
-_HIDDEN = "**********"
-
 Result = dict[str, Any]
 
 
@@ -55,7 +51,7 @@ def evaluate(
     Order and calibration are those of the first repeat, which is what a single run would have
     given. Missing scores and costs are counted over all repeats.
     """
-    answers, pairs = labelled.answers, _pairs(labelled)
+    answers, pairs = labelled.answers, labelled.pairs
     texts = [(answers[right].text, answers[wrong].text) for right, wrong in pairs]
     weights = {v.name: v.weight for v in settings.verification.chosen}
     for verdict in (result for row in judged for result in row.results):
@@ -77,7 +73,7 @@ def evaluate(
                 "length_matched_pairs": sum(measures.like_length(*both) for both in texts),
                 "shorter_is_right": measures.shorter_is_right(texts),
             },
-            "settings": _public(
+            "settings": public(
                 settings.model_dump(mode="json", include={"generator", "judge", "verification"})
             ),
             "repeats": len(judged[0].results),
@@ -93,33 +89,6 @@ def evaluate(
         }
     )
     return result
-
-
-def key_figures(result: Mapping[str, Any]) -> list[list[str]]:
-    """The figures that matter as a table of texts: a head, then rows of equal length.
-
-    It has a column for the score and, where there are several verifiers, one for each of them.
-    """
-    columns = {"score": result["panel"], **side_by_side(result)}
-    rows = _rows(result, list(columns.values()))
-    return [["", *columns], *([name, *map(text, columns.values())] for name, text in rows)]
-
-
-def side_by_side(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures of those verifiers that are worth comparing: none where there is only one.
-
-    What the panel decides by itself, such as an abstention, is no verifier's.
-    """
-    asked = {verifier["name"] for verifier in result["settings"]["verification"]["verifiers"]}
-    found = {
-        name: figures
-        for name, figures in result["verifiers"].items()
-        if name in asked or figures["weight"] == 0
-    }
-    return found if len(found) > 1 else {}
-
-
-# The figures.
 
 
 Part = Verification | Assessment
@@ -151,13 +120,12 @@ def _figures(labelled: Labelled, judged: Sequence[Judged], name: str | None) -> 
         if (value := _value(part)) is not None
     ]
     agreement = measures.agreement(
-        [[_value(part) for part in row] for row in parts], _pairs(labelled)
+        [[_value(part) for part in row] for row in parts], labelled.pairs
     )
     return {
         **_order(labelled, [_value(part) for part in first]),
         "metrics": {
-            metric: _order(labelled, [_value(part, metric) for part in first])
-            for metric in _METRICS
+            metric: _order(labelled, [_value(part, metric) for part in first]) for metric in METRICS
         },
         "expected_calibration_error": measures.expected_calibration_error(scored),
         "reliability": [asdict(held) for held in measures.reliability(scored)],
@@ -171,9 +139,9 @@ def _decisions(labelled: Labelled, judged: Sequence[Judged], rule: PairingRule) 
     """What the panel of the first repeat and the rule make of pairs; None for single answers."""
     if labelled.kind is not Kind.PAIRS:
         return None
-    said = {(row.line, row.answer): row.results[0] for row in judged}
+    first = {(row.line, row.answer): row.results[0] for row in judged}
     found = [
-        decisions.decision(row, {a: said[row.line, a] for a in decisions.by_hash(row)}, rule)
+        decisions.decision(row, {a: first[row.line, a] for a in decisions.by_hash(row)}, rule)
         for row in labelled.rows
     ]
     return decisions.figures(found, rule)
@@ -184,7 +152,7 @@ def _order(labelled: Labelled, scores: Sequence[float | None]) -> Result:
     answers = labelled.answers
     found: list[tuple[float, float]] = []
     matched: list[tuple[float, float]] = []
-    for right, wrong in _pairs(labelled):
+    for right, wrong in labelled.pairs:
         one, other = scores[right], scores[wrong]
         if one is not None and other is not None:
             found.append((one, other))
@@ -271,118 +239,9 @@ def _detail(row: Judged, names: Sequence[str]) -> Result:
     }
 
 
-def _pairs(labelled: Labelled) -> list[tuple[int, int]]:
-    """Right and wrong answer of each pair, by their places among all answers."""
-    if labelled.kind is not Kind.PAIRS:
-        return []
-    return [(place, place + 1) for place in range(0, len(labelled.answers), 2)]
-
-
-# What goes into a file, and what people read.
-
-
-def _public(value: Any, name: str = "") -> Any:
-    """Settings without what must not be told: secrets, users and queries of URLs."""
-    if isinstance(value, dict):
-        return {key: _public(entry, str(key)) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_public(entry, name) for entry in value]
-    if not isinstance(value, str):
-        return value
-    if _SECRET.search(name):
-        return _HIDDEN
-    if "://" not in value:
-        return value
-    try:
-        url = urlsplit(value)
-    except ValueError:
-        return _HIDDEN
-    return url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(entry) for key, entry in value.items()}
     if isinstance(value, list):
         return [_rounded(entry) for entry in value]
     return round(value, DIGITS) if isinstance(value, float) else value
-
-
-def _rows(
-    result: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]
-) -> list[tuple[str, Callable[[Mapping[str, Any]], str]]]:
-    """Names of the rows of ``key_figures``, and what makes their texts from a column's figures."""
-    data, panel = result["data"], columns[0]
-    is_pairs = data["kind"] == Kind.PAIRS
-    decided = result["decisions"]
-
-    def once(text: str) -> Callable[[Mapping[str, Any]], str]:
-        return lambda f: text if f is panel else ""
-
-    def accuracy(pairs: Mapping[str, Any]) -> str:
-        return f"{_number(pairs['accuracy'])} of {pairs['count']:,}"
-
-    def alone(metric: str) -> Callable[[Mapping[str, Any]], str]:
-        def text(figures: Mapping[str, Any]) -> str:
-            order = figures["metrics"][metric]
-            return _number(order["pairs"]["accuracy"] if is_pairs else order["roc_auc"])
-
-        return text
-
-    def agreement(key: str, show: Callable[[float | None], str]) -> Callable[[Any], str]:
-        return lambda f: show(f["agreement"][key] if f["agreement"] else None)
-
-    metrics = [
-        (f"   {metric} alone", alone(metric))
-        for metric in _METRICS
-        if any(all(f["metrics"][name]["scored"] for name in _METRICS) for f in columns)
-    ]
-    rows: list[tuple[str, Callable[[Mapping[str, Any]], str]]] = [
-        ("answers with a score", lambda f: f"{f['scored']:,} of {data['answers']:,}")
-    ]
-    if is_pairs:
-        rows += [
-            ("pair accuracy", lambda f: accuracy(f["pairs"])),
-            *metrics,
-            ("   like length only", lambda f: accuracy(f["length_matched"])),
-            ("   always the shorter one", once(_number(decided["shorter"]))),
-            ("   always the contexts' words", once(_number(decided["overlap"]))),
-            ("   ties", lambda f: f"{f['pairs']['ties']:,}"),
-            ("pairs made", once(f"{decided['pairs']:,} of {decided['rows']:,} rows")),
-            ("   the right answer chosen", once(_number(decided["precision"]))),
-            ("   95 % interval", once(decisions.interval(decided))),
-        ]
-    rows.append(("ROC AUC", lambda f: _number(f["roc_auc"])))
-    if not is_pairs:
-        rows += metrics
-    rows += [
-        ("calibration error (ECE)", lambda f: _number(f["expected_calibration_error"])),
-        ("judgements without a score", lambda f: _share(f["unscored"]["share"])),
-    ]
-    if result["repeats"] > 1:
-        rows += [
-            ("repeats: mean difference", agreement("mean_difference", _number)),
-            ("   same score", agreement("same_score", _share)),
-            *([("   same order", agreement("same_order", _share))] if is_pairs else []),
-            ("   correlation", agreement("correlation", _number)),
-        ]
-    return [
-        *rows,
-        ("prompt tokens an answer", lambda f: _count(f["cost"]["prompt_tokens"])),
-        ("   of them cached", lambda f: _count(f["cost"]["cached_prompt_tokens"])),
-        ("generated tokens an answer", lambda f: _count(f["cost"]["generated_tokens"])),
-        ("seconds an answer", lambda f: _number(f["cost"]["seconds"])),
-        ("seconds of the whole run", once(f"{result['wall_seconds']:,.1f}")),
-    ]
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
-
-
-def _count(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"

@@ -91,6 +91,13 @@ class Labelled:
         """Those of all rows, in order."""
         return [answer for row in self.rows for answer in row.answers]
 
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Right and wrong answer of each pair, by their places among all answers."""
+        if self.kind is not Kind.PAIRS:
+            return []
+        return [(place, place + 1) for place in range(0, len(self.answers), 2)]
+
 
 def read(path: Path, limit: int | None = None) -> Labelled:
     """The first ``limit`` rows, or all; blank lines are left out.

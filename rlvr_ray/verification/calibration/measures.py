@@ -170,8 +170,8 @@ def overlap(answer: str, contexts: Sequence[str]) -> float:
 
     0 where it has no such word.
     """
-    said = {word for word in _words(answer) if len(word) > _SHORT_WORD}
-    return len(said & _words(" ".join(contexts))) / len(said) if said else 0.0
+    words = {word for word in _words(answer) if len(word) > _SHORT_WORD}
+    return len(words & _words(" ".join(contexts))) / len(words) if words else 0.0
 
 
 def wilson(successes: int, count: int) -> tuple[float, float] | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlvr_ray.verification.calibration.evaluation import key_figures, side_by_side
+from rlvr_ray.verification.calibration.table import key_figures, side_by_side
 
 #: Colours that people with any colour vision tell apart (Okabe and Ito's).
 _INK, _FAINT = "#222222", "#d9d9d9"

@@ -42,7 +42,7 @@ PATIENCE_S, PAUSE_S, LONGEST_PAUSE_S = 60.0, 1.0, 10.0
 NUM_LINES = 20
 
 #: Takes the number of judgements that are made, and of those among them without a score.
-Told = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,14 +96,14 @@ def run(
             with err.status("Loading the models …"):
                 panel = await stack.enter_async_context(panel_of(settings))
             started = time.monotonic()
-            with _progress(err, len(labelled.answers) * repeats) as told:
+            with _progress(err, len(labelled.answers) * repeats) as on_progress:
                 judged = await judge(
                     panel,
                     labelled,
                     settings.verification,
                     repeats=repeats,
                     at_once=at_once,
-                    told=told,
+                    on_progress=on_progress,
                 )
             return judged, time.monotonic() - started
 
@@ -118,7 +118,7 @@ async def judge(
     *,
     repeats: int,
     at_once: int,
-    told: Told,
+    on_progress: OnProgress,
 ) -> list[Judged]:
     """What the panel says of each answer, ``repeats`` times over; in the order of the file.
 
@@ -138,7 +138,7 @@ async def judge(
             results[row.line, repeat] = dict(zip(answers, found, strict=True))
             done += len(found)
             unscored += sum(isinstance(result, JudgeError) for result in found)
-            told(done, unscored)
+            on_progress(done, unscored)
 
     await gather(*(work() for _ in range(at_once)))
     return [
@@ -214,7 +214,7 @@ def _claims(row: Row, answers: Sequence[Answer], repeat: int) -> list[Claim]:
 
 
 @contextlib.contextmanager
-def _progress(err: Console, total: int) -> Iterator[Told]:
+def _progress(err: Console, total: int) -> Iterator[OnProgress]:
     """A bar on a terminal, a line now and then elsewhere."""
 
     def text(unscored: int) -> str:
@@ -223,13 +223,13 @@ def _progress(err: Console, total: int) -> Iterator[Told]:
     if not err.is_terminal:
         lines = 0
 
-        def tell(done: int, unscored: int) -> None:
+        def show(done: int, unscored: int) -> None:
             nonlocal lines
             if done * NUM_LINES // total > lines:
                 lines = done * NUM_LINES // total
                 err.print(f"{done:,} of {total:,} answers judged{text(unscored)}")
 
-        yield tell
+        yield show
         return
     columns = (
         TextColumn("Judging"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from rlvr_ray.core.language import readable
 from rlvr_ray.core.records import Defect
-from rlvr_ray.core.text import claims
+from rlvr_ray.core.statements import claims
 from rlvr_ray.verification.grounding.answering import incomplete, relevancy
 from rlvr_ray.verification.grounding.defects import Finding
 from rlvr_ray.verification.grounding.form import dumps, echoes, malformed

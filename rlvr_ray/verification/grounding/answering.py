@@ -101,7 +101,7 @@ def incomplete(
     parts = _AND_ASKS.split(question)
     if len(parts) < 2 or not _ASKS.match(question) or not index.sentences:
         return None
-    said = {token.key for support in supports for token in support.tokens}
+    stated = {token.key for support in supports for token in support.tokens}
     matrix = similarity(parts[1:], [sentence.text for sentence in index.sentences])
     for part, cosines in zip(parts[1:], matrix, strict=True):
         keys = {token.key for token in parse(normalise(part)).tokens}
@@ -111,6 +111,6 @@ def incomplete(
         ]
         sentence = index.sentences[max(range(len(near)), key=near.__getitem__)]
         new = {token.key for token in sentence.tokens} - index.asked
-        if new and new.isdisjoint(said):
+        if new and new.isdisjoint(stated):
             return Defect.INCOMPLETE, f"nothing of it answers: {part.strip()}"
     return None

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from rlvr_ray.core.language import FUNCTION, language
 from rlvr_ray.core.records import Defect
 from rlvr_ray.core.spelling import canonical
-from rlvr_ray.core.text import Token, normalise, parse, split_statements
+from rlvr_ray.core.statements import split_statements
+from rlvr_ray.core.text import Token, normalise, parse
 from rlvr_ray.verification.grounding.defects import Finding
 from rlvr_ray.verification.grounding.index import Index
 from rlvr_ray.verification.grounding.support import YES_NO, Support
@@ -70,9 +71,9 @@ def malformed(
         return Defect.LOOP, f"it repeats {found[1]}"
     if cut := _breaks_off(answer, words, index):
         return Defect.CUT_OFF, cut
-    asked, said = language(question), language(answer)
-    if asked and said and asked != said and len(words) >= _TELLING:
-        return Defect.OTHER_LANGUAGE, f"the question is in {asked}, the answer in {said}"
+    asked, answered = language(question), language(answer)
+    if asked and answered and asked != answered and len(words) >= _TELLING:
+        return Defect.OTHER_LANGUAGE, f"the question is in {asked}, the answer in {answered}"
     return None
 
 
@@ -116,8 +117,8 @@ def echoes(supports: Sequence[Support], index: Index) -> Finding | None:
         return None
     if any(_found(token, support, index) for support in supports for token in support.tokens):
         return None
-    said = ", ".join(dict.fromkeys(t.text for t in tokens if t.key in new)) or "nothing"
-    return Defect.ECHO, f"it repeats the question and adds {said}"
+    added = ", ".join(dict.fromkeys(t.text for t in tokens if t.key in new)) or "nothing"
+    return Defect.ECHO, f"it repeats the question and adds {added}"
 
 
 def _found(token: Token, support: Support, index: Index) -> bool:

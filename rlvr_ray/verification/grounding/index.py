@@ -5,17 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from rlvr_ray.core.text import (
-    Quantity,
-    Sentence,
-    Token,
-    normalise,
-    parse,
-    quantities,
-    same,
-    split_statements,
-    unglued,
-)
+from rlvr_ray.core.statements import split_statements, unglued
+from rlvr_ray.core.text import Quantity, Sentence, Token, normalise, parse, quantities, same
 from rlvr_ray.verification.grounding.structured import entries, prose
 
 #: Texts whose readings are kept: the candidates of a question have its passages in common.

@@ -88,7 +88,7 @@ def contradiction(statement: str, contexts: Sequence[str]) -> str | None:
     found = [entry for context in contexts for entry in entries(context)]
     if not found:
         return None
-    said, qualified = _squeezed(statement), _QUALIFIED.search(statement)
+    letters, qualified = _squeezed(statement), _QUALIFIED.search(statement)
     texts = [e.value for e in found if isinstance(e.value, str) and len(e.value) > _PROSE]
     written = _squeezed(" ".join(texts))
     paths = {entry.path for entry in found}
@@ -98,7 +98,7 @@ def contradiction(statement: str, contexts: Sequence[str]) -> str | None:
             continue
         own = [w for w in entry.path[-1].casefold().split() if shared[w] <= _SHARED]
         key = _squeezed("".join(own)).removesuffix("s")
-        if len(key) < _SHORTEST or key not in said or not _about(entry, said):
+        if len(key) < _SHORTEST or key not in letters or not _about(entry, letters):
             continue
         if entry.absent and not qualified and key not in written:
             return entry.path[-1]
@@ -107,12 +107,12 @@ def contradiction(statement: str, contexts: Sequence[str]) -> str | None:
     return None
 
 
-def _about(entry: Entry, said: str) -> bool:
+def _about(entry: Entry, letters: str) -> bool:
     """Whether the statement speaks of the section that a nested entry stands in."""
     if len(entry.path) < 3:
         return True
     section = _squeezed(entry.path[-2].split()[-1])
-    return section in said or section in ("ambience", "attributes")
+    return section in letters or section in ("ambience", "attributes")
 
 
 def _squeezed(text: str) -> str:

@@ -42,7 +42,6 @@ class GroundedVerifier:
         self._version = code_version(*_rules())
 
     async def verify(self, claims: Sequence[Claim]) -> list[Assessment | JudgeError | None]:
-        """See ``Verifier``."""
         return await gather(*(asyncio.to_thread(self._assess, claim) for claim in claims))
 
     def _assess(self, claim: Claim) -> Assessment | JudgeError | None:
@@ -82,5 +81,5 @@ def _rules() -> list[ModuleType]:
     """The modules that shape a score."""
     packages = ("rlvr_ray.verification.grounding", "rlvr_ray.core.numbers")
     names = [name for name in sys.modules if name.startswith(packages)]
-    names += ["rlvr_ray.core.language", "rlvr_ray.core.text"]
+    names += ["rlvr_ray.core.language", "rlvr_ray.core.statements", "rlvr_ray.core.text"]
     return [sys.modules[name] for name in (__name__, *sorted(names))]

@@ -1,16 +1,16 @@
 """The verifier ``json_schema``: the answer must be JSON that is valid under a schema."""
 
 import json
-import math
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import Field
 
+from rlvr_ray.core import codec
 from rlvr_ray.core.errors import ConfigError, JudgeError
 from rlvr_ray.verification.verifier import Claim
 from rlvr_ray.verification.verifiers import rules
@@ -48,34 +48,14 @@ def create(options: Mapping[str, Any]) -> RuleVerifier:
 def _parse(answer: str) -> Any:
     """The JSON value of an answer, within one fence or none.
 
-    Raises ValueError where it is none, where a key stands twice, or for numbers beyond a float;
+    Raises ValueError where it is none, as ``codec.parse`` does, and for numbers beyond a float;
     RecursionError.
     """
     answer = answer.strip()
     if answer[:7].casefold() == "```json" and answer.endswith("```") and len(answer) >= 10:
         answer = answer[7:-3]
-    return json.loads(
-        answer, object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite
-    )
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {quote(key)} stands twice")
-        found[key] = value
-    return found
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _finite(literal: str) -> float:
-    value = float(literal)
-    if not math.isfinite(value):
-        raise ValueError("a number is too large")
+    value = codec.parse(answer)
+    json.dumps(value, allow_nan=False)
     return value
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import Field
 
 from rlvr_ray.core import language
-from rlvr_ray.core.numbers import dates, linking, numerals, quantity, units
+from rlvr_ray.core.numbers import dates, labels, linking, numerals, quantity, units
 from rlvr_ray.core.numbers import quantities as quantities_module
 from rlvr_ray.core.numbers.linking import TooManyError, common, quantities
 from rlvr_ray.core.numbers.quantity import Quantity, plain
@@ -88,7 +88,7 @@ def create(options: Mapping[str, Any]) -> RuleVerifier:
         return match(claim.question, claim.answer, claim.references, tolerance)
 
     reading = (stated_numbers, language, linking, quantity, quantities_module, dates, numerals)
-    return RuleVerifier(rule, chosen, sys.modules[__name__], *reading, units)
+    return RuleVerifier(rule, chosen, sys.modules[__name__], *reading, units, labels)
 
 
 def match(question: str, answer: str, references: Sequence[str], tolerance: Tolerance) -> Match:

@@ -41,7 +41,6 @@ class RuleVerifier:
         self._judge = Judge(faithfulness="", relevancy="", model="", embedder="", version=version)
 
     async def verify(self, claims: Sequence[Claim]) -> list[Assessment | JudgeError | None]:
-        """See ``Verifier``."""
         return await asyncio.to_thread(lambda: [self._assess(claim) for claim in claims])
 
     def _assess(self, claim: Claim) -> Assessment | JudgeError | None:

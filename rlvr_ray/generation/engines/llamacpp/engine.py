@@ -10,7 +10,6 @@ import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rlvr_ray.core.answer_text import AnswerStream, answer_in, opens_reasoning
@@ -18,7 +17,7 @@ from rlvr_ray.core.concurrency import gather, told_by
 from rlvr_ray.core.errors import ConfigError, InputError, Unavailable
 from rlvr_ray.core.records import Usage
 from rlvr_ray.generation.engines.chat import MarkedChat, time_limit
-from rlvr_ray.generation.engines.llamacpp import gguf
+from rlvr_ray.generation.engines.llamacpp.files import model
 from rlvr_ray.generation.engines.llamacpp.server import Server
 from rlvr_ray.generation.engines.llamacpp.slots import Slot, Slots, common
 from rlvr_ray.generation.generator import Completion, CompletionChunk, FinishReason, Prompt
@@ -245,35 +244,3 @@ def _likeliest(token: Mapping[str, Any]) -> dict[str, float]:
         if math.isfinite(entry["logprob"]):
             likeliest.setdefault(entry["token"], entry["logprob"])
     return likeliest
-
-
-def model(settings: EngineSettings) -> str:
-    """The model's name, as completions have it."""
-    return Path(settings.model_path or SMOLLM2_135M.path).stem
-
-
-def parameters(settings: EngineSettings) -> float | None:
-    """How many parameters the model has; None where its file does not tell."""
-    return gguf.parameters(settings.model_path) if settings.model_path else None
-
-
-def check_files(settings: EngineSettings) -> None:
-    """Raise ConfigError where the model's file is missing or no GGUF; nothing is loaded."""
-    path = settings.model_path
-    if path is None:
-        SMOLLM2_135M.locate()
-        return
-    if not path.is_file():
-        raise ConfigError(f"{settings.section}.model_path: there is no file {path}")
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise ConfigError(
-            f"{settings.section}.model_path: {path} cannot be read: {error.strerror}"
-        ) from None
-    if magic != b"GGUF":
-        raise ConfigError(
-            f"{settings.section}.model_path: {path} is no GGUF file; download the model again, or "
-            "convert it"
-        )

@@ -13,8 +13,7 @@ from pydantic import SecretStr
 from rlvr_ray.core.concurrency import gather, told_by
 from rlvr_ray.core.errors import ConfigError, InputError, Unavailable
 from rlvr_ray.core.records import one_line
-from rlvr_ray.generation.engines.openai import refusals
-from rlvr_ray.generation.engines.openai.failures import Failures, too_long
+from rlvr_ray.generation.engines.openai.failures import Failures, refused_parameter
 from rlvr_ray.generation.engines.openai.refusals import NEEDED, SPARED, Dialect
 from rlvr_ray.generation.engines.openai.replies import MISSHAPEN, StreamedReply, completion
 from rlvr_ray.generation.generator import Completion, CompletionChunk, Prompt, Sample
@@ -210,7 +209,7 @@ class OpenAIChat:
             try:
                 return await send(**sent)
             except self._openai.APIStatusError as error:
-                name = _refused(error, sent)
+                name = refused_parameter(error, sent)
                 if name is None:
                     raise
                 refuses = f"{self._server} refuses `{name}`{self._failures.details(error, prompt)}"
@@ -223,20 +222,7 @@ class OpenAIChat:
     def _completion(self, reply: Any, prompt: Prompt) -> Completion:
         if error := reply.get("error"):
             raise self._failures.in_reply(error, prompt)
-        return completion(
-            reply,
-            server=self._server,
-            model=self.model,
-            wants_logprobs=prompt.logprobs > 0,
-            prompt=prompt,
-        )
-
-
-def _refused(error: Any, sent: Mapping[str, Any]) -> str | None:
-    """The parameter that a server refuses, by its error; None where that says something else."""
-    if error.status_code not in refusals.STATUSES or too_long(error):
-        return None
-    return refusals.refused(error.body, str(error.code), sent)
+        return completion(reply, prompt, server=self._server, model=self.model)
 
 
 def _address(base_url: str | None, section: str) -> str:

@@ -67,17 +67,19 @@ class Failures:
 
     def in_reply(self, error: Any, prompt: Prompt | None) -> RlvrError:
         """What an error in place of an answer means, though the HTTP status is one of success."""
-        said = self._quoted(refusals.said(error), prompt)
+        quote = self._quoted(refusals.message_of(error), prompt)
         code = error.get("code") if isinstance(error, Mapping) else None
-        if TOO_LONG.search(f"{code} {refusals.said(error)}"):
-            return ContextOverflow(f"the prompt is too long for {self._server}{said}")
+        if TOO_LONG.search(f"{code} {refusals.message_of(error)}"):
+            return ContextOverflow(f"the prompt is too long for {self._server}{quote}")
         if str(code) in FILTERED:
             return InputError(f"{self._server} withholds its answer: its content filter")
         if str(code) == "429":
-            return Overloaded(f"{self._server} has too much to do{said}")
+            return Overloaded(f"{self._server} has too much to do{quote}")
         if str(code) in BUSY:
-            return Unavailable(f"{self._server} failed{said}")
-        return ReplyError(f"{self._server} answers with an error{said or ', and does not say why'}")
+            return Unavailable(f"{self._server} failed{quote}")
+        return ReplyError(
+            f"{self._server} answers with an error{quote or ', and does not say why'}"
+        )
 
     def broken_off(self, error: BaseException, prompt: Prompt | None) -> RlvrError:
         """What an exception without a reply means."""
@@ -98,7 +100,7 @@ class Failures:
             )
         if status >= 500:
             return Unavailable(f"{self._server} failed{why}")
-        if status == 413 or (status in (400, 422) and too_long(error)):
+        if status == 413 or (status in (400, 422) and _too_long(error)):
             return ContextOverflow(
                 f"the prompt is too long for {self._server}{why}; "
                 "ask for fewer passages (top_k), or choose a model of a larger context"
@@ -113,22 +115,28 @@ class Failures:
 
     def details(self, error: Any, prompt: Prompt | None) -> str:
         """The status and what the server said, for a message."""
-        said = self._quoted(refusals.said(error.body), prompt)
-        return f" (HTTP {error.status_code}){said}"
+        quote = self._quoted(refusals.message_of(error.body), prompt)
+        return f" (HTTP {error.status_code}){quote}"
 
-    def _quoted(self, said: str, prompt: Prompt | None) -> str:
+    def _quoted(self, message: str, prompt: Prompt | None) -> str:
         """What the server said, after a colon; not the key, and not what stands in the prompt."""
-        said = one_line(said)
+        message = one_line(message)
         if self._key:
-            said = said.replace(self._key, "[key]")
-        said = said[:QUOTED]
-        for message in prompt.messages if prompt else ():
-            content = one_line(message.content)
-            if any(said[i : i + SHARED] in content for i in range(len(said) - SHARED + 1)):
+            message = message.replace(self._key, "[key]")
+        message = message[:QUOTED]
+        for given in prompt.messages if prompt else ():
+            content = one_line(given.content)
+            if any(message[i : i + SHARED] in content for i in range(len(message) - SHARED + 1)):
                 return ""
-        return f": {said}" if said else ""
+        return f": {message}" if message else ""
 
 
-def too_long(error: Any) -> bool:
-    """Whether a status error says that the prompt is too long."""
-    return TOO_LONG.search(f"{error.code} {refusals.said(error.body)}") is not None
+def refused_parameter(error: Any, sent: Mapping[str, Any]) -> str | None:
+    """The parameter that a server refuses, by its error; None where that says something else."""
+    if error.status_code not in refusals.STATUSES or _too_long(error):
+        return None
+    return refusals.refused(error.body, str(error.code), sent)
+
+
+def _too_long(error: Any) -> bool:
+    return TOO_LONG.search(f"{error.code} {refusals.message_of(error.body)}") is not None

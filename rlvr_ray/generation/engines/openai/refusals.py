@@ -86,7 +86,7 @@ def refused(body: Any, code: str, sent: Container[str]) -> str | None:
 
     None where it names none: then something else is wrong, or a parameter's value.
     """
-    text = said(body)
+    text = message_of(body)
     renamed = "max_completion_tokens" in text or code == "unsupported_parameter"
     about_a_parameter = _ABOUT_A_PARAMETER.search(text) is not None
     for place in (*_places(body), text):
@@ -100,7 +100,7 @@ def refused(body: Any, code: str, sent: Container[str]) -> str | None:
     return None
 
 
-def said(body: Any) -> str:
+def message_of(body: Any) -> str:
     """The words of an error's body: servers put them in different places."""
     while not isinstance(body, str):
         if isinstance(body, Mapping):

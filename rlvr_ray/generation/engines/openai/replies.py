@@ -9,8 +9,7 @@ from typing import Any
 
 from rlvr_ray.core.answer_text import AnswerStream, answer_in
 from rlvr_ray.core.errors import ContextOverflow, InputError, ReplyError, Unavailable
-from rlvr_ray.core.records import Usage
-from rlvr_ray.core.text import storable
+from rlvr_ray.core.records import Usage, storable
 from rlvr_ray.generation.engines.openai.refusals import FILTERED, NEEDED
 from rlvr_ray.generation.generator import Completion, FinishReason, Prompt
 
@@ -81,7 +80,7 @@ class StreamedReply:
         text = ""
         for choice in (chunk.get("choices") or [])[:1]:  # the chunk with the usage has none
             delta = choice.get("delta") or choice.get("message") or {}
-            text, reasoning = _said(delta)
+            text, reasoning = _content(delta)
             self._reasoning.append(reasoning)
             self._refuses = self._refuses or bool(delta.get("refusal"))
             self._reason = choice.get("finish_reason") or self._reason
@@ -128,29 +127,26 @@ class StreamedReply:
         return text
 
 
-def completion(
-    reply: Any, *, server: str, model: str, wants_logprobs: bool, prompt: Prompt | None = None
-) -> Completion:
+def completion(reply: Any, prompt: Prompt, *, server: str, model: str) -> Completion:
     """The answer in a reply's first choice, from ``model`` unless the reply names another one.
 
     Raises InputError where the server withholds it, ContextOverflow where it read a part of the
     prompt only, Unavailable where it could not finish it or gives no log-probabilities.
     """
     choice = reply["choices"][0]
-    said, reasoning = _said(choice["message"])
+    content, reasoning = _content(choice["message"])
     given = choice.get("finish_reason")
     reason = given.casefold().removeprefix("finish_reason_") if isinstance(given, str) else ""
     if reason in WITHHELD:
         raise InputError(f"{server} withholds its answer: its content filter")
-    if not said and choice["message"].get("refusal"):
+    if not content and choice["message"].get("refusal"):
         raise InputError(f"{server} withholds its answer: the model declines")
     if reason in BROKEN_OFF:
         raise Unavailable(f"{server} broke off the answer")
     usage = _usage(reply.get("usage"))
-    if prompt is not None:
-        _check_prompt(prompt, usage, server)
-    answer = answer_in(storable(said))
-    logprobs = _logprobs(choice) if wants_logprobs else ()
+    _check_prompt(prompt, usage, server)
+    answer = answer_in(storable(content))
+    logprobs = _logprobs(choice) if prompt.logprobs else ()
     if logprobs is None:
         if answer.text:
             raise Unavailable(f"{server} returns no log-probabilities: {NEEDED['logprobs']}")
@@ -166,7 +162,7 @@ def completion(
     )
 
 
-def _said(message: Any) -> tuple[str, str]:
+def _content(message: Any) -> tuple[str, str]:
     """The text of a message, or of a part of one, and its reasoning."""
     content = message.get("content")
     texts: list[str] = []
@@ -193,9 +189,9 @@ def _text(part: Any) -> str:
     return part if isinstance(part, str) else ""
 
 
-def _end(reason: str, usage: Usage, prompt: Prompt | None) -> FinishReason:
+def _end(reason: str, usage: Usage, prompt: Prompt) -> FinishReason:
     """What a finish reason means; where there is none, what the number of tokens says."""
-    if reason or prompt is None or not usage.completion_tokens:
+    if reason or not usage.completion_tokens:
         return ENDS.get(reason, "unknown")
     return "length" if usage.completion_tokens >= prompt.max_tokens else "stop"
 

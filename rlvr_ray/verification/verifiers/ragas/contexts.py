@@ -7,7 +7,7 @@ from ragas.prompt.metrics.base_prompt import BasePrompt
 
 from rlvr_ray.core import ids
 from rlvr_ray.core.errors import JudgeError
-from rlvr_ray.core.text import claims as claims_of
+from rlvr_ray.core.statements import claims as claims_of
 from rlvr_ray.generation.generator import Prompt
 from rlvr_ray.verification.abstention import LIKELY, UNLIKELY
 from rlvr_ray.verification.verifier import Claim, VerifierContext

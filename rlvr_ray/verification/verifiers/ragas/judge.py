@@ -1,23 +1,21 @@
 """Asking a judge for one structured answer, and checking it."""
 
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from ragas.llms.base import InstructorBaseRagasLLM
 from ragas.metrics.collections.answer_relevancy.util import AnswerRelevanceOutput
 
-from rlvr_ray.core import ids, sanitising, strict_json
+from rlvr_ray.core import ids, sanitising
 from rlvr_ray.core.errors import InputError, JudgeError
 from rlvr_ray.core.records import Usage
 from rlvr_ray.generation.generator import Completion, Prompt, Sample
 from rlvr_ray.generation.prompts import Message
 from rlvr_ray.verification.verifier import Claim, VerifierContext
+from rlvr_ray.verification.verifiers.ragas.structured import guarded, parse, strict_schema
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -29,12 +27,6 @@ QUESTION_TEMPERATURE, VERDICT_TEMPERATURE = 0.4, 0.0
 RELEVANCE_AGAIN = "Generate a question for the given answer."
 #: A judge that wrote something unusable is asked once more, with another seed and twice the limit.
 ATTEMPTS = 2
-#: Fields that RAGAS types as int and means as a bit.
-BINARY = ("verdict", "noncommittal", "answerable")
-#: Characters of what RAGAS leaves open: small models do not know when to stop.
-_LENGTHS = {"question": 200, "reason": 500}
-
-_FENCE = re.compile(r"\A```(?:json)?\s*\n(.*?)\n?```\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +58,7 @@ class Asked(Generic[Model]):
                 for n in range(self.count)
             ),
             max_tokens=limit,
-            json_schema=_strict(_schema(self.response_model), self.fields),
+            json_schema=strict_schema(self.response_model, self.fields),
         )
 
     def read(self, completions: list[Completion] | InputError, limit: int) -> list[Model]:
@@ -188,83 +180,3 @@ def _check_question(answer: AnswerRelevanceOutput) -> None:
     answer.question = " ".join(sanitising.visible(answer.question).split())
     if not answer.question:
         raise JudgeError("the judge wrote no question for the answer")
-
-
-def guarded(prompt: str, mark: str, again: str) -> str:
-    """A stock RAGAS prompt whose input texts stand between marks, with the task said again."""
-    head, start, rest = prompt.rpartition("\ninput: ")
-    material, end, tail = rest.rpartition("\nOutput: ")
-    if not (start and end) or tail:
-        raise JudgeError("this version of RAGAS builds its prompts in another way")
-    marked = _texts(json.loads(material), partial(sanitising.between, mark))
-    data = json.dumps(marked, indent=4, ensure_ascii=False)
-    return f"{sanitising.NOTICE}\n{head}{start}{data}\n{again}{end}"
-
-
-def _texts(value: Any, change: Callable[[str], str]) -> Any:
-    """JSON data with every text in it changed; keys stay."""
-    if isinstance(value, list):
-        return [_texts(item, change) for item in value]
-    if isinstance(value, dict):
-        return {key: _texts(item, change) for key, item in value.items()}
-    return change(value) if isinstance(value, str) else value
-
-
-def parse(text: str, response_model: type[Model], mark: str) -> Model:
-    """The answer in a judge's text; raises JudgeError unless it is that JSON object and no more.
-
-    A code fence around it is let pass, and marks that the judge hands back are taken out.
-    """
-    if fenced := _FENCE.match(text.strip()):
-        text = fenced[1]
-    try:
-        data = strict_json.loads(text)
-        answer = response_model.model_validate(
-            _texts(data, partial(sanitising.without, mark)), strict=True
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "JSON"
-        raise JudgeError(f"the judge's answer cannot be read: {where}: {first['msg']}") from None
-    except RecursionError:
-        raise JudgeError("the judge's answer cannot be read: nested too deeply") from None
-    except ValueError as error:
-        raise JudgeError(f"the judge's answer cannot be read: {error}") from None
-    _check_binary(answer.model_dump())
-    return answer
-
-
-@cache
-def _schema(response_model: type[BaseModel]) -> dict[str, Any]:
-    return response_model.model_json_schema()
-
-
-def _strict(schema: Any, fields: Mapping[str, Any]) -> Any:
-    """RAGAS's JSON schema with what it leaves open closed: bits, extra keys, endless texts."""
-    if isinstance(schema, list):
-        return [_strict(item, fields) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    strict = {key: _strict(value, fields) for key, value in schema.items()}
-    if "properties" in strict:
-        strict["additionalProperties"] = False
-        properties = strict["properties"]
-        for name in properties:
-            if name in BINARY:
-                properties[name] = {"type": "integer", "enum": [0, 1]}
-            if name in _LENGTHS:
-                properties[name] = {"type": "string", "maxLength": _LENGTHS[name]}
-            properties[name] = {**properties[name], **fields.get(name, {})}
-    return strict
-
-
-def _check_binary(value: Any) -> None:
-    """Raise JudgeError where a bit is something else, for engines that do not enforce schemas."""
-    if isinstance(value, list):
-        for item in value:
-            _check_binary(item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if key in BINARY and item not in (0, 1):
-                raise JudgeError(f"the judge gave {item} as {key}, which must be 0 or 1")
-            _check_binary(item)

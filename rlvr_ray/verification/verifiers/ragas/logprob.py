@@ -20,7 +20,7 @@ from rlvr_ray.core import sanitising
 from rlvr_ray.core.concurrency import gather
 from rlvr_ray.core.errors import InputError, JudgeError, Unavailable
 from rlvr_ray.core.records import Assessment
-from rlvr_ray.core.text import claims as claims_of
+from rlvr_ray.core.statements import claims as claims_of
 from rlvr_ray.generation.generator import Completion, Prompt, Sample
 from rlvr_ray.generation.prompts import Message
 from rlvr_ray.verification import screening

@@ -20,14 +20,14 @@ from ragas.metrics.collections.faithfulness.util import (
     StatementGeneratorPrompt,
 )
 
-from rlvr_ray.core import sanitising
+from rlvr_ray.core import sanitising, spelling
 from rlvr_ray.core.errors import JudgeError
-from rlvr_ray.core.text import claims
+from rlvr_ray.core.statements import claims
 from rlvr_ray.documents.embedder import Embedder
 from rlvr_ray.verification import controls, screening
 from rlvr_ray.verification.statements import objection, same_text
 from rlvr_ray.verification.verifier import Claim
-from rlvr_ray.verification.verifiers.ragas import assessment, judge
+from rlvr_ray.verification.verifiers.ragas import assessment, judge, structured
 from rlvr_ray.verification.verifiers.ragas.judge import STRICTNESS, Asked, JudgeLLM
 from rlvr_ray.verification.verifiers.shared import code_version, unit
 
@@ -109,7 +109,16 @@ def without_question(question: str, answer: str) -> str:
 
 def version(*modules: ModuleType) -> str:
     """Hash of all that shapes a score: RAGAS's prompts, and the code of ours that is given."""
-    ours = (sys.modules[__name__], judge, assessment, sanitising, controls, screening)
+    ours = (
+        sys.modules[__name__],
+        judge,
+        structured,
+        assessment,
+        sanitising,
+        spelling,
+        controls,
+        screening,
+    )
     used = (*ours, relevancy_prompts, faithfulness_prompts, *modules)
     return code_version(*used)
 

@@ -41,7 +41,6 @@ class RagasVerifier:
         self._version = version(sys.modules[__name__])
 
     async def verify(self, claims: Sequence[Claim]) -> list[Assessment | JudgeError | None]:
-        """See ``Verifier``."""
         started = time.monotonic()
         llms = [JudgeLLM(self._context, c.answer_event_id, mark_of(c)) for c in claims]
         relevancies = (caught(self._relevancy(c, llm)) for c, llm in zip(claims, llms, strict=True))
