@@ -1,4 +1,4 @@
-"""What every engine has to do (``rlvr_ray.ports.Engine``): one suite, whoever runs the model.
+"""What every engine has to do (``generation.generator.Engine``): one suite, whoever runs the model.
 
 A test module subclasses ``EngineContract``, brings the fixtures and says what is true of its
 engine. Nothing depends on what a model writes, only on the form: its weights may be random.

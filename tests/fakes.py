@@ -1,4 +1,4 @@
-"""Stand-ins for the parts behind ``rlvr_ray.ports``, for faults and latency only.
+"""Stand-ins for the parts behind protocols, for faults and latency only.
 
 Each can fail a number of times, hang until let go, and tell what it was asked. What is not about
 faults or latency is tested with the real parts.

@@ -285,7 +285,7 @@ def _reason() -> str | None:
     application = serve.status().applications.get(handles.APP)
     deployments = application.deployments.values() if application else ()
     messages = "\n".join(deployment.message for deployment in deployments)
-    said = re.findall(r"rlvr_ray\.errors\.\w+: (.+)", messages)
+    said = re.findall(r"rlvr_ray\.core\.errors\.\w+: (.+)", messages)
     return said[-1] if said else None
 
 
