@@ -3,6 +3,6 @@
 ``records`` has the values that every room uses, ``pairing`` decides whether a batch makes a pair,
 ``scoring`` makes one score of the verifiers' results. ``text``, ``statements``, ``numbers/``,
 ``language``, ``spelling`` and ``answer_text`` read texts, ``sanitising`` makes them safe to show to
-a judge. ``codec`` is all JSON, ``errors`` has every exception, ``ids`` derives ids. Every room calls
+a judge. ``codec`` is all JSON, ``errors`` has every exception, ``ids`` derives ids. All rooms call
 this one; it imports the standard library, and pydantic and tenacity in one file each.
 """
