@@ -93,7 +93,7 @@ function heading(root) {
 // The form for the key. It stands before the view until the key is right.
 function keyForm(tried) {
   return new Promise((resolve) => {
-    const said = h("p", { class: "wrong", id: "key-said", role: "alert" });
+    const message = h("p", { class: "wrong", id: "key-said", role: "alert" });
     const input = h("input", {
       id: "key",
       name: "key",
@@ -110,7 +110,7 @@ function keyForm(tried) {
       h("h1", { id: "key-title" }, "This server asks for its API key"),
       h("p", { class: "hint" }, "The key stays on the server; this browser gets a cookie for the session."),
       h("div", { class: "field" }, h("label", { for: "key" }, "API key"), input),
-      said,
+      message,
       button,
     );
     form.addEventListener("submit", async (event) => {
@@ -124,9 +124,9 @@ function keyForm(tried) {
           resolve();
           return;
         }
-        said.textContent = "This is not the key.";
+        message.textContent = "This is not the key.";
       } catch (error) {
-        said.textContent = error.message;
+        message.textContent = error.message;
       }
       button.disabled = false;
       input.select();

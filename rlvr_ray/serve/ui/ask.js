@@ -34,7 +34,7 @@ function follow(root, batchId) {
   const doing = h("span", { "data-testid": "stage" });
   const connection = h("span", { class: "tag warn", role: "status", hidden: true }, "reconnecting…");
   const stage = h("p", { class: "stage" }, doing, connection);
-  const facts = h("span", {});
+  const figures = h("span", {});
   const outcomeSlot = h("div", { class: "outcome-slot" }, stage);
   const columns = h("div", { class: "candidates" });
   const found = h("h2", { id: "passages-title" }, "Passages");
@@ -58,7 +58,7 @@ function follow(root, batchId) {
       "div",
       { class: "section" },
       title,
-      batchLinks(batchId, facts),
+      batchLinks(batchId, figures),
     ),
     result,
     h(
@@ -123,25 +123,25 @@ function follow(root, batchId) {
       const first = known === null;
       title.textContent = state.question;
       document.title = `${state.question.slice(0, 60)} · rlvr_ray`;
-      fill(facts, factsOf(state));
+      fill(figures, figuresOf(state));
       contexts(state.contexts);
-      const said = [];
+      const news = [];
       state.candidates.forEach((candidate, index) => {
         const fresh = column(index).update(candidate, roleOf(state.outcome, index));
-        if (fresh && !first) said.push(spoken(candidate, index));
+        if (fresh && !first) news.push(spoken(candidate, index));
       });
       const verified = state.candidates.filter((candidate) => candidate.verification).length;
       if (state.outcome) {
         if (!known?.outcome) {
           fill(outcomeSlot, outcomeCard(state));
-          said.push(spokenOutcome(state.outcome));
+          news.push(spokenOutcome(state.outcome));
         }
       } else {
         say(`Verifying: ${verified} of ${state.candidates.length} done`);
-        if (first) said.push("All answers are written. They are being verified.");
+        if (first) news.push("All answers are written. They are being verified.");
       }
       known = state;
-      if (said.length > 0) announce(said.join(" "));
+      if (news.length > 0) announce(news.join(" "));
     },
     failed(problem) {
       remembered(batchId, { failed: true });
@@ -167,7 +167,7 @@ function follow(root, batchId) {
   return watch(batchId, on, asked?.failed ? undefined : asked);
 }
 
-function factsOf(state) {
+function figuresOf(state) {
   const models = [...new Set(state.candidates.map((candidate) => candidate.metadata.model))];
   const many = state.references.length;
   return [

@@ -94,8 +94,8 @@ export function askForm(body) {
   }, () => {}); // what is left empty is not sent
   let pending = null; // {text, key}: what is sent again has the key that it had
 
-  function refuse(name, ...said) {
-    fill(wrong, h("p", { "data-testid": "error" }, ...said));
+  function refuse(name, ...message) {
+    fill(wrong, h("p", { "data-testid": "error" }, ...message));
     const input = inputs[name];
     if (!input) return;
     input.setAttribute("aria-invalid", "true");

@@ -194,7 +194,7 @@ function assessment(one, press) {
     { class: "assessment section" },
     h("h4", {}, named(one)),
     one.detail && h("p", { class: "text" }, one.detail),
-    facts(rows),
+    figures(rows),
     one.weight === 0 && one.statements.length > 0 && statements(one, press),
     one.reverse_questions?.length > 0 && [
       h("p", {}, "Questions that the answer would answer:"),
@@ -204,7 +204,7 @@ function assessment(one, press) {
 }
 
 function generation(metadata) {
-  return facts([
+  return figures([
     ["model", metadata.model],
     ["seed", metadata.seed],
     ["ended by", metadata.finish_reason],
@@ -217,7 +217,7 @@ function tokens({ prompt_tokens: read, completion_tokens: written }) {
   return `${count(read)} read, ${many(written, "written", "written")}`;
 }
 
-function facts(rows) {
+function figures(rows) {
   return h(
     "dl",
     { class: "facts" },

@@ -39,7 +39,7 @@ export function details(batch, reviews) {
     contexts,
     reviews.length > 0 &&
       folded(many(reviews.length, "review"), h("ol", { class: "section" }, reviews.map(review))),
-    folded("Provenance", facts(batch)),
+    folded("Provenance", provenance(batch)),
   ];
 }
 
@@ -70,7 +70,7 @@ function review(one) {
   );
 }
 
-function facts(batch) {
+function provenance(batch) {
   const lines = [
     ["correlation id", batch.correlation_id],
     ["prompt version", batch.prompt_version],

@@ -112,9 +112,9 @@ export function confirmed(label, question, act, about) {
 // Say something to screen readers. For what is worth an interruption only. Each text stands for a
 // while, so that the next one does not cut it off.
 export function announce(text) {
-  const said = h("p", {}, text);
-  document.getElementById("announcer")?.append(said);
-  setTimeout(() => said.remove(), 10_000);
+  const message = h("p", {}, text);
+  document.getElementById("announcer")?.append(message);
+  setTimeout(() => message.remove(), 10_000);
 }
 
 // Bring an element into view, without motion where none is wanted.

@@ -51,11 +51,11 @@ function outcomes(name) {
 
 // The filters in words; "" where there are none.
 export function described(filters) {
-  const said = [];
-  const one = (name, say) => filters.get(name) && said.push(say(filters.get(name)));
+  const words = [];
+  const one = (name, say) => filters.get(name) && words.push(say(filters.get(name)));
   const range = (title, low, high) => {
     const [from, to] = [filters.get(low), filters.get(high)];
-    if (from || to) said.push(`${title} ${from ? `from ${from}` : ""}${to ? ` up to ${to}` : ""}`);
+    if (from || to) words.push(`${title} ${from ? `from ${from}` : ""}${to ? ` up to ${to}` : ""}`);
   };
   one("text", (value) => `“${value}”`);
   one("outcome", () => filters.getAll("outcome").map(outcomes).join(" or "));
@@ -65,7 +65,7 @@ export function described(filters) {
   range("best score", "min_score", "max_score");
   range("date", "since", "until");
   one("correlation_id", (value) => `correlation id ${value}`);
-  return said.join(", ");
+  return words.join(", ");
 }
 
 // The form. `changed(filters)` is called when they are others, and valid. Its methods: `counts` and
@@ -74,7 +74,7 @@ export function filterForm(given, changed) {
   // Several outcomes, which only an address can ask for, are one choice with commas in its value.
   const values = new Map(NAMES.map((name) => [name, given.getAll(name).join(",")]));
   const controls = {};
-  let told = String(given);
+  let last = String(given);
   let timer = 0;
 
   function control(name, tag, attributes) {
@@ -197,8 +197,8 @@ export function filterForm(given, changed) {
       }
     }
     nothing.disabled = !String(now);
-    if (String(now) === told) return;
-    told = String(now);
+    if (String(now) === last) return;
+    last = String(now);
     changed(now);
   }
 
@@ -212,8 +212,8 @@ export function filterForm(given, changed) {
 
   function counts(found) {
     const some = (n) => (found ? ` (${count(n ?? 0)})` : "");
-    const seen = Object.keys(found ?? {}).filter((name) => !["pair", "open"].includes(name));
-    const reasons = found ? seen : REASONS;
+    const counted = Object.keys(found ?? {}).filter((name) => !["pair", "open"].includes(name));
+    const reasons = found ? counted : REASONS;
     const none = reasons.reduce((sum, name) => sum + (found?.[name] ?? 0), 0);
     choices(
       "outcome",

@@ -54,7 +54,7 @@ export function histogram({ name, title, use }) {
     left,
     stays,
   );
-  const facts = h("span", { class: "meta" });
+  const figures = h("span", { class: "meta" });
   const slider = h("input", {
     type: "range",
     min: "0",
@@ -84,7 +84,7 @@ export function histogram({ name, title, use }) {
       "aria-labelledby": `histogram-${name}`,
       "data-testid": `histogram-${name}`,
     },
-    h("div", { class: "histogram-head" }, h("h2", { id: `histogram-${name}` }, title), facts),
+    h("div", { class: "histogram-head" }, h("h2", { id: `histogram-${name}` }, title), figures),
     picture,
     slider,
     h(
@@ -137,7 +137,7 @@ export function histogram({ name, title, use }) {
     if (minimum) slider.value = minimum;
     const middle = median(counts);
     const missing = found.missing ? `, ${count(found.missing)} without one` : "";
-    fill(facts, middle === null ? `none yet${missing}` : `median ${decimal(middle)}${missing}`);
+    fill(figures, middle === null ? `none yet${missing}` : `median ${decimal(middle)}${missing}`);
     picture.setAttribute(
       "aria-label",
       middle === null
@@ -166,7 +166,7 @@ export function histogram({ name, title, use }) {
     total = 0;
     fill(rows);
     draw();
-    fill(facts, h("span", { class: "bad" }, error.message));
+    fill(figures, h("span", { class: "bad" }, error.message));
   }
 
   draw();
