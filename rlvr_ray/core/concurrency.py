@@ -33,22 +33,24 @@ async def gather(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def told_by(tell_all: Callable[[Callable[[T], None]], Awaitable[None]]) -> AsyncGenerator[T]:
-    """What a coroutine tells through the function that it is given, as an iterator.
+async def emitted_by(
+    produce: Callable[[Callable[[T], None]], Awaitable[None]],
+) -> AsyncGenerator[T]:
+    """The items that a coroutine passes to the function it is given, as an iterator.
 
-    Its failure is raised after what it told before; closing the iterator cancels it.
+    Its failure is raised after the items before it; closing the iterator cancels it.
     """
-    told: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
+    emitted: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
 
     async def run() -> None:
         try:
-            await tell_all(lambda item: told.put_nowait((item,)))
+            await produce(lambda item: emitted.put_nowait((item,)))
         finally:
-            told.put_nowait(None)
+            emitted.put_nowait(None)
 
     running = asyncio.create_task(run())
     try:
-        while item := await told.get():
+        while item := await emitted.get():
             yield item[0]
         await running
     finally:
@@ -57,26 +59,26 @@ async def told_by(tell_all: Callable[[Callable[[T], None]], Awaitable[None]]) ->
 
 
 async def bursts(items: AsyncGenerator[T], pause_s: float) -> AsyncGenerator[list[T]]:
-    """What an iterator gives, the first at once, then whatever came in each ``pause_s`` seconds.
+    """The items of an iterator: the first at once, then all that came in each ``pause_s`` seconds.
 
     A hop between processes for each token would cost more than to write it.
     """
+    waiting: asyncio.Queue[T] = asyncio.Queue()
 
-    async def read(tell: Callable[[T], None]) -> None:
+    async def read() -> None:
         async with contextlib.aclosing(items):
             async for item in items:
-                tell(item)
+                waiting.put_nowait(item)
 
-    told: asyncio.Queue[T] = asyncio.Queue()
-    reading = asyncio.create_task(read(told.put_nowait))
+    reading = asyncio.create_task(read())
     try:
         while True:
-            first = asyncio.create_task(told.get())
+            first = asyncio.create_task(waiting.get())
             await asyncio.wait([first, reading], return_when=asyncio.FIRST_COMPLETED)
             burst = [first.result()] if first.done() else []
             first.cancel()
-            while not told.empty():
-                burst.append(told.get_nowait())
+            while not waiting.empty():
+                burst.append(waiting.get_nowait())
             if burst:
                 yield burst
             elif reading.done():

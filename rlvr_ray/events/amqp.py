@@ -20,7 +20,7 @@ from yarl import URL
 from rlvr_ray.core.concurrency import cancelled_by_caller
 from rlvr_ray.core.errors import ConfigError, Unavailable
 
-# What it logs of connections that fail, whoever calls is told.
+# Connections that fail are raised to the caller, and need no log line.
 logging.getLogger("aiormq").addHandler(logging.NullHandler())
 
 EXCHANGE = "rlvr_events"
@@ -81,7 +81,7 @@ async def connect(url: str, name: str) -> AbstractConnection:
         await connection.close()  # else it complains when it is collected
         if not isinstance(error, amqp.InvalidFrameError):
             raise
-        # What it says to a virtual host that it does not open.
+        # The broker's reply for a virtual host that it does not open.
         raise ConfigError(
             f"the broker at {parsed.host} does not open the virtual host {parsed.path[1:] or '/'}: "
             "it does not exist, or the user may not use it"

@@ -25,7 +25,7 @@ def events(ledger: Reader, after: int, limit: int) -> Page[Posted]:
 
 
 def event_of(commit: Commit) -> Event:
-    """The event that tells of a commit, every time the same."""
+    """The event of a commit, every time the same."""
     if isinstance(commit, DocumentCommit):
         return bodies.document_ingested(
             document_id=commit.document.document_id,

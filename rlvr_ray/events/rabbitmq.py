@@ -101,7 +101,7 @@ class RabbitMQ:
         """See ``mirror.Publisher``."""
         connection, self._connection, self._exchange = self._connection, None, None
         if connection is not None:
-            # A hung broker must not hold us up, and what it says now is of no interest.
+            # A hung broker must not hold us up, and its reply is of no interest.
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(CLOSE_S):
                     await connection.close()

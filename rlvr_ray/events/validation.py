@@ -76,7 +76,7 @@ def verification_completed(
     duration_ms: int,
     defect: str | None = None,
 ) -> dict[str, Any]:
-    """The event that tells an answer's scores, for an ``answer.generated``.
+    """The event with an answer's scores, for an ``answer.generated``.
 
     Scores are in [0, 1]; ``verifier`` names faithfulness and relevancy (the methods), model,
     embedder, version and, if it likes, engine, all strings; ``defect`` is one of
@@ -119,7 +119,7 @@ def verified_elsewhere(
     duration_ms: int,
     completed_at: datetime,
 ) -> Verification:
-    """What another program says of an answer: one assessment, whose score is the mean of both.
+    """The verification of another program: one assessment, whose score is the mean of both.
 
     Raises ValueError or TypeError where a value is not what it must be.
     """
@@ -144,7 +144,7 @@ def verified_elsewhere(
 
 
 def verification_failed(answer: Received, *, reason: str, attempts: int = 1) -> dict[str, Any]:
-    """The event that tells that an ``answer.generated`` could not be scored, and why.
+    """The event for an ``answer.generated`` that could not be scored, with the reason.
 
     Raises InputError where the reason is no text or the attempts are under 1.
     """

@@ -43,7 +43,7 @@ class OpenTelemetry(Tracer):
     def __init__(self, settings: TracingSettings) -> None:
         ids = _Ids()
         self._provider = TracerProvider(
-            sampler=ALWAYS_ON,  # which batches are traced is said by their ids
+            sampler=ALWAYS_ON,  # a batch's id decides whether it is traced
             resource=Resource.create(
                 {SERVICE_NAME: "rlvr_ray", SERVICE_VERSION: version("rlvr-ray")}
             ),
@@ -66,7 +66,7 @@ class OpenTelemetry(Tracer):
 
 
 class _Ids(IdGenerator):
-    """The ids that the starting thread has said, or random ones."""
+    """The ids that the starting thread has set, or random ones."""
 
     def __init__(self) -> None:
         self._random = RandomIdGenerator()

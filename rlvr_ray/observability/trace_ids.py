@@ -44,6 +44,6 @@ def parsed(traceparent: str) -> tuple[int, int] | None:
 
 
 def sampled(batch_id: UUID, share: float) -> bool:
-    """Whether a batch is among the share, 0 to 1, that is traced: every process says the same."""
+    """Whether a batch is in the share, 0 to 1, that is traced; every process decides the same."""
     number: int = batch_id.int >> (128 - _RANDOM_BITS)
     return number < share * (1 << _RANDOM_BITS)

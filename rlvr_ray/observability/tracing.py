@@ -52,7 +52,7 @@ class Tracer:
         """A span of the block, or since ``start``; an exception marks it as failed.
 
         Spans of the same batch inside of the block are its children, other ones those of ``ask``.
-        ``event_id`` is that of the event that tells of it; ``caller`` is the W3C
+        ``event_id`` is that of the event about it; ``caller`` is the W3C
         ``traceparent`` of whoever asked.
         """
         if not trace_ids.sampled(batch_id, self._share):

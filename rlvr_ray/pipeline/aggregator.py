@@ -52,8 +52,8 @@ P = ParamSpec("P")
 NO_ROOM_PAUSE_S = 30.0
 #: Batches read in one go to see whether they can be, the pause until the next ones, and until all
 #: are read again, in seconds.
-LOOKED, LOOK_PAUSE_S, LOOK_S = 20, 0.05, 86_400.0
-#: Seconds between two looks at what waits, for the gauges.
+CHECK_BATCHES, CHECK_PAUSE_S, CHECK_AGAIN_S = 20, 0.05, 86_400.0
+#: Seconds between two measurements of what waits, for the gauges.
 MEASURE_S = 5.0
 #: Requests with an Idempotency-Key that are remembered until they are recorded: the latest.
 RESERVED = 10_000
@@ -121,7 +121,7 @@ class Aggregator:
         await self._projection.mend()
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "project": self._projection.run,
-            "look": self._look_through,
+            "look": self._check_records,
         }
         if self._inbox:
             external = External(
@@ -245,15 +245,15 @@ class Aggregator:
             self._metrics.disk(*self._room())
             await asyncio.sleep(MEASURE_S)
 
-    async def _look_through(self) -> None:
-        """Read every record now and then, at leisure: those that cannot be read are to be known."""
+    async def _check_records(self) -> None:
+        """Read every record now and then, at leisure: those that cannot be read become known."""
         while True:
-            page = await self._read(Reader.batches, 0, LOOKED)
+            page = await self._read(Reader.batches, 0, CHECK_BATCHES)
             while page.more:
-                await asyncio.sleep(LOOK_PAUSE_S)
-                page = await self._read(Reader.batches, page.last, LOOKED)
+                await asyncio.sleep(CHECK_PAUSE_S)
+                page = await self._read(Reader.batches, page.last, CHECK_BATCHES)
             await self._read(Reader.look_through_others)
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_AGAIN_S)
 
     async def _open_batches(self, after: int, limit: int) -> Page[tuple[int, BatchState]]:
         return await self._read(Reader.open_batches, after, limit)

@@ -52,8 +52,8 @@ class Prepared:
     contexts: tuple[Context, ...]
 
 
-#: Told the index of a candidate and the text that its answer grew by.
-Grew = Callable[[int, str], None]
+#: Called with the index of a candidate and the text that was added to its answer.
+OnText = Callable[[int, str], None]
 
 
 class Pipeline:
@@ -100,11 +100,11 @@ class Pipeline:
                 raise
         return Prepared(ask=ask, asked_at=asked_at, contexts=tuple(contexts))
 
-    async def answer(self, prepared: Prepared, grew: Grew | None = None) -> Batch:
-        """The second half of ``ask``; ``grew`` is told the answers while they are written."""
+    async def answer(self, prepared: Prepared, on_text: OnText | None = None) -> Batch:
+        """The second half of ``ask``; ``on_text`` gets the answers while they are written."""
         ask = prepared.ask
         with self._observed(ask, prepared.asked_at):
-            batch = await self._generated(prepared, grew)
+            batch = await self._generated(prepared, on_text)
             with self._tracer.span("record", ask.batch_id):
                 (recorded,) = await self._recorder.record([batch])
         return _same_ask(recorded, ask)
@@ -135,7 +135,7 @@ class Pipeline:
             raise NoDocuments("no documents are ingested yet; add some with: rlvr ingest PATH")
         return contexts
 
-    async def _generated(self, prepared: Prepared, grew: Grew | None) -> Batch:
+    async def _generated(self, prepared: Prepared, on_text: OnText | None) -> Batch:
         ask = prepared.ask
         samples = _samples(ask)
         prompt = Prompt(
@@ -147,16 +147,16 @@ class Pipeline:
         ended: dict[int, datetime] = {}
         limit = {"gen_ai.request.max_tokens": self._max_tokens}
         with self._tracer.span("generate", ask.batch_id, limit):
-            completions = await self._completions(prompt, grew, ended)
+            completions = await self._completions(prompt, on_text, ended)
             batch = _batch(prepared, samples, completions)
             record_answers(self._tracer, batch, started, ended)
         return batch
 
     async def _completions(
-        self, prompt: Prompt, grew: Grew | None, ended_at: dict[int, datetime]
+        self, prompt: Prompt, on_text: OnText | None, ended_at: dict[int, datetime]
     ) -> list[Completion]:
-        """Notes when each sample was whole, where that is seen."""
-        if grew is None:
+        """Notes when each sample was whole, where the answers are streamed."""
+        if on_text is None:
             (completions,) = await self._generator.generate([prompt])
             if isinstance(completions, InputError):
                 raise completions
@@ -165,7 +165,7 @@ class Pipeline:
         async with contextlib.aclosing(self._generator.stream(prompt)) as pieces:
             async for piece in pieces:
                 if piece.text:
-                    grew(piece.sample, piece.text)
+                    on_text(piece.sample, piece.text)
                 if piece.completion is not None:
                     ended[piece.sample] = piece.completion
                     ended_at[piece.sample] = datetime.now(UTC)

@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 STEP = 100
 #: By which a score may differ from the mean of its parts.
 ROUNDING = 1e-5
-#: Longest time between two looks for what is overdue, in seconds.
-LOOK_S = 60.0
+#: Longest time between two searches for overdue batches, in seconds.
+SEARCH_S = 60.0
 
 
 class Inbox(Protocol):
@@ -95,14 +95,14 @@ class External:
 
     async def run(self) -> None:
         """Decide what a crash left complete, and in time what stays incomplete."""
-        longest = min(self._timeout.total_seconds(), LOOK_S)
-        due = await self._look(everything=True)
+        longest = min(self._timeout.total_seconds(), SEARCH_S)
+        due = await self._close_due(everything=True)
         while True:
             wait = (due - datetime.now(UTC)).total_seconds() if due else longest
             await asyncio.sleep(min(max(wait, 0.01), longest))
-            due = await self._look()
+            due = await self._close_due()
 
-    async def _look(self, *, everything: bool = False) -> datetime | None:
+    async def _close_due(self, *, everything: bool = False) -> datetime | None:
         """Close what is complete or overdue; return when the first of the others is due.
 
         Batches become due in the order of recording: without ``everything`` it ends there.
@@ -119,7 +119,7 @@ class External:
                     except RlvrError as error:  # the others must not wait for it
                         log.warning("batch %s is not closed: %s", state.batch.batch_id, error)
                     continue
-                due = datetime.now(UTC) + min(self._timeout - age, timedelta(seconds=LOOK_S))
+                due = datetime.now(UTC) + min(self._timeout - age, timedelta(seconds=SEARCH_S))
                 first_due = min(due, first_due or due)
                 if not everything:
                     return first_due
@@ -159,7 +159,7 @@ def answer_of(batch: Batch, body: Mapping[str, Any]) -> Candidate:
 
 
 def result_of(candidate: Candidate, body: Mapping[str, Any]) -> Result:
-    """The result that an event tells of an answer: one assessment, whose score is the mean.
+    """The result of an answer in an event: one assessment, whose score is the mean.
 
     Raises InputError where answer and figures do not belong together.
     """

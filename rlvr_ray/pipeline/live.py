@@ -25,7 +25,7 @@ Kind = Literal["contexts", "piece", "state", "failed", "restart", "end"]
 
 #: Batches whose events are kept; the one that was touched longest ago goes first.
 TOPICS = 500
-#: Seconds after a look at a batch for which it counts as watched.
+#: Seconds after a watcher's request for which a batch counts as watched.
 WATCHED_S = 60.0
 #: Seconds in which what an answer grows by is gathered before it is sent.
 BURST_S = 0.08
@@ -56,7 +56,7 @@ class _Topic:
         self.events: list[tuple[int, LiveEvent]] = []
         self.number = 0
         self.publisher: str | None = None
-        self.looked_at = 0.0
+        self.watched_at = 0.0
         self.grew = asyncio.Event()
 
     @property
@@ -104,7 +104,7 @@ class LiveHub:
             return "taken"  # the ledger has the batch: this is old
         if opens:
             topic = topic or self._open(batch_id)
-            topic.looked_at = time.monotonic()  # who asks so means to watch
+            topic.watched_at = time.monotonic()  # who asks so means to watch
             if topic.publisher not in (None, publisher) or topic.events:
                 topic.add(LiveEvent(kind="restart"))
             topic.publisher = publisher
@@ -157,9 +157,9 @@ class LiveHub:
             topic.add(LiveEvent(kind="end"))
 
     def is_watched(self, batch_id: UUID) -> bool:
-        """Whether somebody looked at it just now."""
+        """Whether a watcher asked for it just now."""
         topic = self._topics.get(batch_id)
-        return topic is not None and time.monotonic() - topic.looked_at < WATCHED_S
+        return topic is not None and time.monotonic() - topic.watched_at < WATCHED_S
 
     async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[LiveEvent]:
         """The events after that one, or from the start; waits for some, but no longer than this.
@@ -167,7 +167,7 @@ class LiveHub:
         Raises NotFound where nobody knows the batch.
         """
         topic = self._topics.get(batch_id) or await self._found(batch_id)
-        topic.looked_at = time.monotonic()
+        topic.watched_at = time.monotonic()
         if batch_id in self._topics:
             self._topics.move_to_end(batch_id)
         after = topic.place(last_id)
@@ -176,7 +176,7 @@ class LiveHub:
                 async with asyncio.timeout(wait_s):
                     await topic.grew.wait()
             found = topic.after(after or 0)
-        topic.looked_at = time.monotonic()
+        topic.watched_at = time.monotonic()
         unknown = last_id and after is None
         if found and unknown and found[0].kind not in ("state", "failed", "restart"):
             found.insert(0, LiveEvent(kind="restart", id=topic.id(0)))

@@ -14,7 +14,7 @@ from rlvr_ray.settings import Settings
 
 #: Pause before parts are tried again whose place was out of reach, in seconds.
 PARTS_PAUSE = 10.0
-#: Seconds between two looks for what is past retention.
+#: Seconds between two searches for what is past retention.
 PRUNE_S = 3600.0
 
 
@@ -42,7 +42,7 @@ class ProjectionLoop:
         self._decided.set()
 
     async def mend(self) -> None:
-        """Bring the files to what the ledger says of them."""
+        """Bring the files to the state that the ledger has of them."""
         try:
             await self._files.run(self._projector.mend)
         except RlvrError as error:  # no room, say: answers come first, the loop tries again
@@ -53,7 +53,7 @@ class ProjectionLoop:
         try:
             await self._files.run(self._projector.project)
             await self._files.run(self._projector.seal_all)
-        finally:  # whatever the disk said: the next start goes on from the ledger
+        finally:  # whatever the disk did: the next start goes on from the ledger
             await self._files.run(self._projector.close)
             self._files.close()
 

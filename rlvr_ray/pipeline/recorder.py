@@ -48,5 +48,5 @@ class Recorder(Protocol):
         ...
 
     async def ingested(self, documents: Sequence[Ingested]) -> None:
-        """Note documents that were stored, so that others hear of them."""
+        """Note documents that were stored, so that an event is published for each."""
         ...

@@ -23,15 +23,15 @@ def batch_trace(
 ) -> dict[str, Any]:
     """All of a batch; ``mirrored`` says whether events go to a broker at all."""
     batch = state.batch
-    of = _Steps(batch, footprint, mirrored=mirrored)
-    steps = [of.asked()]
+    trace = _Steps(batch, footprint, mirrored=mirrored)
+    steps = [trace.asked()]
     for candidate in batch.candidates:
-        steps.append(of.answered(candidate))
+        steps.append(trace.answered(candidate))
         if result := state.results.get(candidate.event_id):
-            steps.append(of.verified(candidate, result))
+            steps.append(trace.verified(candidate, result))
     if state.outcome is not None:
-        steps.append(of.decided(state.outcome))
-    steps += [of.reviewed(review) for review in footprint.reviews]
+        steps.append(trace.decided(state.outcome))
+    steps += [trace.reviewed(review) for review in footprint.reviews]
     return {
         "trace_id": trace_ids.trace_id(batch.batch_id),
         "batch_id": str(batch.batch_id),

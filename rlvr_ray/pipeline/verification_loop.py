@@ -115,7 +115,7 @@ class VerificationLoop:
             results = {**scored, **state.results}
             try:
                 await self._decide(state.batch, results)
-            except InputError:  # something of what was said cannot be kept
+            except InputError:  # a result cannot be kept
                 kept = {event_id: _kept(event_id, result) for event_id, result in scored.items()}
                 await self._decide(state.batch, {**kept, **state.results})
 
@@ -164,7 +164,7 @@ class VerificationLoop:
         return results
 
     async def _judged(self, state: BatchState, claims: Sequence[Claim]) -> Sequence[Judged]:
-        """What the panel says; who watches the batch gets each result as it comes."""
+        """The panel's results; whoever watches the batch gets each as it comes."""
         if not self._live.is_watched(state.batch.batch_id):
             return await self._panel.verify(claims)
         judged: dict[UUID, Judged] = {}

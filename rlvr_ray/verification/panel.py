@@ -14,7 +14,7 @@ from functools import partial
 from uuid import UUID
 
 from rlvr_ray.core import codec, sanitising, scoring
-from rlvr_ray.core.concurrency import gather, told_by
+from rlvr_ray.core.concurrency import emitted_by, gather
 from rlvr_ray.core.errors import InputError, JudgeError
 from rlvr_ray.core.records import DIGITS, Assessment, Defect, Judge, Verification
 from rlvr_ray.documents.embedder import Embedder, cosines
@@ -94,7 +94,7 @@ class WeightedPanel:
 
             await gather(*(one(claim) for claim in sorted_.fit))
 
-        async with contextlib.aclosing(told_by(judge)) as judged:
+        async with contextlib.aclosing(emitted_by(judge)) as judged:
             async for found in judged:
                 results |= found
                 for each in found.items():

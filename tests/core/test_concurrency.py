@@ -13,9 +13,9 @@ from rlvr_ray.core.concurrency import (
     OneThread,
     Together,
     cancelled_by_caller,
+    emitted_by,
     gather,
     supervise,
-    told_by,
 )
 from rlvr_ray.core.errors import Overloaded, Unavailable
 from tests.patience import PATIENCE_S
@@ -298,19 +298,19 @@ class TestOneThread:
 
 class TestToldBy:
     async def test_what_is_told_comes_in_order(self) -> None:
-        async def tell_all(tell: Callable[[int | None], None]) -> None:
+        async def produce(emit: Callable[[int | None], None]) -> None:
             for item in (1, 0, None, 2):  # also what is false
-                tell(item)
+                emit(item)
                 await asyncio.sleep(0)
 
-        assert [item async for item in told_by(tell_all)] == [1, 0, None, 2]
+        assert [item async for item in emitted_by(produce)] == [1, 0, None, 2]
 
     async def test_a_failure_comes_after_what_was_told(self) -> None:
-        async def tell_all(tell: Callable[[int], None]) -> None:
-            tell(1)
+        async def produce(emit: Callable[[int], None]) -> None:
+            emit(1)
             raise Overloaded("full")
 
-        told = told_by(tell_all)
+        told = emitted_by(produce)
         assert await anext(told) == 1
         with pytest.raises(Overloaded, match="full"):
             await anext(told)
@@ -318,11 +318,11 @@ class TestToldBy:
     async def test_closing_ends_who_tells_before_it_returns(self) -> None:
         probe = Probe()
 
-        async def tell_all(tell: Callable[[int], None]) -> None:
-            tell(1)
+        async def produce(emit: Callable[[int], None]) -> None:
+            emit(1)
             await probe.run()
 
-        async with contextlib.aclosing(told_by(tell_all)) as told:
+        async with contextlib.aclosing(emitted_by(produce)) as told:
             assert await anext(told) == 1
             await probe.started.wait()
         assert probe.ended == "cancelled"

@@ -321,7 +321,7 @@ async def test_what_others_verify_goes_on(tmp_path: Path) -> None:
             raise LedgerError("no room")
 
     external = External(find, open_batches, close, close, timeout_s=0.01)
-    await external._look(everything=True)
+    await external._close_due(everything=True)
     assert closed == ASKED[1:4]
     ledger.close()
 

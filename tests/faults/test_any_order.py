@@ -401,14 +401,14 @@ class ExternalMachine(Machine):
         self.commit(lambda it: it.keep(asked(number), came))
         self.model.keep(number, came)
         self.restart()
-        self.loop.run_until_complete(self.external._look(everything=True))
+        self.loop.run_until_complete(self.external._close_due(everything=True))
         self.model.decide(number, {})
 
     @rule()
     def time_runs_out(self) -> None:
         """What nobody verified counts as failed; what came in time stays."""
         waiting = [n for n in self.model.states if n not in self.model.decided]
-        self.loop.run_until_complete(self.listening(timeout_s=1e-6)._look(everything=True))
+        self.loop.run_until_complete(self.listening(timeout_s=1e-6)._close_due(everything=True))
         for number in waiting:
             found = self.ledger.find(batch_id(number))
             assert found is not None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr_ray.core.answer_text import AnswerStream, answer_in, opens_reasoning
-from rlvr_ray.core.concurrency import gather, told_by
+from rlvr_ray.core.concurrency import emitted_by, gather
 from rlvr_ray.core.errors import ConfigError, InputError, Unavailable
 from rlvr_ray.core.records import Usage
 from rlvr_ray.generation.engines.chat import MarkedChat, time_limit
@@ -71,7 +71,7 @@ class LlamaCpp:
                 self._settings.check_fits(len(tokens), prompt.max_tokens)
                 await self._complete(prompt, tokens, emit)
 
-        return told_by(write)
+        return emitted_by(write)
 
     async def check(self) -> str:
         """The model's name; raises Unavailable if llama.cpp does not answer."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from rlvr_ray.core.concurrency import gather, told_by
+from rlvr_ray.core.concurrency import emitted_by, gather
 from rlvr_ray.core.errors import ConfigError, InputError, Unavailable
 from rlvr_ray.core.records import one_line
 from rlvr_ray.generation.engines.openai.failures import Failures, refused_parameter
@@ -95,7 +95,7 @@ class OpenAIChat:
             samples = range(len(prompt.samples))
             await gather(*(self._write(prompt, index, emit) for index in samples))
 
-        return told_by(write)
+        return emitted_by(write)
 
     async def check(self) -> str:
         """The model's name; raises Unavailable or Overloaded where the server does not answer.

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from rlvr_ray.core.answer_text import Answer, AnswerStream, answer_in, opens_reasoning
-from rlvr_ray.core.concurrency import gather, told_by
+from rlvr_ray.core.concurrency import emitted_by, gather
 from rlvr_ray.core.errors import ConfigError, InputError, Overloaded, Unavailable
 from rlvr_ray.core.records import Usage, storable
 from rlvr_ray.generation.engines.chat import MarkedChat, time_limit
@@ -71,7 +71,7 @@ class VLLM:
                 samples = range(len(prompt.samples))
                 await gather(*(self._write(tokens, prompt, index, emit) for index in samples))
 
-        return told_by(write)
+        return emitted_by(write)
 
     async def check(self) -> str:
         """The model's name; raises Unavailable where one of vLLM's processes has died."""
