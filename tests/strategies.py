@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from rlvr_ray.core import ids
+from rlvr_ray.core.fields import MAX_COUNT
 from rlvr_ray.core.pairing import PairingRule
 from rlvr_ray.core.records import (
-    MAX_COUNT,
     MAX_INTEGER,
     Assessment,
     Batch,

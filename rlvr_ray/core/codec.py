@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from rlvr_ray.core.errors import InputError
-from rlvr_ray.core.records import one_line
+from rlvr_ray.core.fields import one_line
 
 T = TypeVar("T")
 

@@ -18,8 +18,8 @@ from uuid import UUID
 
 from rlvr_ray.core import ids, sanitising
 from rlvr_ray.core.answer_text import answer_in, control_tokens
+from rlvr_ray.core.fields import DIGITS, whole
 from rlvr_ray.core.records import (
-    DIGITS,
     Batch,
     Candidate,
     Defect,
@@ -28,7 +28,6 @@ from rlvr_ray.core.records import (
     Outcome,
     Reason,
     Verification,
-    whole,
 )
 from rlvr_ray.core.scoring import defect, score
 from rlvr_ray.core.spelling import canonical, same_answer

@@ -13,7 +13,7 @@ from typing import Literal
 from uuid import UUID
 
 from rlvr_ray.core import ids
-from rlvr_ray.core.records import clean_text
+from rlvr_ray.core.fields import clean_text
 from rlvr_ray.core.spelling import displayed
 
 #: Of a question, and of a reference.

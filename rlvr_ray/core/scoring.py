@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from rlvr_ray.core.records import DIGITS, Assessment, Defect, Verification, weighted
+from rlvr_ray.core.fields import DIGITS
+from rlvr_ray.core.records import Assessment, Defect, Verification, weighted
 
 Confidence = Literal["high", "medium", "low"]
 

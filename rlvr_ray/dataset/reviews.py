@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
-from rlvr_ray.core.records import DIGITS, Outcome, clean_text, utc
+from rlvr_ray.core.fields import DIGITS, clean_text, utc
+from rlvr_ray.core.records import Outcome
 from rlvr_ray.dataset.rows import Row
 
 #: What a person says of two answers that are shown as A and B.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rlvr_ray.core.errors import InputError
-from rlvr_ray.core.records import clean_text
+from rlvr_ray.core.fields import clean_text
 from rlvr_ray.documents import parsers
 from rlvr_ray.documents.parsers import MAX_UPLOAD, SUFFIXES, File, suffix
 from rlvr_ray.documents.retriever import Document

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from rlvr_ray.core import ids
 from rlvr_ray.core.errors import InputError
-from rlvr_ray.core.records import clean_text
+from rlvr_ray.core.fields import clean_text
 from rlvr_ray.documents.retriever import Document, Passage
 from rlvr_ray.settings import RetrievalSettings
 

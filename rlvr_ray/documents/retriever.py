@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from rlvr_ray.core.records import Context, clean_text, whole
+from rlvr_ray.core.fields import clean_text, whole
+from rlvr_ray.core.records import Context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

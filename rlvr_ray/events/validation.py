@@ -15,7 +15,8 @@ import jsonschema
 
 from rlvr_ray.core import codec, ids
 from rlvr_ray.core.errors import InputError
-from rlvr_ray.core.records import Assessment, Defect, Judge, Verification, unit_interval
+from rlvr_ray.core.fields import unit_interval
+from rlvr_ray.core.records import Assessment, Defect, Judge, Verification
 from rlvr_ray.core.scoring import confidence, mean
 from rlvr_ray.events import schema
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from rlvr_ray.core.records import DIGITS
+from rlvr_ray.core.fields import DIGITS
 from rlvr_ray.generation.prompts import ASK
 
 Messages = list[dict[str, str]]

@@ -16,7 +16,8 @@ from uuid import UUID
 from rlvr_ray.core import codec, sanitising, scoring
 from rlvr_ray.core.concurrency import emitted_by, gather
 from rlvr_ray.core.errors import InputError, JudgeError
-from rlvr_ray.core.records import DIGITS, Assessment, Defect, Judge, Verification
+from rlvr_ray.core.fields import DIGITS
+from rlvr_ray.core.records import Assessment, Defect, Judge, Verification
 from rlvr_ray.documents.embedder import Embedder, cosines
 from rlvr_ray.settings import VerificationSettings
 from rlvr_ray.verification import abstention, screening, statements, steering

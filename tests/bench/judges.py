@@ -103,10 +103,10 @@ async def main() -> None:
         return float(one.value + other.value) / 2
 
     def weighing(statements: str) -> Score:
-        equipment = VerifierContext(
+        context = VerifierContext(
             judge=counter, engine="llamacpp", embedder=embedder, max_tokens=512
         )
-        verifier = logprob.create(equipment, {"statements": statements})
+        verifier = logprob.create(context, {"statements": statements})
 
         async def weighed(claim: Claim) -> float | None:
             (result,) = await verifier.verify([claim])

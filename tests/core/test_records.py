@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr_ray.core import ids
+from rlvr_ray.core.fields import unit_interval
 from rlvr_ray.core.records import (
     Assessment,
     Candidate,
@@ -22,7 +23,6 @@ from rlvr_ray.core.records import (
     Statement,
     Usage,
     Verification,
-    unit_interval,
 )
 from tests.builders import (
     DECIDED,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr_ray.core.records import storable
+from rlvr_ray.core.fields import storable
 
 
 @pytest.mark.parametrize(

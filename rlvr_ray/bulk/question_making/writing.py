@@ -15,7 +15,7 @@ from uuid import UUID
 
 from rlvr_ray.bulk.question_making.gates import MAX_ANSWER, MAX_QUESTION, Draft, Reason, letters
 from rlvr_ray.core import codec, ids, sanitising
-from rlvr_ray.core.records import storable
+from rlvr_ray.core.fields import storable
 from rlvr_ray.generation.prompts import Message
 from rlvr_ray.verification import steering
 

@@ -5,7 +5,8 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import Any
 
-from rlvr_ray.core.records import Reason, utc
+from rlvr_ray.core.fields import utc
+from rlvr_ray.core.records import Reason
 from rlvr_ray.dataset.filters import micros
 from rlvr_ray.dataset.state import Backlog
 

@@ -7,7 +7,8 @@ from typing import Any
 import apsw
 
 from rlvr_ray.core import codec
-from rlvr_ray.core.records import Batch, utc
+from rlvr_ray.core.fields import utc
+from rlvr_ray.core.records import Batch
 from rlvr_ray.dataset import filters
 from rlvr_ray.dataset.filters import Entry
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from rlvr_ray.core.records import MAX_INTEGER, METADATA, storable
+from rlvr_ray.core.fields import storable
+from rlvr_ray.core.records import MAX_INTEGER, METADATA
 
 
 def payload_of(payload: Any) -> tuple[str, dict[str, str | int]] | None:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+from rlvr_ray.core.fields import DIGITS, clean_text
 from rlvr_ray.core.pairing import (
     PairingRule,
     Scored,
@@ -21,7 +22,7 @@ from rlvr_ray.core.pairing import (
     no_answer,
     ranked,
 )
-from rlvr_ray.core.records import DIGITS, Context, Defect, Reason, clean_text
+from rlvr_ray.core.records import Context, Defect, Reason
 from rlvr_ray.core.spelling import canonical_question, displayed, letters
 from rlvr_ray.generation.prompts import rag_messages
 

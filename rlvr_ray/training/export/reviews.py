@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from rlvr_ray.core.records import DIGITS
+from rlvr_ray.core.fields import DIGITS
 from rlvr_ray.dataset.reviews import Verdict
 from rlvr_ray.training.export.examples import Pair
 from rlvr_ray.training.export.report import ExportStatistics

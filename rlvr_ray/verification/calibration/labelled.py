@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_ray.core.errors import InputError
-from rlvr_ray.core.records import clean_text
+from rlvr_ray.core.fields import clean_text
 
 #: Names under which a field is looked for, in this order.
 _NAMES = {

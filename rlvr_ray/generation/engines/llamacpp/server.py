@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_ray.core.errors import ConfigError, Unavailable
-from rlvr_ray.core.records import storable
+from rlvr_ray.core.fields import storable
 from rlvr_ray.settings import EngineSettings
 
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from rlvr_ray.core.concurrency import emitted_by, gather
 from rlvr_ray.core.errors import ConfigError, InputError, Unavailable
-from rlvr_ray.core.records import one_line
+from rlvr_ray.core.fields import one_line
 from rlvr_ray.generation.engines.openai.failures import Failures, refused_parameter
 from rlvr_ray.generation.engines.openai.refusals import NEEDED, SPARED, Dialect
 from rlvr_ray.generation.engines.openai.replies import MISSHAPEN, StreamedReply, completion

@@ -17,7 +17,7 @@ from rlvr_ray.core.errors import (
     TimedOut,
     Unavailable,
 )
-from rlvr_ray.core.records import one_line
+from rlvr_ray.core.fields import one_line
 from rlvr_ray.generation.engines.openai import refusals
 from rlvr_ray.generation.engines.openai.refusals import FILTERED, TOO_LONG
 from rlvr_ray.generation.engines.openai.replies import MISSHAPEN

@@ -9,7 +9,8 @@ from typing import Any
 
 from rlvr_ray.core.answer_text import AnswerStream, answer_in
 from rlvr_ray.core.errors import ContextOverflow, InputError, ReplyError, Unavailable
-from rlvr_ray.core.records import Usage, storable
+from rlvr_ray.core.fields import storable
+from rlvr_ray.core.records import Usage
 from rlvr_ray.generation.engines.openai.refusals import FILTERED, NEEDED
 from rlvr_ray.generation.generator import Completion, FinishReason, Prompt
 

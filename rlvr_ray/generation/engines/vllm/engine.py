@@ -16,7 +16,8 @@ from uuid import uuid4
 from rlvr_ray.core.answer_text import Answer, AnswerStream, answer_in, opens_reasoning
 from rlvr_ray.core.concurrency import emitted_by, gather
 from rlvr_ray.core.errors import ConfigError, InputError, Overloaded, Unavailable
-from rlvr_ray.core.records import Usage, storable
+from rlvr_ray.core.fields import storable
+from rlvr_ray.core.records import Usage
 from rlvr_ray.generation.engines.chat import MarkedChat, time_limit
 from rlvr_ray.generation.engines.vllm import startup
 from rlvr_ray.generation.engines.vllm.startup import MISSING, is_installed, model
