@@ -173,7 +173,7 @@ class AsyncClient:
     # Documents.
 
     async def documents(self) -> tuple[StoredDocument, ...]:
-        """What can be searched, by source."""
+        """The stored documents, by source."""
         return (await self._get("/documents", StoredDocuments)).documents
 
     async def ingest(
@@ -195,7 +195,7 @@ class AsyncClient:
         await self._send("DELETE", path, calls.nothing, repeatable=False)
 
     async def search(self, question: str, top_k: int | None = None) -> tuple[Context, ...]:
-        """The passages that a question would be answered from, best first."""
+        """The passages that would be used to answer a question, best first."""
         found = await self._get("/search", FoundContexts, {"question": question, "top_k": top_k})
         return found.contexts
 

@@ -168,7 +168,7 @@ class Client:
     # Documents.
 
     def documents(self) -> tuple[StoredDocument, ...]:
-        """What can be searched, by source."""
+        """The stored documents, by source."""
         return (self._get("/documents", StoredDocuments)).documents
 
     def ingest(
@@ -190,7 +190,7 @@ class Client:
         self._send("DELETE", path, calls.nothing, repeatable=False)
 
     def search(self, question: str, top_k: int | None = None) -> tuple[Context, ...]:
-        """The passages that a question would be answered from, best first."""
+        """The passages that would be used to answer a question, best first."""
         found = self._get("/search", FoundContexts, {"question": question, "top_k": top_k})
         return found.contexts
 

@@ -35,7 +35,7 @@ class Event(Whole):
 
 
 class Submitted(Event):
-    """The question was taken; the same ``key`` gives this batch again."""
+    """The question was accepted; the same ``key`` returns this batch again."""
 
     name: ClassVar[str] = "submitted"
     batch_id: str

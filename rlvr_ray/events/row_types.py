@@ -50,13 +50,13 @@ ReasoningChars = Annotated[
 Faithfulness = Annotated[
     Score | None,
     Field(
-        description="part of the answer's claims that the contexts support; null where nobody "
-        "measured it"
+        description="part of the answer's claims that the contexts support; null if no "
+        "verifier measures it"
     ),
 ]
 Relevancy = Annotated[
     Score | None,
-    Field(description="how well the answer answers the question; null where nobody measured it"),
+    Field(description="how well the answer answers the question; null if no verifier measures it"),
 ]
 DefectName = Annotated[
     str | None,

@@ -132,7 +132,7 @@ class External:
             if state is None or state.outcome is not None:
                 return
             now = datetime.now(UTC)
-            reason = f"nobody verified it within {self._timeout.total_seconds():g} s"
+            reason = f"not verified within {self._timeout.total_seconds():g} s"
             missing = {
                 candidate.event_id: FailedVerification(
                     answer_event_id=candidate.event_id,

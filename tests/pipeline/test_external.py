@@ -202,7 +202,7 @@ async def test_what_nobody_verifies_ends_in_time(settings: Settings) -> None:
     assert state.outcome is not None
     assert state.outcome.reason == "unscored"
     assert {result.reason for result in state.results.values()} == {  # type: ignore[union-attr]
-        "nobody verified it within 0.2 s"
+        "not verified within 0.2 s"
     }
 
 

@@ -41,7 +41,7 @@ class Statement(Reply):
 
 
 class Assessment(Reply):
-    """What one verifier says of an answer; with weight 0 it does not count."""
+    """The result of one verifier for an answer; with weight 0 it does not count."""
 
     verifier: str
     weight: float = 1.0
@@ -60,7 +60,7 @@ class Assessment(Reply):
 
 
 class Verification(Reply):
-    """An answer's scores, or in ``reason`` why it has none."""
+    """An answer's scores, or ``reason`` says why it has none."""
 
     status: str  #: ``completed`` or ``failed``
     reason: str | None = None
@@ -75,7 +75,7 @@ class Verification(Reply):
 
 
 class AnswerMetadata(Reply):
-    """How an answer came about."""
+    """How an answer was generated."""
 
     event_id: str
     temperature: float
@@ -100,14 +100,14 @@ class Candidate(AnswerMetadata):
 
 
 class Answer(Reply):
-    """An answer as it is sent, before it is verified."""
+    """An answer before its verification."""
 
     answer: str
     metadata: AnswerMetadata
 
 
 class VerifiedAnswer(Answer):
-    """A candidate as it is sent."""
+    """A candidate with its verification."""
 
     verification: Verification | None
 
@@ -123,7 +123,7 @@ def _nested(value: Candidate) -> VerifiedAnswer:
 
 
 class Outcome(Reply):
-    """How a batch was decided: a pair, or in ``reason`` why it makes none.
+    """The outcome of a batch: a pair, or ``reason`` says why there is none.
 
     ``chosen`` and ``rejected`` are indices of candidates: best and worst, if they were ranked.
     """
@@ -165,7 +165,7 @@ class SeveralAnswers(AskedBatch):
 
 
 class AskDefaults(Reply):
-    """What an ask uses for fields that it leaves out."""
+    """Defaults of the fields that an ask leaves out."""
 
     num_candidates: int
     temperatures: tuple[float, ...]

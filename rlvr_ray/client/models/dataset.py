@@ -27,7 +27,7 @@ class BatchLine(Whole):
 
 
 class Page(Whole):
-    """Some lines of a list; ``next`` is where the next ones begin, None at its end."""
+    """A page of a list; ``next`` is the start of the following page, None at the end."""
 
     batches: Wholes[BatchLine]
     next: str | None = None
@@ -36,7 +36,7 @@ class Page(Whole):
 
 
 class Histogram(Whole):
-    """How often a figure fell into each step from ``low`` to ``high``."""
+    """Counts of a figure in equal steps from ``low`` to ``high``."""
 
     of: str
     low: float = 0.0

@@ -13,7 +13,7 @@ class StoredDocument(Reply):
 
 
 class IngestedDocument(Whole):
-    """What became of a document; ``changed`` is False where just this was stored already."""
+    """The result for a document; ``changed`` is False if the same content was already stored."""
 
     document_id: str
     source: str
@@ -23,18 +23,18 @@ class IngestedDocument(Whole):
 
 
 class StoredDocuments(Reply):
-    """What can be searched, by source."""
+    """The stored documents, by source."""
 
     documents: tuple[StoredDocument, ...]
 
 
 class IngestedDocuments(Reply):
-    """What became of an upload, in its order."""
+    """The results of an upload, in its order."""
 
     documents: Wholes[IngestedDocument]
 
 
 class FoundContexts(Reply):
-    """The passages that a question would be answered from, best first."""
+    """The passages that would be used to answer a question, best first."""
 
     contexts: tuple[Context, ...]

@@ -9,7 +9,7 @@ Verdict = Literal["a", "b", "tie", "discard"]
 
 
 class ReviewAnswer(Reply):
-    """One side of what is to be reviewed."""
+    """One of the two answers to review."""
 
     candidate: int
     answer: str
@@ -29,7 +29,7 @@ class ReviewTask(Whole):
 class Review(Whole):
     """A person's verdict on a pair: which of candidates ``a`` and ``b`` is better.
 
-    ``review`` is what that is beside the outcome: ``agree``, ``disagree``, ``tie``, ``discard``.
+    ``review`` compares it with the outcome: ``agree``, ``disagree``, ``tie``, ``discard``.
     """
 
     seq: int
@@ -45,7 +45,7 @@ class Review(Whole):
 
 
 class ReviewSummary(Whole):
-    """How far reviewers agree with the judge; ``low`` to ``high`` holds it with 95 %."""
+    """The agreement of reviewers with the judge; ``low`` to ``high`` is its 95 % interval."""
 
     reviewed: int
     agree: int = 0
@@ -59,6 +59,6 @@ class ReviewSummary(Whole):
 
 
 class Reviews(Reply):
-    """All of a batch, in the order in which they came."""
+    """All reviews of a batch, oldest first."""
 
     reviews: Wholes[Review]

@@ -10,7 +10,7 @@ from rlvr_ray.client.models.base import CONFIG, Raw, Reply, Time, Whole, Wholes
 
 
 class Recent(Reply):
-    """A batch that was decided lately; ``outcome`` is ``pair`` or the reason for none."""
+    """A recently decided batch; ``outcome`` is ``pair``, or the reason why there is none."""
 
     batch_id: str
     question: str
@@ -21,21 +21,21 @@ class Recent(Reply):
 
 
 class Rate(Reply):
-    """Batches that were decided within some time, and pairs among them."""
+    """Decided batches in a period, and the pairs among them."""
 
     decided: int
     pairs: int
 
 
 class Queue(Reply):
-    """Batches that wait for their verification, and since when the oldest does."""
+    """Batches that wait for their verification, and the time of the oldest."""
 
     open: int
     oldest: Time | None = None
 
 
 class Backlog(Reply):
-    """Events that the broker has not confirmed, and since when the oldest waits."""
+    """Events that the broker has not confirmed, and the time of the oldest."""
 
     pending: int
     oldest: Time | None = None
@@ -57,21 +57,21 @@ class AsideRecord(Reply):
 
 
 class SetAside(Reply):
-    """Records that were met and cannot be read, the first of them in ``records``."""
+    """The number of unreadable records that were found, and the first ones."""
 
     count: int = 0
     records: tuple[AsideRecord, ...] = ()
 
 
 class Disk(Reply):
-    """Room where the ledger is; below ``min_free_bytes`` questions are refused."""
+    """Free space on the ledger's disk; below ``min_free_bytes`` questions are refused."""
 
     free_bytes: int
     min_free_bytes: int
 
 
 class Stats(Whole):
-    """What the server holds and does."""
+    """The state of the server."""
 
     batches: Mapping[str, int]  #: by outcome, ``open`` for those without
     rates: Mapping[str, Rate] = field(default_factory=dict)  #: by time: ``1m``, ``1h``, ``24h``
@@ -92,7 +92,7 @@ class Stats(Whole):
 
 
 class Step(Whole):
-    """Something that happened to a batch; the rest of its fields are in ``raw``."""
+    """A step in the history of a batch; further fields are in ``raw``."""
 
     __pydantic_config__: ClassVar = CONFIG | ConfigDict(
         json_schema_extra={"additionalProperties": True}
@@ -119,7 +119,7 @@ class Trace(Whole):
 
 
 class Traces(Whole):
-    """The batches that an id leads to, latest first, and how many more there are."""
+    """The batches of an id, latest first, and the number of further ones."""
 
     traces: Wholes[Trace]
     left: int = 0
@@ -140,7 +140,7 @@ class ServiceState(Reply):
 
 
 class GeneratorState(ServiceState):
-    """The generator's says what runs its model, and why."""
+    """The state of the generator, with its engine and the reason for that."""
 
     engine: str
 

@@ -63,7 +63,7 @@ def routes(settings: Settings) -> APIRouter:
 
     @router.post("/session", status_code=204)
     async def open_session(body: KeyBody, request: Request, response: Response) -> None:
-        """Take the API key; a cookie stands for it from here on, until the browser is closed."""
+        """Accept the API key, and set a cookie that replaces it until the browser is closed."""
         if key is None:
             return
         if not _equal(body.key.get_secret_value(), key.get_secret_value()):

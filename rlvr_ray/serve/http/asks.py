@@ -65,7 +65,7 @@ def routes(settings: Settings, services: Services) -> APIRouter:
 
     @router.get("/ask/defaults")
     async def get_defaults() -> AskDefaults:
-        """What an ask uses for fields that it leaves out."""
+        """Defaults of the fields that an ask leaves out."""
         return AskDefaults(
             num_candidates=MultiCandidateBody.model_fields["num_candidates"].default,
             temperatures=settings.generator.temperatures,

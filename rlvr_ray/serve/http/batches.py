@@ -59,7 +59,7 @@ def routes(services: Services) -> APIRouter:
         first: Annotated[list[LiveEvent], Depends(first_events)],
         last_id: LastEventId = None,
     ) -> AsyncIterator[ServerSentEvent]:
-        """What happens to a question, as server-sent events, resumable by `Last-Event-ID`.
+        """The live events of a question, as server-sent events, resumable by `Last-Event-ID`.
 
         `contexts`, `piece` (candidate, text), `state` (as the batch's own route; it replaces all
         before it), `failed` (a problem), `restart` (forget the pieces so far), `end`.

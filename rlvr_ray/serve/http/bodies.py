@@ -90,4 +90,6 @@ Key = Annotated[
     ),
 ]
 Prefer = Annotated[str | None, Header(description="`respond-async`: reply at once, with 202.")]
-Traceparent = Annotated[str | None, Header(description="Of your own trace; ours links to it.")]
+Traceparent = Annotated[
+    str | None, Header(description="Your trace; the trace of the batch links to it.")
+]

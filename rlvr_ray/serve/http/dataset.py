@@ -36,10 +36,10 @@ def routes(services: Services) -> APIRouter:
     @router.get("/batches", response_model=Page)
     async def list_batches(
         where: Where,
-        after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+        after: Annotated[str | None, Query(description="`next` of the previous page.")] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> Response:
-        """Batches that fit, latest first.
+        """Batches that match the filters, latest first.
 
         `total` is counted with the first page. Those past retention are not among them:
         `past_retention` says how many are in the files only.
@@ -58,7 +58,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.get("/batches/histogram")
     async def get_histogram(where: Where, of: Measure = "score_diff") -> Histogram:
-        """How often a score or margin has which value, over the batches that fit."""
+        """A histogram of a score or of the margin, over the batches that match the filters."""
         found = await archive.histogram(of, where)
         return Histogram(
             of=of,
@@ -79,7 +79,7 @@ def routes(services: Services) -> APIRouter:
         file_format: File = "jsonl",
         human: Annotated[bool, Query(description="Apply the reviews: see /reviews.")] = False,
     ) -> StreamingResponse:
-        """The pairs that fit, as rows of `dpo_data`, in the order in which they were asked."""
+        """Pairs that match the filters, as rows of `dpo_data`, in the order of their questions."""
 
         def of(reviewed: Reviewed) -> list[Row]:
             state = reviewed.state
@@ -94,7 +94,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.get("/answers", response_class=StreamingResponse, responses=FILE)
     async def download_answers(where: Where, file_format: File = "jsonl") -> StreamingResponse:
-        """The answers of decided batches that fit, as rows of `training_data`."""
+        """The answers of decided batches that match the filters, as rows of `training_data`."""
 
         def of(reviewed: Reviewed) -> Sequence[Row]:
             state = reviewed.state

@@ -27,8 +27,8 @@ def routes(settings: Settings, services: Services) -> APIRouter:
     @router.post(
         "/documents",
         response_model=IngestedDocuments,
-        description=f"Ingest documents: {', '.join(parsers.SUFFIXES)}. One of a known name "
-        "replaces that one. Where one of them cannot be read, none is stored.",
+        description=f"Ingest documents: {', '.join(parsers.SUFFIXES)}. A document with a "
+        "known name replaces the earlier one. If one cannot be read, none is stored.",
     )
     async def add_documents(files: list[UploadFile]) -> Any:
         given = [File(source=file.filename or "", data=await file.read()) for file in files]
@@ -44,7 +44,7 @@ def routes(settings: Settings, services: Services) -> APIRouter:
 
     @router.delete("/documents/{document_id}", status_code=204)
     async def delete_document(document_id: UUID) -> None:
-        """Remove a document's passages. What was written with them keeps them."""
+        """Remove a document's passages. Recorded batches keep the passages that they used."""
         if not await retriever.delete(document_id):
             raise NotFound(f"there is no document {document_id}")
 
@@ -53,7 +53,7 @@ def routes(settings: Settings, services: Services) -> APIRouter:
         question: Annotated[Text, Query(max_length=MAX_QUESTION_CHARS)],
         top_k: Annotated[int | None, Query(ge=1, le=MAX_TOP_K)] = None,
     ) -> Any:
-        """The passages that a question would be answered from, best first."""
+        """The passages that would be used to answer a question, best first."""
         query = SearchQuery(text=question, top_k=top_k or settings.retrieval.top_k)
         (found,) = await retriever.search([query])
         return {"contexts": [rows.context(context) for context in found]}

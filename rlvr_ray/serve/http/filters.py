@@ -55,7 +55,9 @@ Words = Annotated[Annotated[str, Field(max_length=200)] | None, Empty]
 def _filter(
     outcome: Annotated[
         list[Outcome] | None,
-        Query(description="Any of these; `no_pair` is all reasons, `open` not decided yet."),
+        Query(
+            description="Any of these outcomes; `no_pair` means any reason, `open` not decided yet."
+        ),
     ] = None,
     model: Words = None,
     min_score: Score = None,
@@ -65,12 +67,12 @@ def _filter(
     since: Annotated[
         datetime | None,
         BeforeValidator(_start),
-        Query(description="Decided (while open: asked) then or later: a date, or a time."),
+        Query(description="Decided (or asked, while open) at this date or time, or later."),
     ] = None,
     until: Annotated[
         datetime | None,
         BeforeValidator(_end),
-        Query(description="Before this time, or by the end of this date."),
+        Query(description="Before this time, or until the end of this date."),
     ] = None,
     text: Words = None,
     correlation_id: Words = None,

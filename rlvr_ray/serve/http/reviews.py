@@ -20,7 +20,7 @@ MAX_NOTE, MAX_REVIEWER = 2000, 100
 
 
 class ReviewBody(BaseModel):
-    """What somebody says of a pair: which answer is better, A or B, or neither."""
+    """A verdict on a pair: which answer is better, A or B, or neither."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,7 +48,7 @@ def routes(services: Services) -> APIRouter:
             list[UUID] | None, Query(max_length=MAX_SEEN, description="Batches to leave out.")
         ] = None,
     ) -> Any:
-        """A pair that nobody has judged, at random, its answers in random order.
+        """A random pair without a review, with its answers in random order.
 
         Without scores and temperatures.
         """
@@ -69,7 +69,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.post("/reviews", status_code=201)
     async def add_review(body: ReviewBody, key: Key = None) -> Review:
-        """Keep a verdict. Earlier ones stay; of a batch's verdicts the latest counts."""
+        """Record a verdict. Earlier verdicts stay; the latest verdict of a batch counts."""
         seq, review = await archive.review(
             ids.derive("review", key) if key else uuid4(),
             body.batch_id,
@@ -83,12 +83,12 @@ def routes(services: Services) -> APIRouter:
 
     @router.get("/reviews")
     async def list_reviews(batch_id: UUID) -> Reviews:
-        """All reviews of a batch, in the order in which they came."""
+        """All reviews of a batch, oldest first."""
         return Reviews(reviews=tuple(_review(*each) for each in await archive.reviews(batch_id)))
 
     @router.get("/reviews/summary")
     async def summary(where: Where) -> ReviewSummary:
-        """How far people agree with the judge, over the pairs that fit.
+        """The agreement of reviewers with the judge, over the pairs that match the filters.
 
         `agreement` is the share of agree among agree and disagree, `low` and `high` its 95 %
         interval after Wilson; null where there is neither.

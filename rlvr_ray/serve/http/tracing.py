@@ -57,11 +57,11 @@ def routes(settings: Settings, services: Services) -> APIRouter:
             Query(
                 min_length=1,
                 max_length=200,
-                description="Of a batch, an event, a trace; or a correlation id.",
+                description="The id of a batch, an event or a trace, or a correlation id.",
             ),
         ],
     ) -> Response:
-        """The same for whatever an id leads to, latest first; `left` counts those not shown."""
+        """The traces of all batches of an id, latest first; `left` counts those not shown."""
         batch_ids, left = await services.archive.named(id, AT_ONCE)
         if not batch_ids:
             raise NotFound("no batch, event or correlation id is this")

@@ -401,7 +401,7 @@ function compared(verdict, judged) {
 }
 
 function agreed({ agree, disagree, agreement, low, high }) {
-  if (agreement === null) return "Nobody has preferred an answer yet.";
+  if (agreement === null) return "No answer has been preferred yet.";
   const percent = (share) => Math.round(100 * share);
   return (
     `Human and judge agree in ${percent(agreement)} % ` +
