@@ -8,7 +8,7 @@ import pytest
 from rlvr_ray.core.pairing import PairingRule, decide
 from rlvr_ray.dataset.reviews import Review, Said, Verdict, agreement, reviewed_row, verdict
 from rlvr_ray.training.export import examples
-from rlvr_ray.training.export.reviews import reviewed_pair
+from rlvr_ray.training.export.selection import reviewed_pair
 from tests.builders import DECIDED, batch, verification
 from tests.folders import decided, expected
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rlvr_ray.core.pairing import PairingRule
 from rlvr_ray.core.records import Context, Defect, Kind, Reason
 from rlvr_ray.generation.prompts import rag_messages
-from rlvr_ray.training.export import examples, formats
+from rlvr_ray.training.export import choosing, examples, formats
 from rlvr_ray.training.export.card import REASONS, card
 from rlvr_ray.training.export.examples import Answer, Pair, PromptStyle
 from rlvr_ray.training.export.formats import COLUMNS, Format
@@ -106,7 +106,7 @@ class TestPairsFormedAnew:
     def test_they_have_what_the_decided_one_has(self) -> None:
         state = decided(7, (0.5, 0.9, 0.7))
         rows = expected([state])
-        found = examples.pairs(batch_of(0.5, 0.9, 0.7), "best_worst", PairingRule())
+        found = choosing.pairs(batch_of(0.5, 0.9, 0.7), "best_worst", PairingRule())
         assert isinstance(found, list)
         (anew,) = found
         (then,) = map(examples.pair, rows["dpo_data"])
@@ -114,7 +114,7 @@ class TestPairsFormedAnew:
         assert replace(anew, indices=None) == then
 
     def test_all_of_a_batch(self) -> None:
-        found = examples.pairs(batch_of(0.9, 0.5, 0.7), "all", PairingRule(min_score_diff=0.2))
+        found = choosing.pairs(batch_of(0.9, 0.5, 0.7), "all", PairingRule(min_score_diff=0.2))
         assert isinstance(found, list)
         assert [pair.indices for pair in found] == [(0, 2), (0, 1)], "2 has a defect itself"
         assert [pair.margin for pair in found] == [0.2, 0.4]
@@ -130,18 +130,18 @@ class TestPairsFormedAnew:
             ((0.5, 0.1), Reason.CHOSEN_TOO_LOW),
             ((0.5, 0.5), Reason.TIE),
         ):
-            assert examples.pairs(batch_of(*scores), which, PairingRule()) is reason
+            assert choosing.pairs(batch_of(*scores), which, PairingRule()) is reason
         single = batch_of(0.9, kind=Kind.SINGLE)
-        assert examples.pairs(single, which, PairingRule()) is Reason.SINGLE_ANSWER
+        assert choosing.pairs(single, which, PairingRule()) is Reason.SINGLE_ANSWER
 
     def test_a_batch_whose_answers_are_not_all_there_gives_none(self) -> None:
         with pytest.raises(ValueError, match="2 of 3 answers"):
-            examples.pairs(batch_of(0.9, 0.5, 0.1)[1:], "all", PairingRule())
+            choosing.pairs(batch_of(0.9, 0.5, 0.1)[1:], "all", PairingRule())
         with pytest.raises(ValueError, match="2 of 3 answers"):
-            examples.no_pair(batch_of(0.9, 0.5, 0.1)[:2])
+            choosing.no_pair(batch_of(0.9, 0.5, 0.1)[:2])
 
     def test_a_batch_without_a_pair_is_kept_with_its_reason_and_all_scores(self) -> None:
-        value = examples.no_pair(batch_of(0.5, 0.52, 0.51))
+        value = choosing.no_pair(batch_of(0.5, 0.52, 0.51))
         assert isinstance(value, examples.NoPair)
         row = formats.convert("no-pair", value.prompt("question"), value)
         said = [answer.answer for answer in batch_of(0.5, 0.52, 0.51)]
@@ -154,7 +154,7 @@ class TestPairsFormedAnew:
             "reason": "margin_too_small",
             "batch_id": value.batch_id,
         }
-        assert examples.no_pair(batch_of(0.9, "silent")) is Reason.UNSCORED
+        assert choosing.no_pair(batch_of(0.9, "silent")) is Reason.UNSCORED
 
 
 class TestFormats:
@@ -163,7 +163,7 @@ class TestFormats:
         prompt = [{"role": "user", "content": "Why?"}]
         value: Any = PAIRS[0]
         if name == "no-pair":
-            value = examples.no_pair(batch_of(0.5, 0.4))
+            value = choosing.no_pair(batch_of(0.5, 0.4))
         elif name not in formats.PAIR_FORMATS:
             value = SCORED[0]
         assert list(formats.convert(name, prompt, value)) == list(COLUMNS[name])
@@ -361,23 +361,23 @@ class TestBest:
         return [examples.answer(row) for row in rows]
 
     def test_the_first_of_the_best(self) -> None:
-        found, reasons = examples.best(self.answers(0.8, 0.9, 0.9, 0.5, "failed"), PairingRule())
+        found, reasons = choosing.best(self.answers(0.8, 0.9, 0.9, 0.5, "failed"), PairingRule())
         assert found is not None
         assert found.index == 1
         assert reasons == {"not_the_best": 2, "score_too_low": 1, "unscored": 1}
 
     def test_the_threshold_is_inclusive(self) -> None:
         assert (
-            examples.best(self.answers(0.8, 0.2), PairingRule(min_chosen_score=0.8))[0] is not None
+            choosing.best(self.answers(0.8, 0.2), PairingRule(min_chosen_score=0.8))[0] is not None
         )
-        assert examples.best(self.answers(0.799, 0.2), PairingRule(min_chosen_score=0.8))[0] is None
+        assert choosing.best(self.answers(0.799, 0.2), PairingRule(min_chosen_score=0.8))[0] is None
 
     @pytest.mark.parametrize("nothing", ["", " \n", "\ufeff", "\u200b\u00ad", "\u3164 \u2800"])
     def test_neither_an_empty_one_nor_one_that_was_cut(self, nothing: str) -> None:
         rows = expected([decided(0, (0.9, 0.8, 0.8), answers=(nothing, "cut of", "whole"))])
         rows["training_data"][1]["metadata"]["finish_reason"] = "length"
         answers = [examples.answer(row) for row in rows["training_data"]]
-        found, reasons = examples.best(answers, PairingRule())
+        found, reasons = choosing.best(answers, PairingRule())
         assert found is not None
         assert found.answer == "whole"
         assert reasons == {"empty_answer": 1, "cut_off": 1}
@@ -385,14 +385,14 @@ class TestBest:
     @pytest.mark.parametrize("defect", [each for each in Defect if each is not Defect.LOW_SCORE])
     def test_none_with_a_defect(self, defect: Defect) -> None:
         best, other = self.answers(0.9, 0.8)
-        found, reasons = examples.best([replace(best, defect=defect), other], PairingRule())
+        found, reasons = choosing.best([replace(best, defect=defect), other], PairingRule())
         assert found == other
         assert reasons == {"defect": 1}
 
     def test_what_a_chosen_answer_must_reach_holds(self) -> None:
         best, other = self.answers(0.9, 0.8)
         for low in (replace(best, faithfulness=0.5), replace(best, relevancy=0.5)):
-            assert examples.best([low, other], PairingRule()) == (other, {"score_too_low": 1})
+            assert choosing.best([low, other], PairingRule()) == (other, {"score_too_low": 1})
 
 
 def test_tokens_are_those_of_the_longer_answer_and_of_the_template() -> None:

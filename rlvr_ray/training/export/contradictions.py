@@ -5,7 +5,7 @@ The same holds if A is preferred to B, B to C, and C to A.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -59,45 +59,17 @@ def _hash(text: str) -> bytes:
     return blake2b(text.encode(), digest_size=16).digest()
 
 
-def _in_cycles(preferences: Iterable[Preference]) -> list[Preference]:
-    """The preferences that lie on a cycle: both answers are in one strongly connected component.
+def _in_cycles(preferences: Collection[Preference]) -> Iterable[Preference]:
+    """The preferences on a cycle: both answers are in one strongly connected component."""
+    if len(preferences) < 2:
+        return ()
+    import networkx
 
-    Kosaraju's algorithm: what is reached backwards, in the order in which forward searches ended.
-    """
-    after: defaultdict[bytes, list[bytes]] = defaultdict(list)
-    before: defaultdict[bytes, list[bytes]] = defaultdict(list)
-    preferences = list(preferences)
-    for better, worse in preferences:
-        after[better].append(worse)
-        before[worse].append(better)
-    ended: list[bytes] = []
-    seen: set[bytes] = set()
-    for start in after:
-        _visit(start, after, seen, ended)
-    component: dict[bytes, bytes] = {}
-    seen = set()
-    for start in reversed(ended):
-        reached: list[bytes] = []
-        _visit(start, before, seen, reached)
-        component.update(dict.fromkeys(reached, start))
-    return [(one, other) for one, other in preferences if component[one] == component[other]]
-
-
-def _visit(
-    start: bytes, following: dict[bytes, list[bytes]], seen: set[bytes], ended: list[bytes]
-) -> None:
-    """Add what is reached and not seen to ``ended``, deepest first."""
-    if start in seen:
-        return
-    seen.add(start)
-    path = [(start, iter(following.get(start, ())))]
-    while path:
-        here, nexts = path[-1]
-        for found in nexts:
-            if found not in seen:
-                seen.add(found)
-                path.append((found, iter(following.get(found, ()))))
-                break
-        else:
-            ended.append(here)
-            path.pop()
+    component = {
+        answer: number
+        for number, answers in enumerate(
+            networkx.strongly_connected_components(networkx.DiGraph(list(preferences)))
+        )
+        for answer in answers
+    }
+    return (pair for pair in preferences if component[pair[0]] == component[pair[1]])

@@ -22,23 +22,16 @@ import pyarrow.parquet as pq
 
 from rlvr_ray import __version__
 from rlvr_ray.core import codec
-from rlvr_ray.core.answer_text import answer_in, control_tokens
 from rlvr_ray.core.errors import InputError, RlvrError, Unavailable
-from rlvr_ray.core.spelling import displayed, same_answer
 from rlvr_ray.dataset.rows import Row
 from rlvr_ray.generation.prompts import PROMPT_VERSION
 from rlvr_ray.settings import Settings
-from rlvr_ray.training.export import decontamination, formats
+from rlvr_ray.training.export import decontamination, filters, formats
 from rlvr_ray.training.export.card import REASONS, card
-from rlvr_ray.training.export.contradictions import Contradictions
-from rlvr_ray.training.export.decontamination import HeldOut
-from rlvr_ray.training.export.examples import Answer, Messages, NoPair, Pair
 from rlvr_ray.training.export.near_duplicates import NearDuplicates
-from rlvr_ray.training.export.overlap import words
 from rlvr_ray.training.export.report import ExportStatistics, figures, nothing, ranked
 from rlvr_ray.training.export.request import Request
-from rlvr_ray.training.export.reviews import Human
-from rlvr_ray.training.export.selection import chosen, contradictions
+from rlvr_ray.training.export.selection import HumanReviews, chosen, contradictions
 from rlvr_ray.training.export.splitting import Groups
 
 #: What a folder may hold.
@@ -56,7 +49,7 @@ def run(settings: Settings, request: Request) -> dict[str, Any]:
 
     Raises InputError where nothing can be exported, Unavailable where the disk does not take it.
     """
-    count = _counter(request)
+    count = filters.token_counter(request.tokenizer)
     out = request.out.resolve()
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
@@ -86,20 +79,22 @@ def _write(
         if request.near_duplicates is not None:
             texts = stack.enter_context(TemporaryFile(dir=folder))
             kept = NearDuplicates(request.near_duplicates, texts)
-        human = _human(settings, request)
+        human = None
+        if request.human:
+            human = HumanReviews(settings.data_dir, reviewed_only=request.reviewed_only)
         contradicted = contradictions(settings, request, human)
         for value in chosen(settings, request, stats, human):
             prompt = value.prompt(request.prompt)
             tokens = formats.tokens(prompt, value.answers, count) if count else 0
-            if reason := _unfit(value):
+            if reason := filters.unfit(value):
                 stats.left_out[reason] += 1
-            elif _is_contradicted(value, contradicted):
+            elif filters.is_contradicted(value, contradicted):
                 stats.leave("contradiction", f"batch {value.batch_id}")
             elif request.prompt == "rag-messages" and not value.contexts:
                 stats.left_out["no_contexts"] += 1
             elif request.max_tokens is not None and tokens > request.max_tokens:
                 stats.left_out["too_long"] += 1
-            elif not _overlaps(value, prompt, held_out, kept, stats):
+            elif not filters.overlaps(value, prompt, held_out, kept, stats):
                 stream.write(_line(formats.convert(request.format, prompt, value)))
                 links = list(value.links(request.split_by))
                 groups.add(links)
@@ -156,73 +151,6 @@ def _write(
         card(report, __version__, request.license, request.language or ()), "utf-8"
     )
     return report
-
-
-def _unfit(value: Pair | Answer | NoPair) -> str | None:
-    """Why a row's answers teach nothing, or wrong things; control tokens are only counted."""
-    if not all(map(displayed, value.answers)):
-        return "empty_answer"
-    if isinstance(value, Pair) and same_answer(*value.answers):
-        return "identical_answers"
-    for text in value.answers:
-        said = answer_in(text)
-        cut = said.text != text.strip() and not control_tokens(text)
-        if said.reasoning_chars or cut:
-            return "not_an_answer"
-    return None
-
-
-def _is_contradicted(value: Pair | Answer | NoPair, found: Contradictions) -> bool:
-    if isinstance(value, Pair):
-        return found.has(value.question, value.chosen, value.rejected)
-    return value.batch_id in found.batches
-
-
-def _overlaps(
-    value: Pair | Answer | NoPair,
-    prompt: Messages,
-    held_out: HeldOut | None,
-    kept: NearDuplicates | None,
-    stats: ExportStatistics,
-) -> bool:
-    """Whether a row is to be left out for what it shares with held-out questions or kept rows."""
-    if held_out is None and kept is None:
-        return False
-    asked, *said = (words(text) for text in (value.question, *value.answers))
-    if held_out is not None:
-        # First, so that a row that goes here takes no other with it as its near-duplicate.
-        hit = held_out.hit(asked, [*(words(message["content"]) for message in prompt), *said])
-        if hit is not None:
-            place = f"{hit.source}:{hit.line}"
-            stats.leave("held_out", f"batch {value.batch_id} has {hit.why} in {place}")
-            return True
-    like = kept.admit(value.batch_id, [asked, *said]) if kept is not None else None
-    if like is not None:
-        told = f"batch {value.batch_id} is {like.similarity:.2f} like batch {like.name}"
-        stats.leave("near_duplicate", told)
-    return like is not None
-
-
-def _counter(request: Request) -> Callable[[str], int] | None:
-    """Counts a text's tokens."""
-    if request.tokenizer is None:
-        return None
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(request.tokenizer))
-    except Exception as error:  # it has no class of its own
-        raise InputError(f"{request.tokenizer} is no tokenizer.json: {error}") from None
-    tokenizer.no_truncation()  # some files cut at a model's limit, or fill up to it
-    tokenizer.no_padding()
-    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
-
-
-def _human(settings: Settings, request: Request) -> Human | None:
-    """What people say; None where it is not asked for."""
-    if not request.human:
-        return None
-    return Human(settings.data_dir, reviewed_only=request.reviewed_only)
 
 
 def _deal(spool: Path, in_eval: Iterable[bool], folder: Path, parquet: bool) -> dict[str, str]:

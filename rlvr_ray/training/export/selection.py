@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,21 +11,65 @@ import pyarrow.parquet as pq
 
 from rlvr_ray.core import codec
 from rlvr_ray.core.errors import InputError
+from rlvr_ray.core.records import DIGITS
 from rlvr_ray.core.spelling import displayed, same_answer
+from rlvr_ray.dataset.reviews import Verdict
 from rlvr_ray.settings import Settings
-from rlvr_ray.training.export import examples
+from rlvr_ray.training.export import choosing, examples
 from rlvr_ray.training.export.contradictions import Contradictions, Preferences
 from rlvr_ray.training.export.examples import Answer, NoPair, Pair
 from rlvr_ray.training.export.report import ExportStatistics
 from rlvr_ray.training.export.request import Request
-from rlvr_ray.training.export.reviews import Human
 
 #: Rows of Parquet that are read at once.
 BATCH = 1000
 
 
+class HumanReviews:
+    """The latest review of each pair; raises LedgerError where the folder has no ledger."""
+
+    def __init__(self, data_dir: Path, *, reviewed_only: bool) -> None:
+        from rlvr_ray.dataset.ledger import Browser
+
+        self._reviewed_only = reviewed_only
+        browser = Browser(data_dir)
+        try:
+            self._verdicts = browser.judged()
+        finally:
+            browser.close()
+
+    def pair(self, pair: Pair, stats: ExportStatistics) -> Pair | None:
+        """The pair, swapped where its review says so; None where it is left out, and counted."""
+        review = self._verdicts.get(pair.batch_id)
+        stats.human[review.value if review else "unreviewed"] += 1
+        if review is None and self._reviewed_only:
+            stats.left_out["unreviewed"] += 1
+            return None
+        kept = reviewed_pair(pair, review)
+        if kept is None:
+            stats.left_out[f"human_{review}"] += 1
+        return kept
+
+
+def reviewed_pair(pair: Pair, review: Verdict | None) -> Pair | None:
+    """The pair as its review has it; None where that leaves it out."""
+    if review in (None, Verdict.AGREE):
+        return pair
+    if review is not Verdict.DISAGREE:
+        return None
+    assert pair.margin is not None, "it has not been swapped before"
+    return replace(
+        pair,
+        chosen=pair.rejected,
+        rejected=pair.chosen,
+        chosen_score=round(pair.chosen_score - pair.margin, DIGITS),
+        margin=None,
+        defect=None,
+    )
+
+
 def chosen(
-    settings: Settings, request: Request, stats: ExportStatistics, human: Human | None
+    settings: Settings, request: Request, stats: ExportStatistics, human: HumanReviews | None
 ) -> Iterator[Pair | Answer | NoPair]:
     """What is to be rows: pairs as they are or as people want them, or of each batch's answers."""
     values = _values(settings.data_dir, request.dataset, stats)
@@ -53,26 +98,28 @@ def _of_batch(
             else:
                 yield value
     elif request.format == "sft":
-        one, reasons = examples.best(answers, settings.dpo.rule())
+        one, reasons = choosing.best(answers, settings.dpo.rule())
         stats.left_out.update(reasons)
         if one is not None:
             yield one
     elif request.format == "no-pair":
         if answers[0].outcome != "pair":
-            batch = examples.no_pair(answers)
+            batch = choosing.no_pair(answers)
             if isinstance(batch, NoPair):
                 yield batch
             else:
                 stats.left_out[batch] += 1
     else:
-        pairs = examples.pairs(answers, request.pairs, settings.dpo.rule())
+        pairs = choosing.pairs(answers, request.pairs, settings.dpo.rule())
         if isinstance(pairs, list):
             yield from pairs
         else:
             stats.left_out[pairs] += 1
 
 
-def contradictions(settings: Settings, request: Request, human: Human | None) -> Contradictions:
+def contradictions(
+    settings: Settings, request: Request, human: HumanReviews | None
+) -> Contradictions:
     """Which pairs contradict each other: those that are to be exported or, where answers are, those
     that were decided. It reads all rows once."""
     pairs: Iterator[Pair | Answer | NoPair] = iter(())
