@@ -28,7 +28,8 @@ from rlvr_ray.bulk.question_files import read_questions
 from rlvr_ray.core.errors import ConfigError, InputError, RlvrError, Unavailable
 from rlvr_ray.serve import app, handles
 from rlvr_ray.settings import load
-from rlvr_ray.training import evaluation
+from rlvr_ray.training import evaluation, inputs
+from rlvr_ray.training import report as training_report
 from rlvr_ray.training.dpo import Messages, Plan
 
 #: Seconds between two looks at what was learned.
@@ -41,7 +42,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if options.score_only:
-            _score(options.out, evaluation.read_report(options.out), _application())
+            _score(options.out, training_report.read_report(options.out), _application())
         else:
             _train(options)
     except RlvrError as error:
@@ -106,9 +107,9 @@ def _positive(kind: type) -> Any:
 
 
 def _train(options: argparse.Namespace) -> None:
-    evaluation.check_installed()
-    evaluation.check_model(options.model)
-    export = evaluation.read_export(options.export)
+    inputs.check_installed()
+    inputs.check_model(options.model)
+    export = inputs.read_export(options.export)
     out = options.out.resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{options.out} is not empty; name a new folder, or empty this one")
@@ -146,7 +147,7 @@ def _train(options: argparse.Namespace) -> None:
                     },
                 },
                 "settings": {**plan.plain(), "workers": options.workers},
-                "versions": evaluation.versions(),
+                "versions": inputs.versions(),
                 "training": result["training"],
                 "eval": result["eval"],
                 "answers": {
@@ -156,11 +157,11 @@ def _train(options: argparse.Namespace) -> None:
                 "checkpoint": "checkpoint",  # beside the report
             }
             why = "--verify was not given" if application is None else "they are about to be"
-            evaluation.summarise(report, why)
+            training_report.summarise(report, why)
             done = Path(scratch) / "done"
             done.mkdir()
             checkpoint.rename(done / "checkpoint")
-            text = evaluation.write(report, done)
+            text = training_report.write(report, done)
             done.rename(out)  # an empty folder gives way
     except OSError as error:
         raise Unavailable(f"{options.out} cannot be written: {error.strerror}") from None
@@ -176,12 +177,12 @@ def _score(out: Path, report: dict[str, Any], application: evaluation.Applicatio
     try:
         asyncio.run(evaluation.score(report, application))
     except RlvrError as error:
-        evaluation.summarise(report, str(error))
-        evaluation.write(report, out)
+        training_report.summarise(report, str(error))
+        training_report.write(report, out)
         raise Unavailable(
             f"trained, but the answers were not scored: {error} (later: --score-only --out {out})"
         ) from None
-    print(evaluation.write(report, out), end="")
+    print(training_report.write(report, out), end="")
 
 
 def _application() -> evaluation.Application:
@@ -222,7 +223,7 @@ def _workers(wanted: int | None) -> tuple[int, dict[str, float]]:
 
 def _fit(
     plan: Plan,
-    export: evaluation.Export,
+    export: inputs.Export,
     prompts: list[Messages],
     scratch: Path,
     workers: int | None,

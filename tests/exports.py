@@ -9,6 +9,11 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from rlvr_ray.cli.main import app
+from rlvr_ray.training.export.examples import Answer, Pair
+from rlvr_ray.training.export.formats import FORMATS
+
+PAIR_FORMATS = [name for name, each in FORMATS.items() if each.source is Pair]
+ANSWER_FORMATS = [name for name, each in FORMATS.items() if each.source is Answer]
 
 
 def rlvr(data: Path, out: Path, *options: object, format_: str = "trl") -> Result:

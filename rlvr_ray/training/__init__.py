@@ -1,6 +1,6 @@
-"""From rows to a trained model: exports, DPO training, and its evaluation.
+"""Exports of the datasets, and DPO training on them.
 
-``export/`` writes folders for trainers, ``dpo`` has the options and the report of a training,
-``trl`` trains in one worker, ``evaluation`` reads the export and scores answers to held-out
-questions. The command line and ``jobs/train_dpo.py`` call this room.
+``export/`` is ``rlvr export``. ``dpo`` has a training's settings, ``inputs`` what it needs, ``trl``
+the training itself, ``evaluation`` its held-out questions, ``report`` what it reports. The command
+line and ``jobs/train_dpo.py``, which puts a training on Ray, call this room.
 """

@@ -1,12 +1,10 @@
-"""A DPO training on exported pairs: options, figures, report."""
+"""A DPO training on exported pairs: its settings, and its figures by our names."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from statistics import fmean
 from typing import Any
 
-from rlvr_ray.core.fields import DIGITS
 from rlvr_ray.generation.prompts import ASK
 
 Messages = list[dict[str, str]]
@@ -85,68 +83,3 @@ def figures(metrics: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, f
     """What the trainer measured, by our names; what is no number is left out."""
     found = {ours: metrics[theirs] for ours, theirs in names.items() if theirs in metrics}
     return {name: value for name, value in found.items() if math.isfinite(value)}
-
-
-def compared(questions: Sequence[Mapping[str, Any]], min_diff: float) -> dict[str, Any]:
-    """Answers before and after, over all questions; scores over those that have both.
-
-    Scores that are less than ``min_diff`` apart count as equal: judges vary by some hundredths.
-    ``chars`` is the mean length in characters: DPO tends to make answers longer.
-    """
-    scores = [
-        (before, after)
-        for question in questions
-        if (before := question["before"].get("score")) is not None
-        and (after := question["after"].get("score")) is not None
-    ]
-    found: dict[str, Any] = {
-        "count": len(questions),
-        "changed": sum(q["before"]["answer"] != q["after"]["answer"] for q in questions),
-        "chars": {side: fmean(len(q[side]["answer"]) for q in questions) for side in SIDES},
-        "scored": len(scores),
-    }
-    if scores:
-        found["score"] = {side: fmean(pair[at] for pair in scores) for at, side in enumerate(SIDES)}
-        differences = [round(after - before, DIGITS) for before, after in scores]
-        found["min_diff"] = min_diff
-        found["better"] = sum(difference >= min_diff for difference in differences)
-        found["worse"] = sum(-difference >= min_diff for difference in differences)
-        found["equal"] = len(scores) - found["better"] - found["worse"]
-    return found
-
-
-def text(report: Mapping[str, Any]) -> Iterator[str]:
-    """The report for people, line by line."""
-    model, data, training, answers = (report[k] for k in ("model", "data", "training", "answers"))
-    trained = f"{model['trained_parameters']:,} of {model['parameters']:,} parameters trained"
-    yield f"model     {model['name']}: {trained}, {model['dtype']}"
-    counts = " and ".join(f"{split['rows']:,} {name}" for name, split in data["splits"].items())
-    yield f"data      {data['folder']}: {counts} pairs, prompts: {data['prompt']}"
-    for name, split in data["splits"].items():
-        for what in ("dropped", "cut"):
-            if split[what]:
-                limit = report["settings"]["max_length"]
-                yield f"          {name}: {split[what]:,} {what}, longer than {limit:,} tokens"
-    yield (
-        f"training  {training['steps']:,} steps of {training['pairs_per_step']:,} pairs in "
-        f"{training['seconds']:,.0f} s, {training['workers']} × {training['device']}"
-    )
-    yield ""
-    yield f"{'eval':<24}{'before':>12}{'after':>12}"
-    for name in FIGURES:
-        values = [report["eval"][side].get(name) for side in SIDES]
-        if None not in values:
-            yield f"{name.replace('_', ' '):<24}" + "".join(f"{value:>12.4f}" for value in values)
-    yield ""
-    yield f"{answers['count']:,} held-out questions from {answers['source']}, answered greedily:"
-    if "score" in answers:
-        yield f"{'mean score':<24}" + "".join(f"{answers['score'][s]:>12.4f}" for s in SIDES)
-    yield f"{'mean characters':<24}" + "".join(f"{answers['chars'][s]:>12.0f}" for s in SIDES)
-    yield f"{answers['changed']:,} answers changed"
-    if "score" in answers:
-        yield (
-            f"{answers['scored']:,} with both scores: {answers['better']:,} better and "
-            f"{answers['worse']:,} worse by at least {answers['min_diff']:g}"
-        )
-    if answers["not_scored"]:
-        yield f"answers were not scored: {answers['not_scored']}"

@@ -20,13 +20,14 @@ from rlvr_ray.generation.prompts import rag_messages
 from rlvr_ray.training.export import choosing, examples, formats
 from rlvr_ray.training.export.card import REASONS, card
 from rlvr_ray.training.export.examples import Answer, Pair, PromptStyle
-from rlvr_ray.training.export.formats import COLUMNS, Format
+from rlvr_ray.training.export.formats import Format, columns
 from rlvr_ray.training.export.splitting import Groups, Split
 from tests.builders import context
+from tests.exports import ANSWER_FORMATS, PAIR_FORMATS
 from tests.folders import MIXED, decided, expected
 from tests.strategies import texts
 
-FORMATS = (*formats.PAIR_FORMATS, *formats.ANSWER_FORMATS)
+FORMATS = (*PAIR_FORMATS, *ANSWER_FORMATS)
 STYLES: tuple[PromptStyle, ...] = get_args(PromptStyle)
 ROWS = expected(MIXED)
 PAIRS = [examples.pair(row) for row in ROWS["dpo_data"]]
@@ -164,9 +165,9 @@ class TestFormats:
         value: Any = PAIRS[0]
         if name == "no-pair":
             value = choosing.no_pair(batch_of(0.5, 0.4))
-        elif name not in formats.PAIR_FORMATS:
+        elif name not in PAIR_FORMATS:
             value = SCORED[0]
-        assert list(formats.convert(name, prompt, value)) == list(COLUMNS[name])
+        assert list(formats.convert(name, prompt, value)) == list(columns(name))
 
     def test_every_format_is_of_pairs_or_of_answers(self) -> None:
         assert [*FORMATS, "no-pair"] == [*get_args(Format)]
@@ -175,7 +176,7 @@ class TestFormats:
     @pytest.mark.parametrize("name", FORMATS)
     def test_rows_are_as_the_trainer_documents_them(self, name: Format, style: PromptStyle) -> None:
         check = jsonschema.Draft202012Validator(schema(name, style))
-        values: Sequence[Pair | Answer] = PAIRS if name in formats.PAIR_FORMATS else SCORED
+        values: Sequence[Pair | Answer] = PAIRS if name in PAIR_FORMATS else SCORED
         assert len(values) > 2
         for value in values:
             row = formats.convert(name, value.prompt(style), value)
@@ -184,9 +185,9 @@ class TestFormats:
 
     def test_the_schemas_refuse_each_others_rows(self) -> None:
         refused = 0
-        for name in formats.PAIR_FORMATS:
+        for name in PAIR_FORMATS:
             row = formats.convert(name, PAIRS[0].prompt("question"), PAIRS[0])
-            for other in formats.PAIR_FORMATS:
+            for other in PAIR_FORMATS:
                 valid = jsonschema.Draft202012Validator(schema(other, "question")).is_valid(row)
                 assert valid == (schema(name, "question") == schema(other, "question"))
                 refused += not valid

@@ -13,15 +13,22 @@ from rlvr_ray.core.errors import Unavailable
 from rlvr_ray.settings import load
 from rlvr_ray.training.export import folder as exporting
 from rlvr_ray.training.export.formats import (
-    ANSWER_FORMATS,
     MESSAGE_TOKENS,
-    PAIR_FORMATS,
     TEMPLATE_TOKENS,
     Format,
 )
 from rlvr_ray.training.export.request import Request
 from tests.builders import context
-from tests.exports import contents, export, refused, rlvr, rows, split_files
+from tests.exports import (
+    ANSWER_FORMATS,
+    PAIR_FORMATS,
+    contents,
+    export,
+    refused,
+    rlvr,
+    rows,
+    split_files,
+)
 from tests.folders import DPO, MIXED, ODD, TRAINING, Folder, decided
 
 pytestmark = pytest.mark.integration

@@ -18,9 +18,9 @@ from rlvr_ray.core import ids
 from rlvr_ray.core.pairing import PairingRule, decide
 from rlvr_ray.dataset import rows
 from rlvr_ray.dataset.rows import Row
-from rlvr_ray.training.export.formats import PAIR_FORMATS, Format
+from rlvr_ray.training.export.formats import Format
 from tests.builders import DECIDED, batch, context, verification
-from tests.exports import export, rlvr, split_files
+from tests.exports import PAIR_FORMATS, export, rlvr, split_files
 from tests.exports import rows as read
 
 pytestmark = pytest.mark.integration

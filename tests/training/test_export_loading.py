@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from rlvr_ray.training.export.formats import ANSWER_FORMATS, PAIR_FORMATS, Format
+from rlvr_ray.training.export.formats import Format
 from tests.builders import context
-from tests.exports import export, refused, rlvr, rows, split_files
+from tests.exports import ANSWER_FORMATS, PAIR_FORMATS, export, refused, rlvr, rows, split_files
 from tests.folders import MIXED, Folder, decided
 
 pytestmark = pytest.mark.integration

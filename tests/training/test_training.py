@@ -18,7 +18,8 @@ from rlvr_ray.core.questions import Question, Refused
 from rlvr_ray.generation.engines import vllm
 from rlvr_ray.generation.prompts import rag_messages
 from rlvr_ray.training import dpo as core
-from rlvr_ray.training import evaluation
+from rlvr_ray.training import evaluation, inputs
+from rlvr_ray.training import report as training_report
 from rlvr_ray.training.dpo import Plan
 from rlvr_ray.training.evaluation import Application, HeldOut
 from rlvr_ray.verification.verifier import Claim
@@ -68,14 +69,14 @@ class TestExport:
     def test_both_kinds_of_files(self, tmp_path: Path, kind: str) -> None:
         write(tmp_path / f"train.{kind}", [with_passages(n) for n in range(3)])
         write(tmp_path / f"eval.{kind}", [with_passages(9)])
-        found = evaluation.read_export(tmp_path)
+        found = inputs.read_export(tmp_path)
         assert (found.train.rows, found.eval.rows) == (3, 1)
         assert found.prompt == "rag-messages"
         assert found.held_out == ((str(UUID(int=9)), with_passages(9)["prompt"]),)
         assert core.question_of(found.held_out[0][1]) == "Question 9?"
 
     def test_each_held_out_prompt_counts_once(self, folder: Path) -> None:
-        found = evaluation.read_export(folder)
+        found = inputs.read_export(folder)
         assert found.eval.rows == 3
         assert found.prompt == "question"
         asked = evaluation.from_eval(found, 9)
@@ -84,9 +85,9 @@ class TestExport:
         assert evaluation.from_eval(found, 1) == asked[:1]
 
     def test_the_hash_is_that_of_the_file(self, folder: Path) -> None:
-        first = evaluation.read_export(folder)
+        first = inputs.read_export(folder)
         write(folder / "train.jsonl", [row(n) for n in range(1, 4)])
-        second = evaluation.read_export(folder)
+        second = inputs.read_export(folder)
         assert first.train.sha256 != second.train.sha256
         assert first.eval.sha256 == second.eval.sha256
 
@@ -113,33 +114,31 @@ class TestExport:
     ) -> None:
         spoil(folder)
         with pytest.raises(InputError, match=said) as caught:
-            evaluation.read_export(folder)
+            inputs.read_export(folder)
         assert "\n" not in str(caught.value)
 
     def test_no_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"there is no folder .*rlvr export --format trl"):
-            evaluation.read_export(tmp_path / "none")
+            inputs.read_export(tmp_path / "none")
 
     def test_a_damaged_parquet_file(self, folder: Path) -> None:
         (folder / "train.jsonl").unlink()
         (folder / "train.parquet").write_bytes(b"PAR1")
         with pytest.raises(InputError, match="cannot be read"):
-            evaluation.read_export(folder)
+            inputs.read_export(folder)
 
 
 class TestInstallation:
     def test_what_is_missing_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(
-            evaluation, "find_spec", lambda name: None if name == "trl" else object()
-        )
+        monkeypatch.setattr(inputs, "find_spec", lambda name: None if name == "trl" else object())
         with pytest.raises(
             ConfigError,
             match=r"^trl not installed: in the folder of rlvr_ray, pip install -e '\.\[train",
         ):
-            evaluation.check_installed()
+            inputs.check_installed()
 
     def test_models(self, tmp_path: Path) -> None:
-        evaluation.check_model("meta-llama/Llama-3.2-3B-Instruct")
+        inputs.check_model("meta-llama/Llama-3.2-3B-Instruct")
         for name, said in (
             (str(tmp_path / "none"), "there is no folder"),
             ("./none", "there is no folder"),
@@ -148,9 +147,9 @@ class TestInstallation:
             ("none.gguf", "there is no file"),
         ):
             with pytest.raises(ConfigError, match=said):
-                evaluation.check_model(name)
+                inputs.check_model(name)
         (tmp_path / "config.json").touch()
-        evaluation.check_model(str(tmp_path))
+        inputs.check_model(str(tmp_path))
 
     def test_a_template_is_told_the_same_in_training_and_serving(self) -> None:
         assert core.TEMPLATE == vllm.TEMPLATE
@@ -268,7 +267,7 @@ def report_of(*questions: HeldOut, style: str = "question", **sides: Any) -> dic
             "questions": evaluation.asked(questions, before, after),
         },
     }
-    evaluation.summarise(report, "--verify was not given")
+    training_report.summarise(report, "--verify was not given")
     return report
 
 
@@ -407,17 +406,17 @@ class TestScores:
 class TestReport:
     async def test_it_is_written_and_read_again(self, tmp_path: Path) -> None:
         report = report_of(held_out())
-        evaluation.write(report, tmp_path)
-        assert evaluation.read_report(tmp_path) == report
+        training_report.write(report, tmp_path)
+        assert training_report.read_report(tmp_path) == report
         await World().score(report)
-        text = evaluation.write(report, tmp_path)
-        assert evaluation.read_report(tmp_path) == report
+        text = training_report.write(report, tmp_path)
+        assert training_report.read_report(tmp_path) == report
         assert (tmp_path / "report.txt").read_text() == text
         assert sorted(p.name for p in tmp_path.iterdir()) == ["report.json", "report.txt"]
 
     async def test_people_read_what_counts(self) -> None:
         report = report_of(held_out())
-        text = "\n".join(core.text(report))
+        text = "\n".join(training_report.text(report))
         for part in (
             "1 of 10 parameters trained",
             "3 train and 3 eval pairs",
@@ -428,7 +427,7 @@ class TestReport:
         ):
             assert part in text
         await World(FakePanel({"old 0": 0.25, "new 0": 0.75})).score(report)
-        text = "\n".join(core.text(report))
+        text = "\n".join(training_report.text(report))
         assert "0.2500      0.7500" in text
         assert "1 with both scores: 1 better and 0 worse by at least 0.05" in text
         assert "not scored" not in text
@@ -438,11 +437,11 @@ class TestReport:
         if content is not None:
             (tmp_path / "report.json").write_text(content)
         with pytest.raises(InputError, match=r"report\.json"):
-            evaluation.read_report(tmp_path)
+            training_report.read_report(tmp_path)
 
     def test_a_folder_that_cannot_be_written(self, tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="cannot be written"):
-            evaluation.write(report_of(held_out()), tmp_path / "none")
+            training_report.write(report_of(held_out()), tmp_path / "none")
 
     def test_figures_are_numbers(self) -> None:
         metrics = {"loss": math.nan, "grad_norm": math.inf, "step": 3, "other": 1.0}

@@ -1,7 +1,8 @@
-"""``rlvr export``: pairs and answers as a folder for a trainer.
+"""``rlvr export``: the datasets of a data folder as a folder that a trainer reads.
 
-``request`` has the options, ``folder`` does the export, ``selection`` and ``examples`` choose the
-rows, ``formats`` has one function a format, ``splitting`` makes train and eval, ``contradictions``,
-``decontamination`` and ``near_duplicates`` leave rows out, ``card`` writes the README, ``hub``
-uploads.
+``request`` is what was asked for, ``folder`` does it: ``selection`` reads the rows and picks pairs
+and answers (``examples``, ``choosing``), ``filters`` leaves rows out (``contradictions``,
+``decontamination``, ``near_duplicates``), ``splitting`` makes train and eval, ``formats`` writes a
+row as its trainer wants it, ``card`` is the README and ``report`` what a person is shown. ``hub``
+uploads it. To add a format, see ``formats``.
 """

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from rlvr_ray.training.export.decontamination import SIMILARITY
-from rlvr_ray.training.export.formats import COLUMNS
+from rlvr_ray.training.export.formats import columns
 from rlvr_ray.training.export.overlap import NGRAM, SHINGLE
 
 #: Why a row is not in the export.
@@ -98,8 +98,8 @@ def _body(report: Mapping[str, Any], version: str, license_: str | None) -> Iter
     if license_ is None:
         yield "**License:** not stated. It depends on the documents and on the models' terms.\n"
     yield "## Columns\n"
-    columns = COLUMNS[report["format"]]
-    yield from _table(["column", ""], *([f"`{name}`", told] for name, told in columns.items()))
+    named = columns(report["format"])
+    yield from _table(["column", ""], *([f"`{name}`", held] for name, held in named.items()))
     yield '\nA message is `{"role": …, "content": …}`.\n'
     yield "```python"
     yield "from datasets import load_dataset"

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
 
+from rlvr_ray.core.fields import DIGITS
 from rlvr_ray.core.pairing import (
     PairingRule,
     Scored,
@@ -15,7 +16,7 @@ from rlvr_ray.core.pairing import (
     no_answer,
     ranked,
 )
-from rlvr_ray.core.records import DIGITS, Reason
+from rlvr_ray.core.records import Reason
 from rlvr_ray.core.spelling import displayed
 from rlvr_ray.training.export.examples import Answer, NoPair, Pair, Pairs
 

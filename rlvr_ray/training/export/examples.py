@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
-from rlvr_ray.core.records import Context, Defect, clean_text
+from rlvr_ray.core.fields import clean_text
+from rlvr_ray.core.records import Context, Defect
 from rlvr_ray.core.spelling import canonical_question, letters
 from rlvr_ray.generation.prompts import rag_messages
 

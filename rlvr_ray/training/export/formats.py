@@ -1,11 +1,11 @@
 """Pairs and answers as rows for trainers, and the meaning of the columns.
 
-To add a format, write a function and add its name to ``Format`` and to ``PAIR_FORMATS`` or
-``ANSWER_FORMATS``. Rows have no nulls and no empty lists, so that a reader needs no schema.
+To add a format, add its name to ``Format`` and an entry to ``FORMATS``. Rows have no nulls and no
+empty lists, so that a reader needs no schema.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from rlvr_ray.dataset.rows import Row
 from rlvr_ray.training.export.examples import Answer, Messages, NoPair, Pair
@@ -19,85 +19,128 @@ Format = Literal[
 MESSAGE_TOKENS, TEMPLATE_TOKENS = 8, 32
 
 
-def _said(text: str) -> dict[str, str]:
+class ExportFormat(NamedTuple):
+    """A format: what its rows are made of, how, and what each column holds, in their order."""
+
+    source: type[Pair | Answer | NoPair]
+    row: Callable[[Messages, Any], Row]
+    columns: Mapping[str, str]
+
+
+def _reply(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
-def _conversational(prompt: Messages, pair: Pair) -> Row:
-    return {
+_PROMPT = "what the model is asked: a list of messages"
+_CHOSEN, _REJECTED = "the better answer", "the worse answer"
+_MESSAGES = {"chosen": f"{_CHOSEN}: one message", "rejected": f"{_REJECTED}: one message"}
+_CONVERSATIONAL = ExportFormat(
+    Pair,
+    lambda prompt, pair: {
         "prompt": prompt,
-        "chosen": [_said(pair.chosen)],
-        "rejected": [_said(pair.rejected)],
-    }
-
-
-def _llamafactory(prompt: Messages, pair: Pair) -> Row:
-    return {
-        "conversations": prompt,
-        "chosen": _said(pair.chosen),
-        "rejected": _said(pair.rejected),
-    }
-
-
-def _axolotl(prompt: Messages, pair: Pair) -> Row:
-    return {"messages": prompt, "chosen": _said(pair.chosen), "rejected": _said(pair.rejected)}
-
-
-def _nemo_rl(prompt: Messages, pair: Pair) -> Row:
-    completions = [
-        {"rank": rank, "completion": [_said(text)]} for rank, text in enumerate(pair.answers)
-    ]
-    return {"context": prompt, "completions": completions}
-
-
-def _ms_swift(prompt: Messages, pair: Pair) -> Row:
-    return {"messages": [*prompt, _said(pair.chosen)], "rejected_response": pair.rejected}
-
-
-def _sft(prompt: Messages, answer: Answer) -> Row:
-    return {"messages": [*prompt, _said(answer.answer)]}
-
-
-def _rewards(prompt: Messages, answer: Answer) -> Row:
-    return {
-        "prompt": prompt,
-        "completion": [_said(answer.answer)],
-        "reward": answer.score,
-        "model": answer.models[0],
-        "temperature": answer.temperature,
-    }
-
-
-def _no_pair(prompt: Messages, batch: NoPair) -> Row:
-    return {
-        "prompt": prompt,
-        "completions": [[_said(text)] for text in batch.answers],
-        "scores": list(batch.scores),
-        "reason": batch.reason,
-    }
-
-
-#: By name: what makes a row of a pair's parts, and of an answer's.
-PAIR_FORMATS: dict[Format, Callable[[Messages, Pair], Row]] = {
-    "trl": _conversational,
-    "llamafactory": _llamafactory,
-    "axolotl": _axolotl,
-    "openrlhf": _conversational,
-    "nemo-rl": _nemo_rl,
-    "ms-swift": _ms_swift,
+        "chosen": [_reply(pair.chosen)],
+        "rejected": [_reply(pair.rejected)],
+    },
+    {
+        "prompt": _PROMPT,
+        "chosen": f"{_CHOSEN}: a list of one message",
+        "rejected": f"{_REJECTED}: a list of one message",
+    },
+)
+FORMATS: dict[Format, ExportFormat] = {
+    "trl": _CONVERSATIONAL,
+    "llamafactory": ExportFormat(
+        Pair,
+        lambda prompt, pair: {
+            "conversations": prompt,
+            "chosen": _reply(pair.chosen),
+            "rejected": _reply(pair.rejected),
+        },
+        {"conversations": _PROMPT, **_MESSAGES},
+    ),
+    "axolotl": ExportFormat(
+        Pair,
+        lambda prompt, pair: {
+            "messages": prompt,
+            "chosen": _reply(pair.chosen),
+            "rejected": _reply(pair.rejected),
+        },
+        {"messages": _PROMPT, **_MESSAGES},
+    ),
+    "openrlhf": _CONVERSATIONAL,
+    "nemo-rl": ExportFormat(
+        Pair,
+        lambda prompt, pair: {
+            "context": prompt,
+            "completions": [
+                {"rank": rank, "completion": [_reply(text)]}
+                for rank, text in enumerate(pair.answers)
+            ],
+        },
+        {
+            "context": _PROMPT,
+            "completions": "both answers with their `rank`: 0 is the better one, 1 the worse one",
+        },
+    ),
+    "ms-swift": ExportFormat(
+        Pair,
+        lambda prompt, pair: {
+            "messages": [*prompt, _reply(pair.chosen)],
+            "rejected_response": pair.rejected,
+        },
+        {
+            "messages": f"{_PROMPT}, which ends with the better answer",
+            "rejected_response": f"{_REJECTED}: its text",
+        },
+    ),
+    "sft": ExportFormat(
+        Answer,
+        lambda prompt, answer: {"messages": [*prompt, _reply(answer.answer)]},
+        {"messages": f"{_PROMPT}, which ends with the answer"},
+    ),
+    "rewards": ExportFormat(
+        Answer,
+        lambda prompt, answer: {
+            "prompt": prompt,
+            "completion": [_reply(answer.answer)],
+            "reward": answer.score,
+            "model": answer.models[0],
+            "temperature": answer.temperature,
+        },
+        {
+            "prompt": _PROMPT,
+            "completion": "the answer: a list of one message",
+            "reward": "its score, from 0 to 1",
+            "model": "that wrote it",
+            "temperature": "that it was sampled with",
+        },
+    ),
+    "no-pair": ExportFormat(
+        NoPair,
+        lambda prompt, batch: {
+            "prompt": prompt,
+            "completions": [[_reply(text)] for text in batch.answers],
+            "scores": list(batch.scores),
+            "reason": batch.reason,
+        },
+        {
+            "prompt": _PROMPT,
+            "completions": "the answers, the best one first: a list of messages each",
+            "scores": "of the answers, from 0 to 1, in the same order",
+            "reason": "why they made no pair",
+        },
+    ),
 }
-ANSWER_FORMATS: dict[Format, Callable[[Messages, Answer], Row]] = {"sft": _sft, "rewards": _rewards}
+
+
+def columns(name: Format) -> dict[str, str]:
+    """What each column of a format holds, in the order of the file."""
+    return {**FORMATS[name].columns, "batch_id": "the batch that the row was made from"}
 
 
 def convert(name: Format, prompt: Messages, value: Pair | Answer | NoPair) -> Row:
     """A row of that format, with the id of the batch that it comes from."""
-    if isinstance(value, Pair):
-        row = PAIR_FORMATS[name](prompt, value)
-    elif isinstance(value, NoPair):
-        row = _no_pair(prompt, value)
-    else:
-        row = ANSWER_FORMATS[name](prompt, value)
-    return {**row, "batch_id": value.batch_id}
+    return {**FORMATS[name].row(prompt, value), "batch_id": value.batch_id}
 
 
 def dataset_info(files: Mapping[str, str]) -> Row:
@@ -125,44 +168,3 @@ def tokens(prompt: Messages, answers: Iterable[str], count: Callable[[str], int]
     asked = sum(count(message["content"]) for message in prompt)
     own = MESSAGE_TOKENS * (len(prompt) + 1) + TEMPLATE_TOKENS
     return asked + own + max(map(count, answers))
-
-
-_PROMPT = "what the model is asked: a list of messages"
-_BATCH = "the batch that the row was made from"
-_CHOSEN, _REJECTED = "the better answer", "the worse answer"
-_LISTS = {
-    "prompt": _PROMPT,
-    "chosen": f"{_CHOSEN}: a list of one message",
-    "rejected": f"{_REJECTED}: a list of one message",
-}
-_MESSAGES = {"chosen": f"{_CHOSEN}: one message", "rejected": f"{_REJECTED}: one message"}
-_COLUMNS: dict[Format, dict[str, str]] = {
-    "trl": _LISTS,
-    "openrlhf": _LISTS,
-    "llamafactory": {"conversations": _PROMPT, **_MESSAGES},
-    "axolotl": {"messages": _PROMPT, **_MESSAGES},
-    "nemo-rl": {
-        "context": _PROMPT,
-        "completions": "both answers with their `rank`: 0 is the better one, 1 the worse one",
-    },
-    "ms-swift": {
-        "messages": f"{_PROMPT}, which ends with the better answer",
-        "rejected_response": f"{_REJECTED}: its text",
-    },
-    "sft": {"messages": f"{_PROMPT}, which ends with the answer"},
-    "rewards": {
-        "prompt": _PROMPT,
-        "completion": "the answer: a list of one message",
-        "reward": "its score, from 0 to 1",
-        "model": "that wrote it",
-        "temperature": "that it was sampled with",
-    },
-    "no-pair": {
-        "prompt": _PROMPT,
-        "completions": "the answers, the best one first: a list of messages each",
-        "scores": "of the answers, from 0 to 1, in the same order",
-        "reason": "why they made no pair",
-    },
-}
-#: By format, in the order of the file: what each column holds.
-COLUMNS = {name: {**columns, "batch_id": _BATCH} for name, columns in _COLUMNS.items()}

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from rlvr_ray.core.errors import InputError
-from rlvr_ray.training.export.examples import Pairs, PromptStyle, SplitBy
-from rlvr_ray.training.export.formats import PAIR_FORMATS, Format
+from rlvr_ray.training.export.examples import Pair, Pairs, PromptStyle, SplitBy
+from rlvr_ray.training.export.formats import FORMATS, Format
 
 #: Below this, rows that say different things are near-duplicates too.
 LEAST_ALIKE = 0.5
@@ -101,7 +101,7 @@ class Request:
     @property
     def has_pairs(self) -> bool:
         """Whether its rows are pairs."""
-        return self.format in PAIR_FORMATS
+        return FORMATS[self.format].source is Pair
 
     @property
     def dataset(self) -> str:

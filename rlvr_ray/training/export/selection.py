@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from rlvr_ray.core import codec
 from rlvr_ray.core.errors import InputError
-from rlvr_ray.core.records import DIGITS
+from rlvr_ray.core.fields import DIGITS
 from rlvr_ray.core.spelling import displayed, same_answer
 from rlvr_ray.dataset.reviews import Verdict
 from rlvr_ray.settings import Settings
