@@ -85,21 +85,20 @@ class AsyncClient:
 
         The same ``key`` gives the same batch again; without one the question has its own.
         """
-        request = calls.ask(question, key or calls.new_key(), options)
+        request = calls.ask(question, key, options)
         return await self._send("POST", ASK, calls.reader(Batch), **request)
 
     async def submit(
         self, question: str, key: str | None = None, **options: Unpack[Options]
     ) -> Submitted:
-        """Ask, and return before there are answers: ``events`` tells of them."""
-        key = key or calls.new_key()
-        return await self._submit(key, calls.ask(question, key, options))
+        """Ask, and return before there are answers; ``events`` yields them."""
+        return await self._submit(calls.ask(question, key, options))
 
     def events(self, batch_id: Id, patience_s: float = PATIENCE_S) -> AsyncGenerator[LiveEvent]:
-        """What happens to a batch until it is decided.
+        """The live events of a batch until it is decided.
 
-        Where the connection drops it goes on after the last event; it raises Unavailable where
-        nothing came for ``patience_s`` seconds, and what an ask failed of.
+        If the connection drops, it reconnects and continues after the last event. Raises
+        Unavailable if nothing came for ``patience_s`` seconds, and the error of an ask that failed.
         """
         return self._follow(batch_id, patience_s, None)
 
@@ -110,13 +109,12 @@ class AsyncClient:
         patience_s: float = PATIENCE_S,
         **options: Unpack[Options],
     ) -> AsyncGenerator[LiveEvent]:
-        """Ask, and tell of it until it is decided: first ``Submitted``, then as ``events``.
+        """Ask, and yield ``Submitted``, then the live events until the batch is decided.
 
-        A server that ended before it recorded the answers has lost the question: it is asked
-        again under the same id.
+        If the server ended before it recorded the answers, the question is asked again under the
+        same id.
         """
-        key = key or calls.new_key()
-        return self._follow(None, patience_s, (key, calls.ask(question, key, options)))
+        return self._follow(None, patience_s, calls.ask(question, key, options))
 
     async def batch(self, batch_id: Id) -> Batch:
         """A batch as it stands."""
@@ -215,7 +213,7 @@ class AsyncClient:
     async def review(
         self, task: ReviewTask, verdict: Verdict, note: str = "", reviewer: str = ""
     ) -> Review:
-        """Say which answer is better; the latest word on a batch counts."""
+        """Record which answer is better; the latest review of a batch counts."""
         body = {
             "batch_id": task.batch_id,
             "a": task.a.candidate,
@@ -265,11 +263,13 @@ class AsyncClient:
         query = calls.params({"format": "parquet", **params})
         return await self._send("GET", path, calls.table, params=query)
 
-    async def _submit(self, key: str, request: Mapping[str, Any]) -> Submitted:
+    async def _submit(self, request: Mapping[str, Any]) -> Submitted:
+        headers = {"Prefer": b"respond-async", **request["headers"]}
+        key = headers["Idempotency-Key"].decode()
+
         def read(reply: httpx.Response) -> Submitted:
             return Submitted.from_json(reply.json() | {"key": key})
 
-        headers = {"Prefer": b"respond-async", **request["headers"]}
         return await self._send("POST", ASK, read, **{**request, "headers": headers})
 
     async def _send(
@@ -281,8 +281,7 @@ class AsyncClient:
         repeatable: bool = True,
         **options: Any,
     ) -> T:
-        """Send a request, again where that helps; to do twice what is ``repeatable`` changes
-        nothing. ``options`` are httpx's own."""
+        """Send a request, several times if the connection drops and it is ``repeatable``."""
         attempts = problems.Attempts(
             self._url, repeatable=repeatable, has_answered=self._has_answered
         )
@@ -299,13 +298,12 @@ class AsyncClient:
         self,
         batch_id: Id | None,
         patience_s: float,
-        ask: tuple[str, Mapping[str, Any]] | None,
+        ask: Mapping[str, Any] | None,
         wait_s: float | None = None,
     ) -> AsyncGenerator[LiveEvent]:
-        """The events of a batch, or of the one that ``ask`` makes (a key and a request), again if
-        it is lost."""
+        """The events of a batch or, with the request ``ask``, of the one that it makes."""
         if ask is not None:
-            submitted = await self._submit(*ask)
+            submitted = await self._submit(ask)
             batch_id = submitted.batch_id
             yield submitted
         assert batch_id is not None
@@ -322,7 +320,7 @@ class AsyncClient:
             error: Exception | None = None
             try:
                 if watch.lost and ask is not None:
-                    await self._submit(*ask)
+                    await self._submit(ask)
                     yield watch.asked_again()
                 async with self._http.stream("GET", path, **watch.options) as reply:
                     watch.opened()

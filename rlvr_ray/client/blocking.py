@@ -83,21 +83,20 @@ class Client:
 
         The same ``key`` gives the same batch again; without one the question has its own.
         """
-        request = calls.ask(question, key or calls.new_key(), options)
+        request = calls.ask(question, key, options)
         return self._send("POST", ASK, calls.reader(Batch), **request)
 
     def submit(
         self, question: str, key: str | None = None, **options: Unpack[Options]
     ) -> Submitted:
-        """Ask, and return before there are answers: ``events`` tells of them."""
-        key = key or calls.new_key()
-        return self._submit(key, calls.ask(question, key, options))
+        """Ask, and return before there are answers; ``events`` yields them."""
+        return self._submit(calls.ask(question, key, options))
 
     def events(self, batch_id: Id, patience_s: float = PATIENCE_S) -> Generator[LiveEvent]:
-        """What happens to a batch until it is decided.
+        """The live events of a batch until it is decided.
 
-        Where the connection drops it goes on after the last event; it raises Unavailable where
-        nothing came for ``patience_s`` seconds, and what an ask failed of.
+        If the connection drops, it reconnects and continues after the last event. Raises
+        Unavailable if nothing came for ``patience_s`` seconds, and the error of an ask that failed.
         """
         return self._follow(batch_id, patience_s, None)
 
@@ -108,13 +107,12 @@ class Client:
         patience_s: float = PATIENCE_S,
         **options: Unpack[Options],
     ) -> Generator[LiveEvent]:
-        """Ask, and tell of it until it is decided: first ``Submitted``, then as ``events``.
+        """Ask, and yield ``Submitted``, then the live events until the batch is decided.
 
-        A server that ended before it recorded the answers has lost the question: it is asked
-        again under the same id.
+        If the server ended before it recorded the answers, the question is asked again under the
+        same id.
         """
-        key = key or calls.new_key()
-        return self._follow(None, patience_s, (key, calls.ask(question, key, options)))
+        return self._follow(None, patience_s, calls.ask(question, key, options))
 
     def batch(self, batch_id: Id) -> Batch:
         """A batch as it stands."""
@@ -208,7 +206,7 @@ class Client:
     def review(
         self, task: ReviewTask, verdict: Verdict, note: str = "", reviewer: str = ""
     ) -> Review:
-        """Say which answer is better; the latest word on a batch counts."""
+        """Record which answer is better; the latest review of a batch counts."""
         body = {
             "batch_id": task.batch_id,
             "a": task.a.candidate,
@@ -258,11 +256,13 @@ class Client:
         query = calls.params({"format": "parquet", **params})
         return self._send("GET", path, calls.table, params=query)
 
-    def _submit(self, key: str, request: Mapping[str, Any]) -> Submitted:
+    def _submit(self, request: Mapping[str, Any]) -> Submitted:
+        headers = {"Prefer": b"respond-async", **request["headers"]}
+        key = headers["Idempotency-Key"].decode()
+
         def read(reply: httpx.Response) -> Submitted:
             return Submitted.from_json(reply.json() | {"key": key})
 
-        headers = {"Prefer": b"respond-async", **request["headers"]}
         return self._send("POST", ASK, read, **{**request, "headers": headers})
 
     def _send(
@@ -274,8 +274,7 @@ class Client:
         repeatable: bool = True,
         **options: Any,
     ) -> T:
-        """Send a request, again where that helps; to do twice what is ``repeatable`` changes
-        nothing. ``options`` are httpx's own."""
+        """Send a request, several times if the connection drops and it is ``repeatable``."""
         attempts = problems.Attempts(
             self._url, repeatable=repeatable, has_answered=self._has_answered
         )
@@ -292,13 +291,12 @@ class Client:
         self,
         batch_id: Id | None,
         patience_s: float,
-        ask: tuple[str, Mapping[str, Any]] | None,
+        ask: Mapping[str, Any] | None,
         wait_s: float | None = None,
     ) -> Generator[LiveEvent]:
-        """The events of a batch, or of the one that ``ask`` makes (a key and a request), again if
-        it is lost."""
+        """The events of a batch or, with the request ``ask``, of the one that it makes."""
         if ask is not None:
-            submitted = self._submit(*ask)
+            submitted = self._submit(ask)
             batch_id = submitted.batch_id
             yield submitted
         assert batch_id is not None
@@ -315,7 +313,7 @@ class Client:
             error: Exception | None = None
             try:
                 if watch.lost and ask is not None:
-                    self._submit(*ask)
+                    self._submit(ask)
                     yield watch.asked_again()
                 with self._http.stream("GET", path, **watch.options) as reply:
                     watch.opened()

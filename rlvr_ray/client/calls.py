@@ -69,13 +69,13 @@ def new_key() -> str:
     return str(uuid4())
 
 
-def ask(question: str, key: str, options: Options) -> dict[str, Any]:
-    """httpx's options for a question."""
+def ask(question: str, key: str | None, options: Options) -> dict[str, Any]:
+    """httpx's options for a question; without a key it has its own."""
     body = {"question": question} | {k: v for k, v in options.items() if v is not None}
     for name in ("temperatures", "reference"):
         if name in body and not isinstance(body[name], str):
             body[name] = list(body[name])  # type: ignore[call-overload]
-    return {"json": body, "headers": {"Idempotency-Key": key.encode()}}
+    return {"json": body, "headers": {"Idempotency-Key": (key or new_key()).encode()}}
 
 
 def uploads(given: Sequence[Document | File | str | os.PathLike[str]]) -> dict[str, Any]:
