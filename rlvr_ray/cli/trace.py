@@ -12,9 +12,12 @@ from rich.text import Text
 from rlvr_ray.cli.commands import app
 from rlvr_ray.cli.terminal import Json, Port, Url, note, out, print_json, server_if_any, settings_of
 from rlvr_ray.client import servers
-from rlvr_ray.events.validation import one_line
+from rlvr_ray.core.fields import one_line
 
 _STYLES = {"not verified": "yellow", "ERROR": "red", "CRITICAL": "red", "WARNING": "yellow"}
+
+#: Characters of a text from outside that are shown.
+SHOWN_CHARS = 300
 
 
 @app.command()
@@ -55,18 +58,16 @@ def trace(
 
 def shown(trace: Mapping[str, Any], data_dir: Path) -> Iterator[Text]:
     """A trace for people, line by line; text from questions, models and logs is text."""
-    yield Text(one_line(trace["question"]), "bold")
+    yield Text(_shown(trace["question"]), "bold")
     yield Text(f"batch {trace['batch_id']}, trace {trace['trace_id']}")
-    yield Text(f"correlation {one_line(trace['correlation_id'])}")
+    yield Text(f"correlation {_shown(trace['correlation_id'])}")
     yield from _section("steps", [_step(step) for step in trace["steps"]])
     if trace["state"] == "open":
         yield Text("  not decided yet")
     yield from _section(
         "documents",
         [
-            Text(
-                f"{one_line(d['source'])}, passages: {d['passages']}, {one_line(d['document_id'])}"
-            )
+            Text(f"{_shown(d['source'])}, passages: {d['passages']}, {_shown(d['document_id'])}")
             for d in trace["documents"]
         ],
     )
@@ -85,7 +86,7 @@ def _section(name: str, lines: Sequence[Text]) -> Iterator[Text]:
 def _step(step: Mapping[str, Any]) -> Text:
     text = Text(f"{_clock(step['at'])} {step['after_s']:+9.3f} s  ")
     text.append(f"{step['step']:<12}  ", _STYLES.get(step["step"]))
-    text.append(one_line(step["detail"]))
+    text.append(_shown(step["detail"]))
     if event := step.get("event"):
         mirrored = {True: ", mirrored", False: ", waits for the broker", None: ""}[
             event["mirrored"]
@@ -108,9 +109,14 @@ def _log(line: Mapping[str, Any], own: str) -> Text:
     file = re.sub(r"-[0-9a-f]{20,}-.*-", "-…-", line["file"])
     text = Text(f"{_clock(line['at'])} ")
     text.append(f"{line['level'] or '':<7} ", _STYLES.get(line["level"] or ""))
-    return text.append(one_line(line["message"].removesuffix(own))).append(f"  [{file}]", "dim")
+    return text.append(_shown(line["message"].removesuffix(own))).append(f"  [{file}]", "dim")
 
 
 def _clock(time: str | None) -> str:
     """Of a day in UTC, to the millisecond."""
     return f"{datetime.fromisoformat(time):%H:%M:%S.%f}"[:-3] if time else "--:--:--.---"
+
+
+def _shown(text: str) -> str:
+    """A text from outside, in one line that is not too long."""
+    return one_line(text)[:SHOWN_CHARS]

@@ -15,12 +15,13 @@ import jsonschema
 
 from rlvr_ray.core import codec, ids
 from rlvr_ray.core.errors import InputError
-from rlvr_ray.core.fields import unit_interval
+from rlvr_ray.core.fields import one_line, unit_interval
 from rlvr_ray.core.records import Assessment, Defect, Judge, Verification
 from rlvr_ray.core.scoring import confidence, mean
 from rlvr_ray.events import schema
 
 MAX_BYTES = 1024 * 1024  #: of one message; larger ones are refused unread
+REASON_CHARS = 300  #: of what is said of a wrong event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ def parse(data: bytes) -> dict[str, Any]:
     except RecursionError:
         raise InputError("the message is nested too deeply") from None
     except ValueError as error:
-        raise InputError(one_line(f"the message is not JSON: {error}")) from None
+        raise InputError(_reason(f"the message is not JSON: {error}")) from None
     if not isinstance(body, dict):
         raise InputError("the message is not a JSON object")
     return body
@@ -59,13 +60,13 @@ def validate(body: Mapping[str, Any]) -> None:
         for error in _validator().iter_errors(dict(body)):
             # The library quotes the value, which may be long.
             why = error.message.replace(repr(error.instance), reprlib.repr(error.instance))
-            raise InputError(one_line(f"{error.json_path[2:] or 'the event'}: {why}"))
+            raise InputError(_reason(f"{error.json_path[2:] or 'the event'}: {why}"))
         # Fields that the schema does not know must be JSON data all the same.
         json.dumps(dict(body), allow_nan=False, ensure_ascii=False).encode()
     except RecursionError:
         raise InputError("the event is nested too deeply") from None
     except (TypeError, ValueError) as error:
-        raise InputError(one_line(f"the event is not JSON data: {error}")) from None
+        raise InputError(_reason(f"the event is not JSON data: {error}")) from None
 
 
 def verification_completed(
@@ -95,7 +96,7 @@ def verification_completed(
             completed_at=datetime.now(UTC),
         ).assessments
     except (TypeError, ValueError) as error:
-        raise InputError(one_line(f"this is no verification: {error}")) from None
+        raise InputError(_reason(f"this is no verification: {error}")) from None
     return _answering(
         answer,
         "verification.completed",
@@ -152,9 +153,8 @@ def verification_failed(answer: Received, *, reason: str, attempts: int = 1) -> 
     return _answering(answer, "verification.failed", reason=reason, attempts=attempts)
 
 
-def one_line(text: str) -> str:
-    """A text from outside, fit for a log."""
-    return "".join(c if c.isprintable() else " " for c in text)[:300]
+def _reason(text: str) -> str:
+    return one_line(text)[:REASON_CHARS]
 
 
 @cache
