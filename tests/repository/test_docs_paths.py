@@ -1,4 +1,4 @@
-"""Every file and link that the documentation names exists."""
+"""Every file, link and class that the documentation names exists."""
 
 import re
 from pathlib import Path
@@ -52,3 +52,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_expression_finds_paths() -> None:
     assert all(len(named(page)) > 20 for page in PAGES[:2])
+
+
+def test_classes_of_the_walk_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    walk = page[page.index("## The way of a question") : page.index("## Processes")]
+    code = "".join(file.read_text("utf-8") for file in PACKAGE.rglob("*.py"))
+    named = [name.split(".") for name in re.findall(r"`([A-Z][A-Za-z]+(?:\.\w+)?)`", walk)]
+    assert len(named) > 10
+    for name, *methods in named:
+        assert re.search(rf"^class {name}\b", code, re.MULTILINE), name
+        assert all(re.search(rf"def {method}\b", code) for method in methods), methods
