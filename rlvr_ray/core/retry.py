@@ -9,7 +9,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_never,
+)
 
 from rlvr_ray.core.errors import Overloaded, ReplyError, TimedOut, Unavailable
 
@@ -37,13 +43,14 @@ class Backoff:
     def attempts(
         self,
         again: Callable[[BaseException], bool],
-        note: Callable[[BaseException, float], object],
+        note: Callable[[BaseException, float], object] = lambda *_: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        most: int | None = None,
     ) -> AsyncRetrying:
-        """Attempts without end: ``async for attempt in backoff.attempts(…): with attempt: …``.
+        """Attempts, ``most`` or without end: ``async for attempt in …: with attempt: …``.
 
-        ``again`` says of a failure whether to try again; else it is raised as it is. ``note`` is
-        given the failure and the seconds before the next attempt.
+        ``again`` decides of a failure whether to try again; else it is raised as it is. ``note``
+        gets the failure and the seconds before the next attempt.
         """
 
         def before_sleep(state: RetryCallState) -> None:
@@ -56,6 +63,8 @@ class Backoff:
             wait=lambda state: self.pause(state.attempt_number),
             before_sleep=before_sleep,
             sleep=sleep,
+            stop=stop_after_attempt(most) if most else stop_never,
+            reraise=True,
         )
 
 

@@ -144,7 +144,7 @@ class VerificationLoop:
             return failures < self._settings.max_attempts
 
         try:
-            async for attempt in BACKOFF.attempts(again, lambda *_: None):
+            async for attempt in BACKOFF.attempts(again):
                 with attempt:
                     async with asyncio.timeout(self._settings.timeout_s):
                         judged = await self._judged(state, claims)

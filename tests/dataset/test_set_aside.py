@@ -383,7 +383,7 @@ def test_the_command_line_says_what_is_wrong(folder: Path) -> None:
     result = rlvr("verify-store")
     assert result.exit_code == 1
     assert f"batch {HURT.batch_id}: a record cannot be read" in result.output
-    assert "rlvr rebuild writes the files without it" in " ".join(result.output.split())
+    assert "rlvr rebuild writes the files without them" in " ".join(result.output.split())
     result = rlvr("doctor")
     assert result.exit_code == 1
     assert f"batch {HURT.batch_id}: its outcome: reason:" in " ".join(result.output.split())

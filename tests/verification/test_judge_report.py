@@ -27,6 +27,7 @@ from rlvr_ray.core.errors import (
     Unavailable,
 )
 from rlvr_ray.core.records import Verification
+from rlvr_ray.core.retry import Backoff
 from rlvr_ray.settings import Settings, VerificationSettings, load
 from rlvr_ray.verification import factory
 from rlvr_ray.verification.calibration import picture, report
@@ -47,8 +48,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "PAUSE_S", 0.001)
-    monkeypatch.setattr(report, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(report, "BACKOFF", Backoff(first_s=0.001, longest_s=0.01))
 
 
 class TestAsking:

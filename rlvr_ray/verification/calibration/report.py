@@ -27,6 +27,7 @@ from rlvr_ray.core.errors import (
     Unavailable,
 )
 from rlvr_ray.core.records import Verification
+from rlvr_ray.core.retry import Backoff
 from rlvr_ray.settings import Settings, VerificationSettings
 from rlvr_ray.verification.calibration import decisions
 from rlvr_ray.verification.calibration.evaluation import Judged, Result, evaluate
@@ -35,9 +36,9 @@ from rlvr_ray.verification.verifier import Claim, Panel
 
 #: Name of both files where they go into a folder.
 NAME = "judge-report"
-#: Seconds for which a server that has answered before may be away; the pause before it is asked
-#: again, which doubles up to the longest.
-PATIENCE_S, PAUSE_S, LONGEST_PAUSE_S = 60.0, 1.0, 10.0
+#: Seconds for which a server that has answered before may be away.
+PATIENCE_S = 60.0
+BACKOFF = Backoff(first_s=1.0, longest_s=10.0, low=1.0)
 #: Lines that tell the progress of a run where there is no terminal.
 NUM_LINES = 20
 
@@ -178,25 +179,32 @@ class _Asking:
 
     async def verify(self, claims: Sequence[Claim]) -> Sequence[Verification | JudgeError]:
         """One result for each claim; a judge that is too slow, again and again, gives no score."""
-        failures, waited, pause = 0, 0.0, PAUSE_S
-        while True:
-            try:
-                async with asyncio.timeout(self._settings.timeout_s):
-                    results = await self._panel.verify(claims)
-                self._answered = True
-                return results
-            except (TimeoutError, TimedOut) as error:
+        failures, waited, reason = 0, 0.0, ""
+
+        def again(error: BaseException) -> bool:
+            nonlocal failures, reason
+            if isinstance(error, TimeoutError | TimedOut):
                 failures += 1
-                if failures >= self._settings.max_attempts:
-                    limit = f"the judge did not finish within {self._settings.timeout_s:g} s"
-                    return [JudgeError(str(error) or limit) for _ in claims]
-            except (Unavailable, Overloaded, ReplyError):
-                # One that never answered is more likely set up wrongly than away.
-                if not self._answered or waited >= PATIENCE_S:
-                    raise
-            await asyncio.sleep(pause)
+                limit = f"the judge did not finish within {self._settings.timeout_s:g} s"
+                reason = str(error) or limit
+                return failures < self._settings.max_attempts
+            # One that never answered is more likely set up wrongly than away.
+            patient = self._answered and waited < PATIENCE_S
+            return patient and isinstance(error, Unavailable | Overloaded | ReplyError)
+
+        def note(_: BaseException, pause: float) -> None:
+            nonlocal waited
             waited += pause
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+        try:
+            async for attempt in BACKOFF.attempts(again, note):
+                with attempt:
+                    async with asyncio.timeout(self._settings.timeout_s):
+                        results = await self._panel.verify(claims)
+        except (TimeoutError, TimedOut):
+            return [JudgeError(reason) for _ in claims]
+        self._answered = True
+        return results
 
 
 def _claims(row: Row, answers: Sequence[Answer], repeat: int) -> list[Claim]:
