@@ -10,7 +10,7 @@ from rlvr_ray.settings.section import Section
 
 class VerifierSettings(Section):
     name: str = Field(pattern="^[a-z][a-z0-9_-]{0,63}$")
-    """An entry point of the group rlvr_ray.verifiers."""
+    """A built-in verifier, or an entry point of the group rlvr_ray.verifiers."""
     weight: float = Field(default=1.0, ge=0, le=1000, allow_inf_nan=False)
     """Its share of the score; 0 makes it a check only."""
     options: dict[str, Any] = Field(default={})

@@ -45,7 +45,7 @@ class VerifierContext:
 
 
 #: Makes a verifier from its ``options`` in the settings; raises ConfigError where they are wrong.
-#: Found by its name among the entry points of the group ``rlvr_ray.verifiers``.
+#: Found by its name: see ``verifiers``.
 VerifierFactory = Callable[[VerifierContext, Mapping[str, Any]], Verifier]
 
 
