@@ -32,7 +32,7 @@ from rlvr_ray.training import evaluation, inputs
 from rlvr_ray.training import report as training_report
 from rlvr_ray.training.dpo import Messages, Plan
 
-#: Seconds between two looks at what was learned.
+#: Seconds between two checks for new steps.
 LOOK_S = 1.0
 
 
@@ -64,13 +64,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="all weights instead of LoRA")
     parser.add_argument("--merge", action="store_true", help="LoRA: also write whole weights")
     default = {field.name: field.default for field in fields(Plan)}
-    for name, kind, told in (
-        ("epochs", _positive(float), "times that all pairs are seen"),
+    for name, kind, help_ in (
+        ("epochs", _positive(float), "passes over all pairs"),
         ("max_steps", _positive(int), "steps, whatever --epochs says"),
         ("batch", _positive(int), "pairs a step"),
         ("device_batch", _positive(int), "pairs that one worker holds at once"),
         ("learning_rate", _positive(float), "5e-5, with --full 5e-6"),
-        ("beta", _positive(float), "how dear it is to leave the first model"),
+        ("beta", _positive(float), "weight of staying close to the first model"),
         ("rank", _positive(int), "of LoRA's matrices"),
         ("max_length", _positive(int), "tokens of prompt and answer; as exported"),
         ("answer_tokens", _positive(int), "limit of an answer to a held-out question"),
@@ -78,7 +78,7 @@ def _options() -> argparse.Namespace:
     ):
         shown = "" if default[name] is None else f" (default: {default[name]})"
         parser.add_argument(
-            f"--{name.replace('_', '-')}", type=kind, default=default[name], help=told + shown
+            f"--{name.replace('_', '-')}", type=kind, default=default[name], help=help_ + shown
         )
     parser.add_argument("--workers", type=_positive(int), help="default: one for each free GPU")
     parser.add_argument("--questions", help="held-out ones, a file; default: prompts of eval")
@@ -197,7 +197,7 @@ def _application() -> evaluation.Application:
 
 
 def _join() -> None:
-    """The cluster that is told or runs here, or one of our own."""
+    """The cluster that is help_ or runs here, or one of our own."""
     address = load().ray_address
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -267,14 +267,14 @@ def _worker(config: dict[str, Any]) -> None:
 
     from rlvr_ray.training import trl
 
-    def tell(step: Any) -> None:
+    def notify(step: Any) -> None:
         with config["steps"].open("a") as stream:
             stream.write(json.dumps(step) + "\n")
 
     first = ray_train.get_context().get_world_rank() == 0
     with tempfile.TemporaryDirectory(prefix="rlvr-checkpoint-") as folder:
         plan = Plan(**config["plan"])
-        result = trl.train(plan, config["files"], config["prompts"], Path(folder), tell)
+        result = trl.train(plan, config["files"], config["prompts"], Path(folder), notify)
         checkpoint = ray_train.Checkpoint.from_directory(folder) if first else None
         ray_train.report({"result": json.dumps(result)}, checkpoint=checkpoint)
 
@@ -286,8 +286,8 @@ def _reason(error: Exception) -> RlvrError:
     for cause in causes:
         if isinstance(cause, RlvrError):
             return cause
-    said = [line for line in str(failures[0]).splitlines() if line.strip()]
-    last = said[-1].strip() if said else type(causes[0]).__name__
+    lines = [line for line in str(failures[0]).splitlines() if line.strip()]
+    last = lines[-1].strip() if lines else type(causes[0]).__name__
     return Unavailable(
         f"the training failed: {last}; more in Ray's logs: /tmp/ray/session_latest/logs/train"
     )

@@ -20,7 +20,7 @@ ASSUMED_PREFILL, ASSUMED_DECODE = 20_000, 4_000
 #: CPU seconds to verify an answer over five passages, beside the judge: measured on AVX2 cores with
 #: a judge that answers at once. But for those of logprob, mostly embeddings.
 VERIFY_CPU_S: dict[Verifier, float] = {"grounded": 0.19, "logprob": 0.002, "ragas": 0.03}
-#: CPUs for ingress and verifiers beside each GPU, where nothing else is said: an assumption.
+#: CPUs for ingress and verifiers beside each GPU, by default: an assumption.
 CPUS_PER_GPU = 8
 TINY, MOST = 1e-9, 1e12  #: what counts as above 0, and as endless
 REVERSE = 3  #: reverse questions of an answer (RAGAS's strictness)
@@ -219,14 +219,14 @@ def judging(load: Workload) -> tuple[Asked, ...]:
             asked("verdict tokens", verdicts, contexts, statement, 1),
             asked("relevancy tokens", answers, question, answer, 1),
         )
-    told = load.judge_tokens
+    given = load.judge_tokens
     listed = answer + _JSON + load.statements * _JSON_STATEMENT
     verdict = statement + _JSON + load.reason_tokens + _JSON_VERDICT
     asking = question + _JSON_QUESTION
     return (
-        asked("statements", answers, question, answer, told or listed),
-        asked("verdicts in words", verdicts, contexts, statement, told or verdict),
-        asked("reverse questions", answers, 0, answer, told or asking, REVERSE),
+        asked("statements", answers, question, answer, given or listed),
+        asked("verdicts in words", verdicts, contexts, statement, given or verdict),
+        asked("reverse questions", answers, 0, answer, given or asking, REVERSE),
     )
 
 

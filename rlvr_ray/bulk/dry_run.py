@@ -151,12 +151,9 @@ def _workload(
     template = Workload().template_tokens
     if chars is not None:
         passage = max(0.0, chars / CHARS_PER_TOKEN - template - question) / plan.top_k
-    names = [each.name for each in settings.verification.chosen]
-    verifier: capacity.Verifier = "grounded"
-    if "ragas" in names:
-        verifier = "ragas"
-    elif "logprob" in names:
-        verifier = "logprob"
+    names = {each.name for each in settings.verification.chosen}
+    dearest: tuple[capacity.Verifier, ...] = ("ragas", "logprob", "grounded")
+    verifier = next((name for name in dearest if name in names), dearest[-1])
     return Workload(
         candidates=plan.num_candidates,
         top_k=plan.top_k,
@@ -221,10 +218,7 @@ def plain(found: Found, each: Estimate, plan: Plan) -> dict[str, Any]:
         "to_ask": found.to_ask,
         "refused": dict(found.refused),
         "examples": found.examples,
-        "tokens": {
-            name: run_report.usage(usage)
-            for name, usage in (("answers", answers), ("judging", judging))
-        },
+        "tokens": {"answers": run_report.usage(answers), "judging": run_report.usage(judging)},
         "tokens_basis": each.basis,
         "seconds": None if each.rate is None else round(found.to_ask / each.rate, 1),
         "time_basis": each.time_basis,

@@ -101,10 +101,12 @@ def _tokens(axes: Any, report: dict[str, Any]) -> None:
         axes.barh(parts, widths, left=left, color=colour, label=label)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     cost = report["cost"]
-    told = [f"{total:,.0f}" for total in left]
+    labels = [f"{total:,.0f}" for total in left]
     if cost:
-        told = [f"{t}\ncost {cost[part] / each:,.3g}" for t, part in zip(told, parts, strict=True)]
-    for place, (total, label) in enumerate(zip(left, told, strict=True)):
+        labels = [
+            f"{t}\ncost {cost[part] / each:,.3g}" for t, part in zip(labels, parts, strict=True)
+        ]
+    for place, (total, label) in enumerate(zip(left, labels, strict=True)):
         label = label.replace("\n", "\n ")
         axes.text(total, place, f" {label}", va="center", fontsize=8, color=_INK)
     axes.margins(x=0.2)

@@ -38,7 +38,7 @@ T = TypeVar("T")
 CHUNK = 128
 #: Questions that may be undecided, for each that is asked at once: verification may lag behind.
 AHEAD = 8
-#: Seconds between two looks at what is undecided.
+#: Seconds between two checks of what is undecided.
 POLL_S = 0.5
 #: Longest pause before something is tried again, in seconds; the first one is ``POLL_S``.
 PAUSE_S = 30.0
@@ -72,7 +72,7 @@ class Plan:
 
 
 class _StoppedError(Exception):
-    """Something that would have been tried again, had the run not been told to stop."""
+    """Something that would have been tried again, had the run not been stopped."""
 
 
 async def _nothing_known() -> str | None:
@@ -86,8 +86,8 @@ def _silent(line: str) -> None:
 class Bulk:
     """One run. ``stats`` is up to date all the time.
 
-    ``trouble`` is asked why no outcome comes; it says what is wrong with verification. ``tell`` is
-    given what whoever started the run should know at once.
+    ``last_error`` explains why no outcome comes. ``notify`` is given what whoever started the run
+    should know at once.
     """
 
     def __init__(
@@ -95,21 +95,21 @@ class Bulk:
         pipeline: Pipeline,
         recorder: Recorder,
         plan: Plan,
-        trouble: Callable[[], Awaitable[str | None]] = _nothing_known,
-        tell: Callable[[str], None] = _silent,
+        last_error: Callable[[], Awaitable[str | None]] = _nothing_known,
+        notify: Callable[[str], None] = _silent,
     ) -> None:
         self._pipeline = pipeline
         self._recorder = recorder
         self._plan = plan
-        self._trouble = trouble
-        self._tell = tell
+        self._last_error = last_error
+        self._notify = notify
         self.stats = RunStatistics()
         self._earlier: set[UUID] = set()  # recorded before this program began
         self._answering = 0  # questions
         self._undecided: set[UUID] = set()
         self._changed = asyncio.Event()  # there may be room, or a reason to end
         self._all_asked = False
-        self._dropped = False  # a question that had its turn when the run was told to stop
+        self._dropped = False  # a question that had its turn when the run was stopped
         self._stopping = asyncio.Event()
         self._started = self._moved = self._looked = time.monotonic()
 
@@ -128,12 +128,12 @@ class Bulk:
         try:
             async with asyncio.TaskGroup() as whole:
                 watching = whole.create_task(self._watch())
-                patience = whole.create_task(self._give_up())
+                giving_up = whole.create_task(self._give_up())
                 async with asyncio.TaskGroup() as asks:
                     ended = await self._ask_all(questions, asks)
                 self._all_asked = True
                 await watching
-                patience.cancel()
+                giving_up.cancel()
             # Told to stop when there was nothing left to ask, it is none the less complete.
             stats.state = "stopped" if self._dropped or stats.undecided else ended
         except* RlvrError as errors:
@@ -182,7 +182,7 @@ class Bulk:
                     self._count(batch_id, ending)
             self.stats.earlier = len(self._earlier)
         if self._plan.resume and not self._earlier:
-            self._tell(f"no run {run!r} has begun: it begins now (check --run if it should have)")
+            self._notify(f"no run {run!r} has begun: it begins now (check --run if it should have)")
 
     def _enough(self) -> str | None:
         """The state of a run that asks nothing more, though there are questions left."""
@@ -283,7 +283,7 @@ class Bulk:
                     self._count(batch_id, ending)
                     self._changed.set()
             self.stats.undecided = len(self._undecided)
-            await self._wonder()
+            await self._explain_stall()
 
     def _count(self, batch_id: UUID, ending: Ending) -> None:
         """What was decided; tokens of answers that were asked for here are counted already."""
@@ -294,14 +294,14 @@ class Bulk:
             self.stats.answered(ending.answers)
         self.stats.ended(ending, None if earlier else self._moved - self._started)
 
-    async def _wonder(self) -> None:
+    async def _explain_stall(self) -> None:
         """Find out why nothing is decided, where that lasts."""
         now = time.monotonic()
         if not self._undecided or now < max(self._moved, self._looked) + STALL_S:
             return
         self._looked = now
         with contextlib.suppress(Overloaded, Unavailable):
-            self.stats.stalled = await self._trouble() or "verification takes its time"
+            self.stats.stalled = await self._last_error() or "verification takes its time"
 
     async def _give_up(self) -> None:
         """Raise Unavailable once nothing was asked or decided for too long."""

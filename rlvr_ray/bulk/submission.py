@@ -18,7 +18,7 @@ from typing import Any
 from rlvr_ray.client.servers import BIN
 from rlvr_ray.core.errors import ConfigError, InputError, Unavailable
 
-#: Seconds that a job has to end by itself when it is told to; then Ray kills it.
+#: Seconds that a job has to end by itself once it is stopped; then Ray kills it.
 STOP_S = 300
 #: The name under which a job says which run it is.
 RUN = "rlvr_run"
@@ -27,9 +27,9 @@ NOT_FOUND = 127
 
 
 def use_token() -> None:
-    """Have Ray send its token where there is one and nothing else is said. Before Ray is imported.
+    """Have Ray send its token where there is one, unless RAY_AUTH_MODE is set.
 
-    ``rlvr serve`` starts a cluster that asks for it.
+    To be called before Ray is imported. ``rlvr serve`` starts a cluster that asks for the token.
     """
     names = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
     there = any(name in os.environ for name in names)
@@ -55,7 +55,7 @@ class Jobs:
         """
         use_token()
         self._address = address
-        # It would tell of connections between the lines of the job.
+        # It would log connections between the lines of the job.
         logging.getLogger("ray.dashboard.modules.job.sdk").addFilter(
             lambda record: record.levelno >= logging.WARNING
         )
@@ -123,25 +123,25 @@ class Jobs:
             return job_id
 
     def follow(
-        self, job_id: str, tell: Callable[[str], None], is_complete: Callable[[str], bool]
+        self, job_id: str, show: Callable[[str], None], is_complete: Callable[[str], bool]
     ) -> Ended:
         """Tell each line that a job prints until it ends.
 
         The first SIGINT or SIGTERM tells the job to finish, the second one leaves it alone. Ray
-        keeps no exit code of a job that was told to: ``is_complete`` says of a line whether it
+        keeps no exit code of a job that was stopped: ``is_complete`` says of a line whether it
         tells that the job had done all that it should.
         """
-        return asyncio.run(self._follow(job_id, tell, is_complete))
+        return asyncio.run(self._follow(job_id, show, is_complete))
 
     async def _follow(
-        self, job_id: str, tell: Callable[[str], None], is_complete: Callable[[str], bool]
+        self, job_id: str, show: Callable[[str], None], is_complete: Callable[[str], bool]
     ) -> Ended:
         complete = False
 
         def tell_line(line: str) -> None:
             nonlocal complete
             complete = complete or is_complete(line)
-            tell(line)
+            show(line)
 
         tailing = asyncio.create_task(self._tail(job_id, tell_line))
         stops: list[asyncio.Task[None]] = []
@@ -154,7 +154,7 @@ class Jobs:
             if stops:
                 tailing.cancel()
                 return
-            tell("the job will finish what is in flight; a second Ctrl-C detaches from it")
+            show("the job will finish what is in flight; a second Ctrl-C detaches from it")
             stops.append(asyncio.create_task(stop()))
 
         loop = asyncio.get_running_loop()
@@ -170,16 +170,16 @@ class Jobs:
                 loop.remove_signal_handler(number)
         return await self._ended(job_id, complete)
 
-    async def _tail(self, job_id: str, tell: Callable[[str], None]) -> None:
+    async def _tail(self, job_id: str, show: Callable[[str], None]) -> None:
         left = ""
         with _translated():
             chunks: AsyncIterator[str] = self._client.tail_job_logs(job_id)
             async for chunk in chunks:
                 *lines, left = (left + chunk).split("\n")
                 for line in lines:
-                    tell(line)
+                    show(line)
         if left:
-            tell(left)
+            show(left)
 
     async def _ended(self, job_id: str, complete: bool) -> Ended:
         """Its log may be complete a moment before its state is."""

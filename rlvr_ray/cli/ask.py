@@ -8,22 +8,19 @@ from rich.live import Live
 
 from rlvr_ray.cli import batches
 from rlvr_ray.cli.commands import app
-from rlvr_ray.cli.terminal import (
+from rlvr_ray.cli.terminal import connect, err, out, print_json
+from rlvr_ray.client import Board, LiveEvent
+from rlvr_ray.client.calls import Options
+from rlvr_ray.settings import DEFAULT_CANDIDATES, MAX_TOP_K
+from rlvr_ray.settings.options import (
     Candidates,
     DataDir,
     Json,
     NumCandidates,
     Port,
     Url,
-    connect,
-    err,
-    out,
-    print_json,
     settings_of,
 )
-from rlvr_ray.client import Board, LiveEvent
-from rlvr_ray.client.calls import Options
-from rlvr_ray.settings import DEFAULT_CANDIDATES, MAX_TOP_K
 
 
 @app.command()

@@ -39,9 +39,9 @@ def batch(state: Batch) -> RenderableType:
         scores: list[float | None] = [None] * (3 + len(verifiers))
         answer = Text(candidate.answer)
         if verification is not None:
-            said = {a.verifier: a.score for a in verification.assessments}
+            scores_by = {a.verifier: a.score for a in verification.assessments}
             scores = [verification.score, verification.faithfulness, verification.relevancy]
-            scores += [said.get(name) for name in verifiers]
+            scores += [scores_by.get(name) for name in verifiers]
             if verification.defect is not None:
                 answer.append(f"\ndefect: {verification.defect}", "red")
             if verification.reason is not None:
@@ -56,9 +56,9 @@ def _verifiers(candidates: Sequence[Candidate]) -> dict[str, float]:
     What the panel adds by itself, to check a language model, is left to the JSON.
     """
     judged = [c.verification for c in candidates if c.verification is not None]
-    said = [[a for a in v.assessments if a.verifier != "check"] for v in judged]
-    assessments = [a for one in said for a in one]
-    several = any(len(one) > 1 for one in said)
+    assessed = [[a for a in v.assessments if a.verifier != "check"] for v in judged]
+    assessments = [a for one in assessed for a in one]
+    several = any(len(one) > 1 for one in assessed)
     if several or any(a.faithfulness is None for a in assessments):
         return {a.verifier: a.weight for a in assessments}
     return {}
@@ -141,7 +141,7 @@ class Following:
 
 
 class Lines:
-    """A followed ask as lines of text: each thing is said once, as soon as it is known."""
+    """A followed ask as lines of text: each thing once, as soon as it is known."""
 
     def __init__(self) -> None:
         self._board = Board()

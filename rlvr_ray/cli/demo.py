@@ -14,13 +14,14 @@ from rich.text import Text
 from rlvr_ray.cli import batches
 from rlvr_ray.cli.commands import app
 from rlvr_ray.cli.serve import running
-from rlvr_ray.cli.terminal import DataDir, Set, connect, err, out, settings_of, write
+from rlvr_ray.cli.terminal import connect, err, out, write
 from rlvr_ray.client import Batch, Client
 from rlvr_ray.client.servers import BIN
 from rlvr_ray.documents import folders
 from rlvr_ray.documents.parsers import File
 from rlvr_ray.documents.retriever import Document
 from rlvr_ray.settings import Settings
+from rlvr_ray.settings.options import DataDir, Set, settings_of
 
 #: Installed packages whose descriptions are ingested.
 PACKAGES = (

@@ -16,22 +16,11 @@ from rich.text import Text
 
 from rlvr_ray.cli.commands import App, app
 from rlvr_ray.cli.ingest import place
-from rlvr_ray.cli.terminal import (
-    DataDir,
-    Json,
-    Port,
-    Set,
-    Url,
-    note,
-    out,
-    print_json,
-    server_if_any,
-    settings_of,
-    write,
-)
+from rlvr_ray.cli.terminal import note, out, print_json, server_if_any, write
 from rlvr_ray.client import StoredDocument
 from rlvr_ray.core.errors import InputError, NotFound
 from rlvr_ray.settings import Settings
+from rlvr_ray.settings.options import DataDir, Json, Port, Set, Url, settings_of
 
 documents = App(help="List the documents, or delete some.")
 app.add_typer(documents, name="documents")

@@ -7,16 +7,9 @@ from typing import Annotated
 import typer
 
 from rlvr_ray.cli.commands import App, app
-from rlvr_ray.cli.terminal import (
-    DataDir,
-    Set,
-    err,
-    out,
-    print_json,
-    settings_of,
-    settings_of_folder,
-)
+from rlvr_ray.cli.terminal import err, out, print_json, settings_of_folder
 from rlvr_ray.core.errors import ConfigError
+from rlvr_ray.settings.options import DataDir, Set, settings_of
 
 events = App(help="The events on the broker.", no_args_is_help=True)
 app.add_typer(events, name="events")

@@ -5,19 +5,9 @@ from typing import Annotated
 import typer
 
 from rlvr_ray.cli.commands import app
-from rlvr_ray.cli.terminal import (
-    DataDir,
-    Json,
-    Set,
-    err,
-    note,
-    out,
-    print_json,
-    settings_of_folder,
-    terminable,
-    write,
-)
+from rlvr_ray.cli.terminal import err, note, out, print_json, settings_of_folder, terminable, write
 from rlvr_ray.core.errors import InputError
+from rlvr_ray.settings.options import DataDir, Json, Set
 from rlvr_ray.training.export.request import Request
 
 

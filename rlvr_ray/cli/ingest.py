@@ -11,21 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from rlvr_ray.cli.commands import app
-from rlvr_ray.cli.terminal import (
-    DataDir,
-    Json,
-    Port,
-    Set,
-    Url,
-    note,
-    out,
-    print_json,
-    progress,
-    server_if_any,
-    settings_of,
-)
+from rlvr_ray.cli.terminal import note, out, print_json, progress, server_if_any
 from rlvr_ray.client import IngestedDocument
 from rlvr_ray.settings import Settings
+from rlvr_ray.settings.options import DataDir, Json, Port, Set, Url, settings_of
 
 #: Files that are named of those that were skipped for one reason.
 NAMED = 8

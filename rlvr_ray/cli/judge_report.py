@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rlvr_ray.cli.commands import app
-from rlvr_ray.cli.terminal import Json, Set, err, note, out, print_json, settings_of, terminable
+from rlvr_ray.cli.terminal import err, note, out, print_json, terminable
+from rlvr_ray.settings.options import Json, Set, settings_of
 
 
 @app.command()

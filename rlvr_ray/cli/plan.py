@@ -10,7 +10,7 @@ import typer
 from rlvr_ray.bulk import capacity
 from rlvr_ray.bulk.capacity import Cluster, Point, Workload
 from rlvr_ray.cli.commands import app
-from rlvr_ray.cli.terminal import Json
+from rlvr_ray.settings.options import Json
 
 _PLACES = {
     "generator": "whose model judges too",

@@ -10,27 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlvr_ray.bulk import submission
-from rlvr_ray.bulk.question_making import Plan
+from rlvr_ray.bulk.question_making import MakingStatistics, Plan
 from rlvr_ray.bulk.question_making.files import LEFT_OUT, QuestionFiles
 from rlvr_ray.cli.commands import app
-from rlvr_ray.cli.terminal import (
-    DataDir,
-    Json,
-    Port,
-    Set,
-    client_of,
-    err,
-    print_json,
-    progress,
-    settings_of_folder,
-    write,
-)
+from rlvr_ray.cli.terminal import client_of, err, print_json, progress, settings_of_folder, write
 from rlvr_ray.client import servers
 from rlvr_ray.core.errors import ConfigError
 from rlvr_ray.settings import Settings
+from rlvr_ray.settings.options import DataDir, Json, Port, Set
 
 if TYPE_CHECKING:
-    from rlvr_ray.bulk.question_making.maker import MakingStatistics
     from rlvr_ray.documents.retriever import Retriever
     from rlvr_ray.generation.generator import Generator
 
@@ -62,7 +51,7 @@ def questions(
         raise typer.Exit(1)
 
 
-async def _run(settings: Settings, files: QuestionFiles, plan: Plan) -> "MakingStatistics":
+async def _run(settings: Settings, files: QuestionFiles, plan: Plan) -> MakingStatistics:
     """Make questions until all is done or until Ctrl-C: once lets what is being written finish,
     twice ends at once; either way ``--resume`` continues later."""
     from rlvr_ray.bulk.question_making.maker import QuestionMaker
@@ -130,7 +119,7 @@ def _check_same(settings: Settings, running: Settings) -> None:
         )
 
 
-def _line(stats: "MakingStatistics") -> str:
+def _line(stats: MakingStatistics) -> str:
     line = (
         f"{stats.made:,} questions, {stats.done:,} of {stats.passages:,} passages, "
         f"{stats.left_out.total():,} left out"
@@ -138,7 +127,7 @@ def _line(stats: "MakingStatistics") -> str:
     return line if stats.waiting is None else f"{line}; waiting: {stats.waiting}"
 
 
-def text(stats: "MakingStatistics", path: Path) -> str:
+def text(stats: MakingStatistics, path: Path) -> str:
     """What was made, what was left out and why, and what comes next."""
     lines = [
         f"{stats.made:,} questions in {path}, from {stats.done:,} of {stats.passages:,} passages "

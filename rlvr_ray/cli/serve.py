@@ -6,10 +6,11 @@ import signal
 from collections.abc import Iterator
 
 from rlvr_ray.cli.commands import app
-from rlvr_ray.cli.terminal import DataDir, Port, Set, err, settings_of, terminable, write
+from rlvr_ray.cli.terminal import err, terminable, write
 from rlvr_ray.client import servers
 from rlvr_ray.client.servers import BIN, Server
 from rlvr_ray.settings import Settings
+from rlvr_ray.settings.options import DataDir, Port, Set, settings_of
 
 
 @app.command()

@@ -15,9 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from rlvr_ray.cli.commands import app
-from rlvr_ray.cli.terminal import DataDir, Json, Port, Url, connect, out, print_json, settings_of
+from rlvr_ray.cli.terminal import connect, out, print_json
 from rlvr_ray.client import BatchLine, Client, Recent, Stats
 from rlvr_ray.core.errors import NotFound, Unavailable
+from rlvr_ray.settings.options import DataDir, Json, Port, Url, settings_of
 
 #: Seconds between two readings of ``--watch``.
 WATCH_S = 1.0

@@ -7,35 +7,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 
 from rlvr_ray.client import Client, servers
 from rlvr_ray.core.errors import Unavailable
 from rlvr_ray.settings import Settings
-from rlvr_ray.settings.options import (
-    Candidates,
-    DataDir,
-    NumCandidates,
-    Port,
-    Set,
-    settings_of,
-)
+from rlvr_ray.settings.options import settings_of
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-__all__ = ["Candidates", "DataDir", "NumCandidates", "Port", "Set", "settings_of"]
-
 #: Seconds between two lines of progress, where there is no terminal.
 LINE_S = 10.0
-
-Url = Annotated[
-    str | None, typer.Option(help="A running server; default: the one on this machine.")
-]
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 def write(text: str) -> None:

@@ -10,9 +10,10 @@ import typer
 from rich.text import Text
 
 from rlvr_ray.cli.commands import app
-from rlvr_ray.cli.terminal import Json, Port, Url, note, out, print_json, server_if_any, settings_of
+from rlvr_ray.cli.terminal import note, out, print_json, server_if_any
 from rlvr_ray.client import servers
 from rlvr_ray.core.fields import one_line
+from rlvr_ray.settings.options import Json, Port, Url, settings_of
 
 _STYLES = {"not verified": "yellow", "ERROR": "red", "CRITICAL": "red", "WARNING": "yellow"}
 

@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from rlvr_ray.cli.commands import app
-from rlvr_ray.cli.terminal import DataDir, Json, Set, err, out, print_json, settings_of_folder
+from rlvr_ray.cli.terminal import err, out, print_json, settings_of_folder
+from rlvr_ray.settings.options import DataDir, Json, Set
 
 
 @app.command()

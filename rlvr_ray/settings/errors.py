@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 #: By pydantic's kind of error; the braces are of its context.
-_SAYS = {
+_REASONS = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
     "dict_type": "must be a mapping, such as {{name: value}}",
@@ -49,13 +49,13 @@ def reason(error: ErrorDetails) -> str:
     kind = error["type"]
     if kind == "string_pattern_mismatch" and error["ctx"]["pattern"].startswith("^https?://"):
         return "must begin with http:// or https://"
-    if kind in _SAYS:
-        said = _SAYS[kind].format_map(error.get("ctx", {}))
+    if kind in _REASONS:
+        text = _REASONS[kind].format_map(error.get("ctx", {}))
     else:
-        said = error["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
+        text = error["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
     if kind == "literal_error":
-        said += suggestion(str(error["input"]), said.split("'")[1::2])
-    return said
+        text += suggestion(str(error["input"]), text.split("'")[1::2])
+    return text
 
 
 def _beside(place: tuple[int | str, ...], model: type[BaseModel]) -> Iterator[str]:

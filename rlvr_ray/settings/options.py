@@ -8,6 +8,10 @@ import typer
 
 from rlvr_ray.settings import DEFAULT_CANDIDATES, MAX_CANDIDATES, Settings, load, parsed
 
+Url = Annotated[
+    str | None, typer.Option(help="A running server; default: the one on this machine.")
+]
+Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 Port = Annotated[int | None, typer.Option(help="TCP port.")]
 DataDir = Annotated[Path | None, typer.Option(help="Ledger, datasets, vector store.")]
 Set = Annotated[

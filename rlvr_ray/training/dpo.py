@@ -45,7 +45,7 @@ class Plan:
     batch: int = 16  #: pairs a step: few enough that some hundred pairs make some dozen steps
     device_batch: int = 2  #: pairs that one worker holds at once; memory grows with it
     learning_rate: float | None = None  #: None: see ``rate``
-    beta: float = 0.1  #: how dear it is to leave the first model; DPO's paper, arXiv 2305.18290
+    beta: float = 0.1  #: weight of staying close to the first model; DPO's paper, arXiv 2305.18290
     rank: int = 16  #: of the adapter's matrices, which go to all linear layers
     max_length: int = 2048  #: tokens of prompt and answer: five passages and what goes with them
     answer_tokens: int = 128  #: limit of an answer to a held-out question

@@ -20,8 +20,8 @@ from rlvr_ray.training.dpo import FIGURES, STEP_FIGURES, TEMPLATE, Messages, Pla
 
 #: Prompts that are answered at once.
 ANSWERS = 8
-#: Steps that are told, at most: each hundredth part of a training.
-TOLD = 100
+#: Steps that are reported, at most: one for each hundredth of a training.
+REPORTS = 100
 _WEIGHTS = ("*.safetensors", "*.bin", "config.json", "tokenizer.json")
 
 
@@ -30,12 +30,12 @@ def train(
     files: Mapping[str, Path],
     prompts: Sequence[Messages],
     out: Path,
-    tell: Callable[[Mapping[str, Any]], None],
+    notify: Callable[[Mapping[str, Any]], None],
 ) -> dict[str, Any]:
     """Train on ``files["train"]``, measure on ``files["eval"]``, write the checkpoint to ``out``.
 
-    Answers ``prompts`` before and after. ``tell`` hears of steps while they are made. All workers
-    get the same figures; only the first one writes and is told. Raises ConfigError where the
+    Answers ``prompts`` before and after. ``notify`` is given steps while they are made. All workers
+    get the same figures; only the first one writes and notifies. Raises ConfigError where the
     model cannot be loaded or memory does not suffice, InputError where nothing can be learned.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -52,7 +52,7 @@ def train(
             model = str(unpack_gguf(Path(model), Path(scratch, "model")))
         tokenizer = load_tokenizer(model)
         rows = {name: _rows(file, scratch) for name, file in files.items()}
-        trainer = _trainer(plan, model, tokenizer, rows, scratch, tell)
+        trainer = _trainer(plan, model, tokenizer, rows, scratch, notify)
         splits = {name: _lengths(plan, rows[name], trainer, name) for name in files}
         parameters = list(trainer.model.parameters())
         counts = {
@@ -191,14 +191,14 @@ def _trainer(
     tokenizer: Any,
     rows: Mapping[str, Any],
     scratch: str,
-    tell: Callable[[Mapping[str, Any]], None],
+    notify: Callable[[Mapping[str, Any]], None],
 ) -> Any:
     import torch
     from peft import LoraConfig
     from transformers import TrainerCallback
     from trl import DPOConfig, DPOTrainer
 
-    class Told(TrainerCallback):  # type: ignore[misc]
+    class StepReporter(TrainerCallback):  # type: ignore[misc]
         """Passes on what a step measured, and ends a training that has gone astray."""
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -208,7 +208,7 @@ def _trainer(
                 raise _astray(state.global_step)
             if state.is_world_process_zero:
                 found = figures({"step": state.global_step, **logs}, STEP_FIGURES)
-                tell({**found, "steps": state.max_steps})
+                notify({**found, "steps": state.max_steps})
 
     gpu = torch.cuda.is_available()
     half = torch.bfloat16 if gpu and torch.cuda.is_bf16_supported() else torch.float16
@@ -235,7 +235,7 @@ def _trainer(
         gradient_checkpointing=gpu,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         ddp_find_unused_parameters=False,
-        logging_steps=1 / TOLD,
+        logging_steps=1 / REPORTS,
         logging_first_step=True,
         logging_nan_inf_filter=False,
         eval_strategy="no",
@@ -261,7 +261,7 @@ def _trainer(
         eval_dataset=rows["eval"],
         processing_class=tokenizer,
         peft_config=None if plan.full else lora,
-        callbacks=[Told()],
+        callbacks=[StepReporter()],
     )
 
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
 
 from rlvr_ray.bulk.question_files import Format, read_questions
-from rlvr_ray.bulk.question_files.readers import MAX_LINE
+from rlvr_ray.bulk.question_files.lines import MAX_LINE
 from rlvr_ray.core.errors import InputError
 from rlvr_ray.core.questions import Columns, Question, Refusal
 from rlvr_ray.core.spelling import displayed

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from rlvr_ray.bulk.question_files import read_questions
-from rlvr_ray.bulk.question_making import Plan
+from rlvr_ray.bulk.question_making import MakingStatistics, Plan
 from rlvr_ray.bulk.question_making import maker as question_making
 from rlvr_ray.bulk.question_making.files import QuestionFiles
-from rlvr_ray.bulk.question_making.maker import ATTEMPTS, MakingStatistics, QuestionMaker
+from rlvr_ray.bulk.question_making.maker import ATTEMPTS, QuestionMaker
 from rlvr_ray.bulk.question_making.writing import PROMPT_VERSION
 from rlvr_ray.core.errors import ContextOverflow, InputError, NoDocuments, TimedOut, Unavailable
 from rlvr_ray.core.questions import Columns, Question

@@ -132,11 +132,11 @@ async def test_a_run_is_not_taken_for_another(system: System) -> None:
 async def test_resuming_what_never_began_is_told(system: System) -> None:
     told: list[str] = []
     running = system.bulk(resume=True, run="frist")
-    running._tell = told.append
+    running._notify = told.append
     assert (await running.run(some(3))).asked == 3
     assert told == ["no run 'frist' has begun: it begins now (check --run if it should have)"]
     again = system.bulk(resume=True, run="frist")
-    again._tell = told.append
+    again._notify = told.append
     await again.run(some(3))
     assert len(told) == 1
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rlvr_ray.bulk.question_making.maker import MakingStatistics
+from rlvr_ray.bulk.question_making import MakingStatistics
 from rlvr_ray.cli import questions as questions_command
 from rlvr_ray.cli.main import app
 from rlvr_ray.cli.questions import text

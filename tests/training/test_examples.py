@@ -735,7 +735,7 @@ class TestCard:
         text = self.written(human={**counts, "turned_round": 28})
         assert "| `disagree` | the rejected answer is better | 30 |" in text
         assert "| `agree` | the chosen answer is better | 1,700 |" in text
-        assert "28 pairs are here the other way round" in text
+        assert "28 pairs are swapped here" in text
 
     def test_names_do_not_break_its_tables(self) -> None:
         assert "| `a\\|b` | 1 |" in self.written(models={"a|b": 1})

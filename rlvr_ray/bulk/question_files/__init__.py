@@ -31,7 +31,7 @@ def read_questions(
 
     Raises InputError, at the end, if there was not one question.
     """
-    seen: dict[int, int] = {}
+    first_at: dict[int, int] = {}
     sources: list[str] = []
     counts: Counter[Refusal] = Counter()
     example: Refused | None = None
@@ -40,7 +40,7 @@ def read_questions(
             if not sources or sources[-1] != found.source:
                 sources.append(found.source)
             key = found.batch_id("").int
-            place = seen.setdefault(key, here := (len(sources) - 1) * _LINES + found.line)
+            place = first_at.setdefault(key, here := (len(sources) - 1) * _LINES + found.line)
             if place != here:
                 at, line = divmod(place, _LINES)
                 found = _duplicate(found, f"{sources[at]}:{line}")
@@ -48,10 +48,10 @@ def read_questions(
             counts[found.kind] += 1
             example = example or found
         yield found
-    if not seen:
-        told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()))
+    if not first_at:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()))
         raise InputError(
-            f"there is no question to ask: {told}; the first is {example}"
+            f"there is no question to ask: {kinds}; the first is {example}"
             if example
             else "there is no question to ask: name a file or a folder of questions"
         )
@@ -86,7 +86,7 @@ def read_rows(
 
 
 def _read(file: QuestionFile, columns: Columns) -> Iterator[Question | Refused]:
-    """What stands in a file; whatever breaks in it is told last."""
+    """What stands in a file; an error in it comes last."""
     line: int | None = None
     try:
         for found in READERS[file.format](file, columns):

@@ -1,25 +1,26 @@
 """One reader for each format: the rows of a file, and the reasons why rows are refused."""
 
-import csv
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from io import BufferedReader
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rlvr_ray.bulk.question_files.csv_rows import read_csv
+from rlvr_ray.bulk.question_files.lines import (
+    lines_of,
+    not_utf8,
+    refused,
+    row_of,
+    too_long,
+    without_end,
+)
 from rlvr_ray.bulk.question_files.locations import BUFFER, Format, QuestionFile, opened, reason
 from rlvr_ray.core import codec
-from rlvr_ray.core.questions import Columns, Question, Refusal, Refused, Unfit, question
+from rlvr_ray.core.questions import Columns, Question, Refused, Unfit, question
 
-MAX_LINE = 2**20  #: bytes of a line, or of a CSV row; longer ones are refused unread
 _PARQUET_ROWS = 256
-_BOM = b"\xef\xbb\xbf"
-_OTHER_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _SHOWN_CHARS = 200
-
-_Line = tuple[int, bytes | None]  #: its number, and what stands there unless that is too long
 
 
 def _jsonl(file: QuestionFile, columns: Columns) -> Iterator[Question | Refused]:
@@ -31,15 +32,15 @@ def _jsonl(file: QuestionFile, columns: Columns) -> Iterator[Question | Refused]
             row = codec.parse(text)
             if not isinstance(row, dict):
                 raise Unfit("malformed", "a line must be one JSON object, {…}")
-            yield _row(file.source, number, list(row.values()), columns.places(list(row)))
+            yield row_of(file.source, number, list(row.values()), columns.places(list(row)))
         except Unfit as unfit:
-            yield _refused(file, number, unfit.kind, str(unfit))
+            yield refused(file, number, unfit.kind, str(unfit))
         except RecursionError:
-            yield _refused(file, number, "malformed", "is nested too deeply; flatten it")
+            yield refused(file, number, "malformed", "is nested too deeply; flatten it")
         except ValueError as error:
             why = getattr(error, "msg", str(error))
             column = f" at character {error.colno}" if hasattr(error, "colno") else ""
-            yield _refused(file, number, "malformed", f"is no JSON: {why}{column}")
+            yield refused(file, number, "malformed", f"is no JSON: {why}{column}")
 
 
 def _text(file: QuestionFile, _: Columns) -> Iterator[Question | Refused]:
@@ -48,7 +49,7 @@ def _text(file: QuestionFile, _: Columns) -> Iterator[Question | Refused]:
             yield text
         elif "\r" in text:
             why = "has a carriage return inside; end lines with LF or CRLF"
-            yield _refused(file, number, "malformed", why)
+            yield refused(file, number, "malformed", why)
         else:
             yield question(file.source, number, text)
 
@@ -56,102 +57,14 @@ def _text(file: QuestionFile, _: Columns) -> Iterator[Question | Refused]:
 def _texts(file: QuestionFile) -> Iterator[tuple[int, str | Refused]]:
     """Lines that are not blank, without their ends."""
     with opened(file) as stream:
-        for number, data in _lines(stream):
+        for number, data in lines_of(stream):
             if data is None:
-                yield number, _long(file, number)
+                yield number, too_long(file, number)
             elif data.strip():
                 try:
-                    yield number, _without_end(data).decode()
+                    yield number, without_end(data).decode()
                 except UnicodeDecodeError as error:
-                    yield number, _not_utf8(file, number, error)
-
-
-def _csv(file: QuestionFile, columns: Columns) -> Iterator[Question | Refused]:
-    with opened(file) as stream:
-        lines = _CsvLines(_lines(stream))
-        # Strict, since a lax reader takes a forgotten quote's next rows for text without a word.
-        reader = csv.reader(lines, strict=True)
-        places: tuple[int | None, ...] = ()
-        header: list[str] = []
-        while True:
-            number = lines.begin()
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                found = lines.give_back(file) or _refused(
-                    file, number, "malformed", f"is no CSV: {error}; mend the quotes"
-                )
-                if not places:
-                    raise Unfit(found.kind, f"its header {found.message}") from None
-                yield found
-                continue
-            if not row:
-                continue
-            if lines.wrong is not None:
-                found = _not_utf8(file, number, lines.wrong)
-                if not places:
-                    raise Unfit(found.kind, f"its header {found.message}")
-                yield found
-            elif not places:
-                header = [name.strip() for name in row]
-                places = columns.places(header)
-            elif len(row) != len(header):
-                why = f"has {len(row):,} fields, the header {len(header):,}; quote commas"
-                yield _refused(file, number, "malformed", why)
-            else:
-                yield _row(file.source, number, row, places)
-
-
-class _CsvLines:
-    """Lines for a csv.reader that can be given back.
-
-    A quote that is never closed would take all that follows for its text: then only the line where
-    it opens is refused, and the ones behind it are read as if it had not been.
-    """
-
-    def __init__(self, lines: Iterator[_Line]) -> None:
-        self._lines = lines
-        self._next: deque[_Line] = deque()
-        self._taken: list[_Line] = []
-        self._bytes = 0
-        self.wrong: UnicodeDecodeError | None = None  #: of the row's lines
-
-    def begin(self) -> int:
-        """Begin a row, and return the number of its first line."""
-        self._taken, self._bytes, self.wrong = [], 0, None
-        if not self._next and (line := next(self._lines, None)):
-            self._next.append(line)
-        return self._next[0][0] if self._next else 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self._next.popleft() if self._next else next(self._lines)
-        self._taken.append(line)
-        data = line[1]
-        self._bytes += len(data or b"")
-        if data is None or self._bytes > MAX_LINE + 2:
-            raise csv.Error("a row is too long, or a quote is not closed")
-        try:
-            return data.decode()
-        except UnicodeDecodeError as error:
-            self.wrong = error
-            return data.decode(errors="replace")
-
-    def give_back(self, file: QuestionFile) -> Refused | None:
-        """Read all but the row's first line again; what is wrong with that, apart from CSV."""
-        number, data = self._taken[0]
-        self._next.extendleft(reversed(self._taken[1:]))
-        if data is None:
-            return _long(file, number)
-        try:
-            data.decode()
-        except UnicodeDecodeError as error:
-            return _not_utf8(file, number, error)
-        return None
+                    yield number, not_utf8(file, number, error)
 
 
 def _parquet(file: QuestionFile, columns: Columns) -> Iterator[Question | Refused]:
@@ -180,7 +93,7 @@ def _parquet(file: QuestionFile, columns: Columns) -> Iterator[Question | Refuse
                         yield _parquet_row(file, line, row, cells)
             except (OSError, pa.ArrowException) as error:
                 why = f"rows up to {start + rows:,} cannot be read: {reason(error)}; mend the file"
-                yield _refused(file, line + 1, "unreadable", why)
+                yield refused(file, line + 1, "unreadable", why)
             start += rows
 
 
@@ -217,54 +130,13 @@ def _parquet_row(
     try:
         texts = [cell.decode() if isinstance(cell, bytes) else cell for cell in row]
     except UnicodeDecodeError as error:
-        return _not_utf8(file, line, error)
-    return _row(file.source, line, texts, places)
+        return not_utf8(file, line, error)
+    return row_of(file.source, line, texts, places)
 
 
 READERS: dict[Format, Callable[[QuestionFile, Columns], Iterator[Question | Refused]]] = {
     Format.JSONL: _jsonl,
-    Format.CSV: _csv,
+    Format.CSV: read_csv,
     Format.PARQUET: _parquet,
     Format.TEXT: _text,
 }
-
-
-def _row(
-    source: str, line: int, values: Sequence[Any], places: Sequence[int | None]
-) -> Question | Refused:
-    return question(source, line, *(None if p is None else values[p] for p in places))
-
-
-def _lines(stream: BufferedReader) -> Iterator[_Line]:
-    """Lines with their ends, None for one that is too long; raises Unfit for UTF-16."""
-    number = 0
-    while data := stream.readline(MAX_LINE + 2):
-        number += 1
-        if number == 1:
-            if data.startswith(_OTHER_BOMS):
-                raise Unfit("wrong_encoding", "is UTF-16 or UTF-32; save it as UTF-8")
-            data = data.removeprefix(_BOM)
-        if len(data) > MAX_LINE and len(_without_end(data)) > MAX_LINE:
-            while data and not data.endswith(b"\n"):
-                data = stream.readline(BUFFER)
-            yield number, None
-        else:
-            yield number, data
-
-
-def _without_end(line: bytes) -> bytes:
-    return line.removesuffix(b"\n").removesuffix(b"\r")
-
-
-def _refused(file: QuestionFile, line: int, kind: Refusal, message: str) -> Refused:
-    return Refused(source=file.source, line=line, kind=kind, message=message)
-
-
-def _long(file: QuestionFile, line: int) -> Refused:
-    why = f"is longer than {MAX_LINE:,} bytes; shorten it, or take it out"
-    return _refused(file, line, "too_long", why)
-
-
-def _not_utf8(file: QuestionFile, line: int, error: UnicodeDecodeError) -> Refused:
-    why = f"is not UTF-8: {error.reason}; save it as UTF-8"
-    return _refused(file, line, "wrong_encoding", why)

@@ -4,8 +4,9 @@
 question, ``files`` the two files that a run appends to.
 """
 
-from dataclasses import dataclass
-from typing import Annotated
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 import typer
 
@@ -29,3 +30,28 @@ class Plan:
         int, typer.Option(help="Decides the order of passages and the model's sampling.")
     ] = 0
     at_once: Annotated[int, typer.Option(min=1, help="Passages asked about at once.")] = 8
+
+
+@dataclass(slots=True, kw_only=True)
+class MakingStatistics:
+    """How far the run is. What earlier runs wrote into the files counts, but for the tokens."""
+
+    passages: int = 0  #: in the store
+    documents: int = 0
+    done: int = 0  #: passages
+    asked: int = 0  #: passages, by this run of the program
+    made: int = 0  #: questions in the file
+    limit: int | None = None  #: questions wanted; None: as many as can be made
+    left_out: Counter[str] = field(default_factory=Counter)  #: drafts, or passages without any
+    repeats: int = 0  #: waits for something that was down or had too much to do
+    waiting: str | None = None  #: for what, right now
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    stopped: bool = False  #: before all was done
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        names = [name for name in self.__slots__ if name not in ("left_out", "waiting")]
+        return {name: getattr(self, name) for name in names} | {"left_out": dict(self.left_out)}

@@ -197,8 +197,8 @@ def _answer_objection(question: str, answer: str, passage: str) -> Reason | None
     if screening.empty_words(answer, 1):
         return "says_nothing"
     asked = {token.key for token in parse(normalise(question)).tokens}
-    said = {token.key for token in parse(normalise(answer)).tokens}
-    if said and said <= asked:
+    replied = {token.key for token in parse(normalise(answer)).tokens}
+    if replied and replied <= asked:
         return "answer_in_question"
     found = grounding.assess(question, answer, [passage], _no_cosines)
     return None if found.faithfulness >= grounding.SHOWN else "answer_not_in_passage"

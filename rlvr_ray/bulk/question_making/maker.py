@@ -7,13 +7,13 @@ done when one of the two files has a line of it.
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from rlvr_ray.bulk.question_making import Plan, writing
+from rlvr_ray.bulk.question_making import MakingStatistics, Plan, writing
 from rlvr_ray.bulk.question_making.files import QuestionFiles
 from rlvr_ray.bulk.question_making.gates import Draft, Reason, objection
 from rlvr_ray.bulk.question_making.repeats import Known
@@ -35,31 +35,6 @@ ATTEMPTS = 3
 TEMPERATURE = 0.3
 #: Limit of a reply, for each question: with an answer, and without.
 TOKENS, TOKENS_WITHOUT = 200, 80
-
-
-@dataclass(slots=True, kw_only=True)
-class MakingStatistics:
-    """How far the run is. What earlier runs wrote into the files counts, but for the tokens."""
-
-    passages: int = 0  #: in the store
-    documents: int = 0
-    done: int = 0  #: passages
-    asked: int = 0  #: passages, by this run of the program
-    made: int = 0  #: questions in the file
-    limit: int | None = None  #: questions wanted; None: as many as can be made
-    left_out: Counter[str] = field(default_factory=Counter)  #: drafts, or passages without any
-    repeats: int = 0  #: waits for something that was down or had too much to do
-    waiting: str | None = None  #: for what, right now
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
-    stopped: bool = False  #: before all was done
-
-    def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        names = [name for name in self.__slots__ if name not in ("left_out", "waiting")]
-        return {name: getattr(self, name) for name in names} | {"left_out": dict(self.left_out)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,8 +193,8 @@ class QuestionMaker:
             if reason is None:
                 made.append(_row(reply, draft, place))
             else:
-                said = {"question": draft.question, "reference": draft.answer}
-                left_out.append({"reason": reason, **said, **place})
+                written = {"question": draft.question, "reference": draft.answer}
+                left_out.append({"reason": reason, **written, **place})
         self._files.write(reply.passage.chunk_id, made, left_out)
         self.stats.made += len(made)
         self.stats.left_out.update(row["reason"] for row in left_out)

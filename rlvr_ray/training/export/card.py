@@ -209,18 +209,19 @@ def _left_out(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _human(human: Mapping[str, int]) -> Iterator[str]:
     yield "People compared both answers of pairs without knowing which one the judge had chosen."
-    yield "By the latest word on each pair that was read they say as below;"
-    yield f"{human['turned_round']:,} pairs are here the other way round than the judge had them,"
+    yield "The latest review of each pair that was read is counted below;"
+    yield f"{human['turned_round']:,} pairs are swapped here against the judge's decision,"
     yield "and have no margin.\n"
     names = {
         "agree": "the chosen answer is better",
         "disagree": "the rejected answer is better",
         "tie": "neither is",
         "discard": "fit for nothing",
-        "unreviewed": "nobody has said",
+        "unreviewed": "not reviewed",
     }
     yield from _table(
-        ["word", "", "pairs"], *([f"`{n}`", said, f"{human[n]:,}"] for n, said in names.items())
+        ["review", "", "pairs"],
+        *([f"`{n}`", meaning, f"{human[n]:,}"] for n, meaning in names.items()),
     )
 
 

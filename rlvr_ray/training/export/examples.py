@@ -168,20 +168,15 @@ def pair(row: Any) -> Pair:
 def answer(row: Any) -> Answer:
     """Read a row of ``training_data``; raises ValueError saying what it lacks."""
     metadata, verification = _part(row, "metadata"), _part(row, "verification")
-    scored = verification.get("score") is not None
     return Answer(
-        **_source(
-            metadata,
-            _part(row, "contexts", list),
-            [{"model": metadata.get("model"), "assessments": verification.get("assessments")}],
-        ),
+        **_source(metadata, _part(row, "contexts", list), [{**verification, **metadata}]),
         question=_text(row, "question"),
         event_id=_text(metadata, "event_id"),
         index=int(_number(metadata, "candidate_index")),
         answer=_text(row, "answer"),
-        score=_number(verification, "score") if scored else None,
-        faithfulness=_metric(verification, "faithfulness"),
-        relevancy=_metric(verification, "relevancy"),
+        score=_or_none(verification, "score"),
+        faithfulness=_or_none(verification, "faithfulness"),
+        relevancy=_or_none(verification, "relevancy"),
         defect=_defect(verification),
         temperature=_number(metadata, "temperature"),
         finish_reason=_text(metadata, "finish_reason"),
@@ -239,7 +234,7 @@ def _number(row: Any, name: str) -> float:
     raise ValueError(f"{name} is missing or is not a number")
 
 
-def _metric(row: Any, name: str) -> float | None:
+def _or_none(row: Any, name: str) -> float | None:
     return None if row.get(name) is None else _number(row, name)
 
 
@@ -248,7 +243,6 @@ def _is_cut(row: Any) -> bool:
 
 
 def _defect(row: Any) -> Defect | None:
-    """Rows of earlier versions have none."""
     name = row.get("defect")
     try:
         return None if name is None else Defect(name)

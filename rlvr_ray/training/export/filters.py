@@ -21,9 +21,9 @@ def unfit(value: Pair | Answer | NoPair) -> str | None:
     if isinstance(value, Pair) and same_answer(*value.answers):
         return "identical_answers"
     for text in value.answers:
-        said = answer_in(text)
-        cut = said.text != text.strip() and not control_tokens(text)
-        if said.reasoning_chars or cut:
+        cleaned = answer_in(text)
+        cut = cleaned.text != text.strip() and not control_tokens(text)
+        if cleaned.reasoning_chars or cut:
             return "not_an_answer"
     return None
 
@@ -45,18 +45,18 @@ def overlaps(
     """Whether a row is to be left out for what it shares with held-out questions or kept rows."""
     if held_out is None and kept is None:
         return False
-    asked, *said = (words(text) for text in (value.question, *value.answers))
+    asked, *answers = (words(text) for text in (value.question, *value.answers))
     if held_out is not None:
         # First, so that a row that goes here takes no other with it as its near-duplicate.
-        hit = held_out.hit(asked, [*(words(message["content"]) for message in prompt), *said])
+        hit = held_out.hit(asked, [*(words(message["content"]) for message in prompt), *answers])
         if hit is not None:
             place = f"{hit.source}:{hit.line}"
             stats.leave("held_out", f"batch {value.batch_id} has {hit.why} in {place}")
             return True
-    like = kept.admit(value.batch_id, [asked, *said]) if kept is not None else None
+    like = kept.admit(value.batch_id, [asked, *answers]) if kept is not None else None
     if like is not None:
-        told = f"batch {value.batch_id} is {like.similarity:.2f} like batch {like.name}"
-        stats.leave("near_duplicate", told)
+        example = f"batch {value.batch_id} is {like.similarity:.2f} like batch {like.name}"
+        stats.leave("near_duplicate", example)
     return like is not None
 
 

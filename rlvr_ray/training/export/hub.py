@@ -54,7 +54,7 @@ def _translated(repo: str, token: str | None) -> Iterator[None]:
 
     hub = constants.ENDPOINT
 
-    def said(text: object) -> str:
+    def one_line(text: object) -> str:
         line = " ".join(str(text).split())
         return (line.replace(token, "…") if token else line)[:_SHOWN_CHARS]
 
@@ -63,7 +63,7 @@ def _translated(repo: str, token: str | None) -> Iterator[None]:
     except OfflineModeIsEnabled:
         raise ConfigError("HF_HUB_OFFLINE is set: unset it to push") from None
     except HfHubHTTPError as error:
-        status, why = error.response.status_code, said(error.server_message or error)
+        status, why = error.response.status_code, one_line(error.server_message or error)
         if status == 401:
             raise ConfigError(
                 f"{hub} does not accept the token: make one that may write at {hub}/settings/tokens"
@@ -74,12 +74,12 @@ def _translated(repo: str, token: str | None) -> Iterator[None]:
             raise Unavailable(f"{hub} answers {status}, try again later: {why}") from None
         raise InputError(f"{hub} refuses {repo}, {status}: {why}") from None
     except HFValidationError as error:
-        raise InputError(f"{repo} cannot be a repository's name: {said(error)}") from None
+        raise InputError(f"{repo} cannot be a repository's name: {one_line(error)}") from None
     except httpx2.HTTPError as error:
         raise Unavailable(
-            f"{hub} cannot be reached: {said(error) or type(error).__name__}"
+            f"{hub} cannot be reached: {one_line(error) or type(error).__name__}"
         ) from None
     except ValueError as error:  # of the card, whose fields the hub checks
-        raise InputError(f"{hub} refuses {repo}: {said(error)}") from None
+        raise InputError(f"{hub} refuses {repo}: {one_line(error)}") from None
     except (OSError, RuntimeError) as error:  # of the transfer of large files
-        raise Unavailable(f"the upload to {hub} failed: {said(error)}") from None
+        raise Unavailable(f"the upload to {hub} failed: {one_line(error)}") from None

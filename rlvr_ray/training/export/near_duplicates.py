@@ -88,13 +88,13 @@ class NearDuplicates:
         parts = [shingles(words, SHINGLE) for words in texts]
         asked = self._questions.sketch(parts[0])
         # Each answer's items are marked, since the places of chosen and rejected matter.
-        said = self._answers.sketch(
+        answers = self._answers.sketch(
             f"{number} {item}" for number, part in enumerate(parts[1:]) for item in part
         )
         found = self._questions.find(asked)
         if len(found) > FEW:
             # Where every part reaches the bound, so do all answers together.
-            found &= self._answers.find(said)
+            found &= self._answers.find(answers)
         for number in sorted(found):
             if like := self._compare(number, parts):
                 return like
@@ -102,7 +102,7 @@ class NearDuplicates:
         self._places.append(self._file.seek(0, 2))
         self._file.write(json.dumps([name, *map(" ".join, texts)]).encode() + b"\n")
         self._questions.add(number, asked)
-        self._answers.add(number, said)
+        self._answers.add(number, answers)
         return None
 
     def _compare(self, number: int, parts: Sequence[Set[str]]) -> Like | None:

@@ -106,8 +106,8 @@ class ExportStatistics:
             texts |= {"chosen": [value.chosen], "rejected": [value.rejected]}
         else:
             texts["answers" if isinstance(value, NoPair) else "answer"] = [*value.answers]
-        for place, said in texts.items():
-            if found := {token for text in said for token in control_tokens(text)}:
+        for place, parts in texts.items():
+            if found := {token for text in parts for token in control_tokens(text)}:
                 self.control_rows[place] += 1
                 self.control_tokens.setdefault(place, Counter()).update(found)
 
@@ -176,13 +176,13 @@ def text(report: dict[str, Any], out: Path) -> Iterator[tuple[str, bool]]:
         yield f"{out / file}  {report['splits'][split]['rows']:,} rows", False
     for name, number in report["left_out"].items():
         yield f"left out, {name}: {number:,} ({REASONS[name]})", True
-        yield from ((f"  such as {told}", True) for told in report["examples"].get(name, ()))
+        yield from ((f"  such as {example}", True) for example in report["examples"].get(name, ()))
     if human := report["human"]:
         counts = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in human.items())
         yield f"people's reviews: {counts}", False
     for file in report["decontaminate"]:
-        told = f"{file['source']}: {file['questions']:,} held-out questions, {file['rows']:,} rows"
-        yield f"{told} left out", False
+        line = f"{file['source']}: {file['questions']:,} held-out questions, {file['rows']:,} rows"
+        yield f"{line} left out", False
     yield from ((f"  {place}", True) for place in report["unreadable"])
     more = report["left_out"].get("unreadable", 0) - len(report["unreadable"])
     if more:
