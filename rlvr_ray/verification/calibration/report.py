@@ -208,7 +208,6 @@ class _Asking:
 
 
 def _claims(row: Row, answers: Sequence[Answer], repeat: int) -> list[Claim]:
-    """Those of the row's batch."""
     return [
         Claim(
             answer_event_id=candidate.event_id,
