@@ -1,4 +1,23 @@
-"""Questions over documents become DPO preference pairs, on Ray."""
+"""Questions over documents become DPO preference pairs, on Ray.
+
+One folder a capability, from the command line down to the core; a room imports only rooms further
+down this list. Each room's docstring says what it does and what is in its files.
+
+    cli/            the command line
+    training/       exports for trainers, DPO training
+    bulk/           files of questions
+    serve/          Ray and HTTP: deployments, routes, the page
+    pipeline/       from a question to its outcome
+    verification/   scores and defects of answers
+    events/         events on RabbitMQ
+    dataset/        ledger, rows, files, searches, reviews
+    client/         the Python client
+    documents/      parsers, passages, embedder, vector store
+    generation/     prompts and engines
+    observability/  logs, traces, metrics
+    settings/       every setting with its default
+    core/           records and rules, without dependencies
+"""
 
 import os
 from typing import TYPE_CHECKING, Any

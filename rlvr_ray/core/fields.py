@@ -1,4 +1,4 @@
-"""What the fields of records may hold, and how other values are made to fit."""
+"""Valid contents of record fields, and the conversion of other values."""
 
 import math
 from datetime import UTC, datetime

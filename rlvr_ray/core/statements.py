@@ -1,4 +1,4 @@
-"""Texts cut into sentences, and what an answer states."""
+"""Sentences of a text, and the statements of an answer."""
 
 import re
 

@@ -2,6 +2,7 @@
 
 ``ledger/`` is the SQLite file, ``rows`` builds the rows, ``files`` writes JSONL and Parquet,
 ``projection`` keeps the files up to date with the ledger, ``group_commit`` shares commits,
-``queries`` and ``filters`` search, ``reviews`` applies reviews, ``audit`` checks everything. The
-pipeline, ``serve``, ``bulk`` and exports call this room.
+``queries`` and ``filters`` search, ``reviews`` applies reviews, ``audit`` checks everything.
+``state``, ``provenance`` and ``stats`` are the values that queries return. The pipeline, ``serve``,
+``bulk`` and exports call this room.
 """

@@ -1,6 +1,6 @@
-"""The events that are published, each built from records alone.
+"""The published events, each built from records alone.
 
-An event is a pure function of the ledger: it can be published again at any time, the same. To add a
+An event is a pure function of the ledger, so publishing it again gives the same event. To add a
 type of event, add its body to ``schema.Body``, a function here and its record to ``outbox.py``.
 """
 

@@ -1,7 +1,7 @@
-"""The one writer: records batches, has them verified, decides them, and keeps the files current.
+"""The only writer: records batches, has them verified, decides them, keeps the files up to date.
 
-Everything is driven from the ledger, so a restart goes on where the last process stopped: what is
-recorded and undecided is verified, what is decided and not in the files is written.
+Everything starts from the ledger, so after a restart, open batches are verified, and decided
+batches that are missing in the files are written.
 """
 
 import asyncio

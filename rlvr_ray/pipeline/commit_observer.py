@@ -1,7 +1,7 @@
-"""Who is called after a commit with what is new in the ledger: logs, metrics and live events.
+"""Observers of commits, which get every new record of the ledger: logs, metrics, live events.
 
-To add an observer, write its three methods and list it in ``Aggregator``. What takes time before a
-commit (search, generation, verification) is traced where it happens: see ``spans``.
+To add one, write its three methods and list it in ``Aggregator``. Steps before a commit (search,
+generation, verification) are traced where they happen: see ``spans``.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""The dataset's files follow the ledger: rows of decided batches, sealed parts, retention."""
+"""The loop that keeps the dataset files up to date: rows, sealed parts, retention."""
 
 import asyncio
 import contextlib

@@ -1,7 +1,7 @@
-"""Every open batch is verified by the panel, in order, until it has an outcome on disk.
+"""The loop that verifies every open batch, in order, until its outcome is on disk.
 
-The ledger says what is open, so verification survives every crash: what was recorded and not
-decided is verified after a restart.
+The ledger says which batches are open, so verification survives every crash: a batch that is
+recorded but not decided is verified after a restart.
 """
 
 import asyncio

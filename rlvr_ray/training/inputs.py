@@ -1,4 +1,4 @@
-"""What a training needs: its packages, its model, and the export that it reads."""
+"""The inputs of a training: packages, model, export."""
 
 import hashlib
 import json

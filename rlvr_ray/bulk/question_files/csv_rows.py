@@ -1,4 +1,4 @@
-"""CSV with a header; a quote that is never closed costs one line and not the rest of the file."""
+"""CSV files with a header; an unclosed quote costs one line, not the rest of the file."""
 
 import csv
 from collections import deque

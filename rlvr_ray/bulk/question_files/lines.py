@@ -1,4 +1,4 @@
-"""Lines of a question file, and what makes a row of them a question or a refusal."""
+"""The lines of a question file, and their conversion to questions or refusals."""
 
 from collections.abc import Iterator, Sequence
 from io import BufferedReader

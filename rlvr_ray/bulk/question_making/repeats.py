@@ -1,4 +1,4 @@
-"""Which questions say the same, or nearly."""
+"""Duplicates and near-duplicates among questions."""
 
 import re
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Numbers that are no amounts, by what stands before them: years, versions and labels."""
+"""Numbers that are not amounts (years, versions, labels), recognised by the words before them."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Why a row is left out: what its answers are, and what it shares with other rows."""
+"""The reasons why a row is left out of an export."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Settings as a report may show them."""
+"""Settings in a report, without secrets."""
 
 import re
 from typing import Any

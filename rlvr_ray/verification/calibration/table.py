@@ -1,4 +1,4 @@
-"""The figures of a judge report that matter, as people read them."""
+"""The key figures of a judge report as a table for people."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,8 +1,4 @@
-"""How vLLM is started: what has to be there, its options, and why it fails.
-
-vLLM runs in its own processes. If one fails to start, the reason is only in its log, so the errors
-of that log are kept in a file, from which the reason is read.
-"""
+"""Starting vLLM: requirements, options, and the reason of a failed start."""
 
 import contextlib
 import json
