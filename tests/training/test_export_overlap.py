@@ -82,7 +82,7 @@ class TestNearDuplicates:
             ]
         }
         card = (tmp_path / "out" / "README.md").read_text("utf-8")
-        assert "| `near_duplicate` | says nearly the same as an earlier row | 2 |" in card
+        assert "| `near_duplicate` | a near-duplicate of an earlier row | 2 |" in card
         assert "at least\n0.8 in the question and in every answer" in card
 
     def test_they_stay_unless_it_is_asked_for(self, data: Path, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ class TestDecontamination:
         export(data, tmp_path / "out", "--decontaminate", exam)
         card = (tmp_path / "out" / "README.md").read_text("utf-8")
         assert "| `exam.jsonl` | 4 | 3 |" in card
-        assert "| `held_out` | gives away a held-out question | 3 |" in card
+        assert "| `held_out` | contains a held-out question | 3 |" in card
         assert "private" not in card
         assert WORDS[85] not in card
 

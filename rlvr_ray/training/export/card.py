@@ -16,24 +16,24 @@ from rlvr_ray.training.export.overlap import NGRAM, SHINGLE
 
 #: Why a row is not in the export.
 REASONS = {
-    "unreadable": "no row of this system, or damaged",
+    "unreadable": "not a row of rlvr_ray, or damaged",
     "unfinished": "the last line of a file, while it was being written",
-    "repeated": "its id was there before",
+    "repeated": "its id occurred before",
     "empty_answer": "an answer without a visible character",
     "no_contexts": "no passages to put into the prompt",
-    "not_an_answer": "not an answer alone: reasoning, an invented turn, control tokens",
+    "not_an_answer": "the answer contains reasoning, an invented turn or control tokens",
     "contradiction": "another pair of the same question prefers the other answer",
     "too_long": "longer than the token limit",
     "human_tie": "a person found neither answer better",
-    "human_discard": "a person found it fit for nothing",
-    "unreviewed": "nobody has reviewed it",
-    "held_out": "gives away a held-out question",
-    "near_duplicate": "says nearly the same as an earlier row",
+    "human_discard": "a person found it useless",
+    "unreviewed": "it has no review",
+    "held_out": "contains a held-out question",
+    "near_duplicate": "a near-duplicate of an earlier row",
     "incomplete": "some answers of its batch are missing",
     "unscored": "its verification failed, or those of all answers but one",
     "cut_off": "the answer ended at the generator's token limit",
     "score_too_low": "its score or one of its metrics is below the threshold",
-    "defect": "something is known to be wrong with the answer",
+    "defect": "the answer has a known defect",
     "not_the_best": "another answer to the question is better",
     "identical_answers": "a question whose best and worst answer are the same",
     "tie": "a question whose best and worst answer score the same",
@@ -184,7 +184,7 @@ def _left_out(report: Mapping[str, Any]) -> Iterator[str]:
             *([f"`{name}`", REASONS[name], f"{n:,}"] for name, n in report["left_out"].items()),
         )
     if report["max_tokens"] is None:
-        yield "\nNo token limit was given: trainers cut or drop what is longer than theirs."
+        yield "\nNo token limit was given: trainers truncate or drop rows above their own limit."
     else:
         yield f"\nThe token limit is {report['max_tokens']:,}, prompt, answer and chat template"
         yield "included."
@@ -198,13 +198,13 @@ def _left_out(report: Mapping[str, Any]) -> Iterator[str]:
         yield from _table(
             ["file", "questions", "rows left out"],
             *(
-                # Its name only: the rest of the path is nobody else's business.
+                # Only its name: the rest of the path is private.
                 [f"`{PurePosixPath(f['source']).name}`", f"{f['questions']:,}", f"{f['rows']:,}"]
                 for f in report["decontaminate"]
             ),
         )
     else:
-        yield "\nNo held-out questions were given: rows may give away those of a benchmark."
+        yield "\nNo held-out questions were given: rows may contain questions of a benchmark."
 
 
 def _human(human: Mapping[str, int]) -> Iterator[str]:
@@ -215,8 +215,8 @@ def _human(human: Mapping[str, int]) -> Iterator[str]:
     names = {
         "agree": "the chosen answer is better",
         "disagree": "the rejected answer is better",
-        "tie": "neither is",
-        "discard": "fit for nothing",
+        "tie": "neither is better",
+        "discard": "useless",
         "unreviewed": "not reviewed",
     }
     yield from _table(
@@ -230,7 +230,7 @@ def _origin(report: Mapping[str, Any]) -> Iterator[str]:
     yield from _table(
         ["model", "rows"], *([f"`{name}`", f"{n:,}"] for name, n in report["models"].items())
     )
-    yield "\nJudges, by the rows that they had a part in:\n"
+    yield "\nJudges, with the number of rows that they scored:\n"
     names = ("verifier", "model", "engine", "faithfulness", "relevancy", "version")
     judges = [
         [*(f"`{judge[n]}`" if judge[n] else "–" for n in names), f"{judge['rows']:,}"]
@@ -243,7 +243,7 @@ def _origin(report: Mapping[str, Any]) -> Iterator[str]:
         counts = [f"{rule['rows']:,}" for rule in report["rules"]]
         yield from _table(["rule", "rows"], *zip(rules, counts, strict=True))
     if report["defects"]:
-        yield "\nWhat is wrong with the rejected answers:\n"
+        yield "\nDefects of the rejected answers:\n"
         yield from _table(
             ["defect", "rows"],
             *(
@@ -261,10 +261,10 @@ def _origin(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def biases(report: Mapping[str, Any]) -> Iterator[str]:
-    """What whoever trains on it should know, a sentence or two each."""
+    """Known biases for those who train on the data, a sentence or two each."""
     yield (
-        "Scores are what the judges above say, not truth. `rlvr judge-report` measures how far "
-        "a judge can be trusted."
+        "Scores are the results of the judges above, not truth. `rlvr judge-report` measures how "
+        "reliable a judge is."
     )
     if any(judge["faithfulness"] == "grounded" for judge in report["judges"]):
         yield (
@@ -300,7 +300,7 @@ def biases(report: Mapping[str, Any]) -> Iterator[str]:
     if cut:
         which = "Chosen answers" if _of_pairs(report) else "Answers"
         yield f"{which} that were cut off at the token limit: {cut:,}."
-    yield "Abstentions are recognised in English for the most part."
+    yield "Abstentions are mostly recognised in English."
 
 
 def _of_pairs(report: Mapping[str, Any]) -> bool:
