@@ -34,12 +34,7 @@ from typing import Any
 from uuid import UUID
 
 import aio_pika
-from aio_pika.abc import (
-    AbstractChannel,
-    AbstractConnection,
-    AbstractIncomingMessage,
-    AbstractQueue,
-)
+from aio_pika import abc
 from aiormq.exceptions import PublishError
 from pamqp.common import FieldTable
 
@@ -99,8 +94,8 @@ class Consumer:
         self._prefetch = prefetch
         self._delivery_limit = delivery_limit
         self._seen = seen
-        self._connection: AbstractConnection | None = None
-        self._publisher: AbstractChannel | None = None
+        self._connection: abc.AbstractConnection | None = None
+        self._publisher: abc.AbstractChannel | None = None
 
     async def run(self, handle: Callable[[Received], Awaitable[None]]) -> None:
         """Give each event to ``handle``, one after the other, until cancelled.
@@ -171,7 +166,7 @@ class Consumer:
             finally:
                 self._connection = self._publisher = None
 
-    async def declare(self, channel: AbstractChannel) -> AbstractQueue:
+    async def declare(self, channel: abc.AbstractChannel) -> abc.AbstractQueue:
         """Make the queue and bind it: from now on it misses nothing, read or not.
 
         ``run`` does this by itself. Raises Unavailable where the exchange does not exist yet.
@@ -200,7 +195,7 @@ class Consumer:
 
     async def _deliver(
         self,
-        message: AbstractIncomingMessage,
+        message: abc.AbstractIncomingMessage,
         handle: Callable[[Received], Awaitable[None]],
         seen: HandledIds,
     ) -> None:
@@ -227,7 +222,7 @@ class Consumer:
             await settle
 
 
-def _received(message: AbstractIncomingMessage) -> Received:
+def _received(message: abc.AbstractIncomingMessage) -> Received:
     body = parse(message.body)
     validate(body)
     if message.message_id not in (None, body["event_id"]):
@@ -250,6 +245,6 @@ def _received(message: AbstractIncomingMessage) -> Received:
     )
 
 
-def _attempt(message: AbstractIncomingMessage) -> int:
+def _attempt(message: abc.AbstractIncomingMessage) -> int:
     count = message.headers.get("x-delivery-count")
     return count + 1 if isinstance(count, int) else 1

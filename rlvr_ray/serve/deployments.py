@@ -26,7 +26,8 @@ from rlvr_ray.generation.generator import Completion, CompletionChunk, Generator
 from rlvr_ray.observability import logs
 from rlvr_ray.observability.metrics import Metrics
 from rlvr_ray.observability.tracing import OFF, Tracer
-from rlvr_ray.pipeline.live import BURST_S, Acknowledgement, LiveEvent
+from rlvr_ray.pipeline.live import Acknowledgement, LiveEvent
+from rlvr_ray.pipeline.live_publisher import BURST_S
 from rlvr_ray.serve.handles import RemoteGenerator, RemotePanel
 from rlvr_ray.serve.ray_metrics import RayMeter
 from rlvr_ray.settings import EngineSettings, LogSettings, Settings

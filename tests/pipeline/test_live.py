@@ -10,7 +10,9 @@ import pytest
 from rlvr_ray.core.errors import NotFound, RlvrError, Unavailable
 from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.pipeline import live as module
-from rlvr_ray.pipeline.live import Acknowledgement, LiveEvent, LiveHub, LivePublisher
+from rlvr_ray.pipeline import live_publisher
+from rlvr_ray.pipeline.live import Acknowledgement, LiveEvent, LiveHub
+from rlvr_ray.pipeline.live_publisher import LivePublisher
 from tests.builders import DECIDED, batch, context, verification
 from tests.patience import PATIENCE_S
 
@@ -261,7 +263,7 @@ async def test_a_teller_gathers_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Hub()
     publisher = LivePublisher(hub.publish_live, ID)
     await publisher.open([context()])
-    monkeypatch.setattr(module, "BURST_S", 0.01)
+    monkeypatch.setattr(live_publisher, "BURST_S", 0.01)
     async with publisher:
         for word in ("Ray ", "scales ", "Python"):
             publisher.piece(0, word)
@@ -271,7 +273,7 @@ async def test_a_teller_gathers_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_teller_tells_a_new_hub_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BURST_S", 0.01)
+    monkeypatch.setattr(live_publisher, "BURST_S", 0.01)
     hub = Hub()
     publisher = LivePublisher(hub.publish_live, ID)
     await publisher.open([context()])
@@ -290,7 +292,7 @@ async def test_a_teller_tells_a_new_hub_everything(monkeypatch: pytest.MonkeyPat
 
 
 async def test_what_a_hub_missed_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BURST_S", 0.01)
+    monkeypatch.setattr(live_publisher, "BURST_S", 0.01)
     hub = Hub()
     publisher = LivePublisher(hub.publish_live, ID)
     await publisher.open([context()])
@@ -307,7 +309,7 @@ async def test_what_a_hub_missed_is_told_again(monkeypatch: pytest.MonkeyPatch) 
 async def test_a_teller_falls_silent_where_another_one_tells(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "BURST_S", 0.01)
+    monkeypatch.setattr(live_publisher, "BURST_S", 0.01)
     hub = Hub()
     first, second = LivePublisher(hub.publish_live, ID), LivePublisher(hub.publish_live, ID)
     await first.open([context()])

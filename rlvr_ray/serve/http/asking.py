@@ -11,7 +11,7 @@ from rlvr_ray.core import ids
 from rlvr_ray.core.errors import KeyReused, Overloaded, RlvrError
 from rlvr_ray.core.records import Batch, Kind
 from rlvr_ray.pipeline.ask import Ask, Pipeline, Prepared
-from rlvr_ray.pipeline.live import LivePublisher
+from rlvr_ray.pipeline.live_publisher import LivePublisher
 from rlvr_ray.serve.http.access import Gate
 from rlvr_ray.serve.http.bodies import QuestionBody
 from rlvr_ray.serve.http.services import Services
