@@ -61,11 +61,12 @@ def _ray(dashboard: str, address: str) -> Iterator[str]:
         words.append("RAY_AUTH_MODE=token")
     else:
         yield f"Ray's dashboard: {dashboard}"
-    if not dashboard.endswith(":8265"):
-        # Not the first cluster on this machine, which is what they look for.
+    is_first = dashboard.endswith(":8265")  # the cluster on this machine that they use by default
+    if not is_first:
         words += [f"RAY_ADDRESS={address}", f"RAY_DASHBOARD_ADDRESS={dashboard}"]
     if len(words) > 1:
         yield "Ray's own commands need, in their shell:"
         yield f"  {' '.join(words)}"
-    yield f"  {BIN}ray job submit -- {BIN}rlvr generate --here /PATH/questions.jsonl --run NAME"
+    if is_first:  # the others have no job server
+        yield f"  {BIN}ray job submit -- {BIN}rlvr generate --here /PATH/questions.jsonl --run NAME"
     yield f"  {BIN}ray job list                 # ray job logs -f ID, ray status, serve status"

@@ -137,6 +137,8 @@ class TestServing:
         assert [line for line in lines if line.startswith("export")] == export
         assert ("/x/bin/ray get-auth-token" in lines) == (mode == "token")
         assert any(line.startswith("/x/bin/ray job list") for line in lines)
+        submits = [line for line in lines if line.startswith("/x/bin/ray job submit -- ")]
+        assert bool(submits) == (port == 8265), "another cluster here has no job server"
 
     def test_no_dashboard(self, monkeypatch: pytest.MonkeyPatch) -> None:
         lines = self.shown("token", monkeypatch, None)

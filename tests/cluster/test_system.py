@@ -471,6 +471,10 @@ def test_commands_find_the_server_from_anywhere(system: System, tmp_path: Path) 
 
 def test_what_serve_prints_can_be_pasted(system: System, tmp_path: Path) -> None:
     """In a shell that knows nothing but where our commands are."""
+    deadline = time.monotonic() + PATIENCE_S
+    while "ray job list" not in system.log.read_text():  # printed a moment after it is ready
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     lines = [line.strip() for line in system.log.read_text().splitlines()]
     (mode,) = [line for line in lines if line.startswith("export RAY_AUTH_MODE=token")]
     (token,) = [line for line in lines if line.endswith("ray get-auth-token")]
@@ -490,6 +494,12 @@ def test_what_serve_prints_can_be_pasted(system: System, tmp_path: Path) -> None
     assert "RUNNING" in shell(f"{mode}; {jobs}")
     assert "Resources" in shell(f"{mode}; ray status")
     assert "status: RUNNING" in shell(f"{mode}; serve status")
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"question": "What is Ray Serve?"}\n')
+    for line in lines:
+        if "ray job submit" in line:  # unless another cluster runs on this machine
+            submit = line.replace("/PATH/questions.jsonl", str(questions)).replace("NAME", "pasted")
+            assert '"run": "pasted"' in shell(f"{mode}; {submit} --dry-run --json")
 
 
 def test_a_click_becomes_an_outcome(system: System, page: Page) -> None:
