@@ -188,7 +188,7 @@ def _score(out: Path, report: dict[str, Any], application: evaluation.Applicatio
 def _application() -> evaluation.Application:
     settings, parts = app.attach(load(), deploy=False)
     return evaluation.Application(
-        panel=handles.RemotePanel(),
+        panel=handles.panel(),
         retriever=parts.retriever,
         recorder=parts.recorder,
         top_k=settings.retrieval.top_k,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rlvr_ray.core import ids
 from rlvr_ray.core.errors import InputError, JudgeError, KeyReused
 from rlvr_ray.core.records import NO_TOKENS, Assessment, Batch, Context, Usage, Verification
-from rlvr_ray.dataset.state import BatchState, Ending
+from rlvr_ray.dataset.state import BatchState, OutcomeSummary
 from rlvr_ray.documents.retriever import Chunk, Document, Ingested, Passage, Query, Stored
 from rlvr_ray.events.outbox import Posted
 from rlvr_ray.generation.generator import Completion, CompletionChunk, FinishReason, Prompt, Sample
@@ -363,26 +363,26 @@ class FakeRecorder(Faulty):
             raise KeyReused
         return state
 
-    async def outcomes(self, batch_ids: Sequence[UUID]) -> dict[UUID, Ending | None]:
+    async def outcomes(self, batch_ids: Sequence[UUID]) -> dict[UUID, OutcomeSummary | None]:
         async with self._call():
             known = [self.states[each].batch for each in batch_ids if each in self.states]
-            return {batch.batch_id: self._ending(batch) for batch in known}
+            return {batch.batch_id: self._summary(batch) for batch in known}
 
     async def of_run(
         self, run: str, after: int, limit: int
-    ) -> tuple[dict[UUID, Ending | None], int | None]:
+    ) -> tuple[dict[UUID, OutcomeSummary | None], int | None]:
         async with self._call():
             batches = [state.batch for state in self.states.values()]
             mine = [batch for batch in batches if batch.correlation_id == run]
             found = mine[after : after + limit]
             more = after + limit if len(mine) > after + limit else None
-            return {batch.batch_id: self._ending(batch) for batch in found}, more
+            return {batch.batch_id: self._summary(batch) for batch in found}, more
 
-    def _ending(self, batch: Batch) -> Ending | None:
+    def _summary(self, batch: Batch) -> OutcomeSummary | None:
         outcome = self.outcome(batch)
         if outcome is None:
             return None
-        return Ending(
+        return OutcomeSummary(
             reason=None if outcome == "pair" else outcome,
             margins=(0.5,) if outcome == "pair" else (),
             answers=sum((each.usage for each in batch.candidates), NO_TOKENS),

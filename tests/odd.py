@@ -418,7 +418,7 @@ def look_at_everything(browser: Browser) -> None:
         browser.named(str(name), 9)
         with contextlib.suppress(RlvrError):
             browser.find(name)
-            browser.footprint(name)
+            browser.provenance(name)
             browser.reviews(name)
 
 

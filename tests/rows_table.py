@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from rlvr_ray.dataset.files import SCHEMAS
+from rlvr_ray.dataset.arrow import SCHEMAS
 
 PAGE = Path(__file__).parents[1] / "docs" / "rows.md"
 HEAD = "| Field | Type | Meaning |\n|---|---|---|\n"

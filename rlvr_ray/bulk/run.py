@@ -28,7 +28,7 @@ from rlvr_ray.core.errors import (
 from rlvr_ray.core.questions import Question, Refused, chosen
 from rlvr_ray.core.records import NO_TOKENS, Kind
 from rlvr_ray.core.retry import persist
-from rlvr_ray.dataset.state import Ending
+from rlvr_ray.dataset.state import OutcomeSummary
 from rlvr_ray.pipeline.ask import Ask, Pipeline
 from rlvr_ray.pipeline.recorder import Recorder
 
@@ -285,7 +285,7 @@ class Bulk:
             self.stats.undecided = len(self._undecided)
             await self._explain_stall()
 
-    def _count(self, batch_id: UUID, ending: Ending) -> None:
+    def _count(self, batch_id: UUID, ending: OutcomeSummary) -> None:
         """What was decided; tokens of answers that were asked for here are counted already."""
         self._moved = self._looked = time.monotonic()
         self.stats.stalled = ""
@@ -313,7 +313,7 @@ class Bulk:
                 raise Unavailable(f"nothing has moved for {limit / 60:g} minutes: {why}")
             await asyncio.sleep(left)
 
-    async def _outcomes(self, ids: Sequence[UUID]) -> list[tuple[UUID, Ending | None]]:
+    async def _outcomes(self, ids: Sequence[UUID]) -> list[tuple[UUID, OutcomeSummary | None]]:
         parts = [ids[at : at + CHUNK] for at in range(0, len(ids), CHUNK)]
         found = await gather(
             *(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from rlvr_ray.core.errors import InputError
 from rlvr_ray.core.records import NO_TOKENS, Usage
-from rlvr_ray.dataset.state import Ending
+from rlvr_ray.dataset.state import OutcomeSummary
 from rlvr_ray.generation import selection
 from rlvr_ray.settings import EngineSettings, Settings
 
@@ -148,7 +148,7 @@ class RunStatistics:
         self.answers += usage
         self.answers_of += usage != NO_TOKENS
 
-    def ended(self, ending: Ending, at: float | None) -> None:
+    def ended(self, ending: OutcomeSummary, at: float | None) -> None:
         """Count a question that was decided ``at`` seconds after the start; None: one that was
         asked before this program began.
 

@@ -12,6 +12,7 @@ from rlvr_ray.core.pairing import VERSION, PairingRule, decide
 from rlvr_ray.core.records import Verification
 from rlvr_ray.core.scoring import score
 from rlvr_ray.dataset.filters import entry_of
+from rlvr_ray.dataset.ledger import soundness
 from rlvr_ray.dataset.projection import STEP, month_of, rows_between, rows_of
 from rlvr_ray.dataset.rows import DATASETS
 from rlvr_ray.dataset.state import BatchState, JsonlFile, Part
@@ -28,10 +29,10 @@ def audit(ledger: "Reader", dataset: "Dataset") -> Iterator[str]:
     files have no rows of those, once they are written again.
     """
     with ledger.snapshot():
-        if damage := list(ledger.damage()):
+        if damage := list(soundness.damage(ledger)):
             yield from damage
             return
-        problems = [*ledger.misfits(), *_batches(ledger)]
+        problems = [*soundness.misfits(ledger), *_batches(ledger)]
         ledger.look_through_others()
         for what, why in ledger.set_aside.items():
             yield f"{what}: a record cannot be read, and is set aside: {why}"
@@ -52,7 +53,7 @@ def _batches(ledger: "Reader") -> Iterator[str]:
             for problem in _problems(state):
                 yield f"batch {state.batch.batch_id}: {problem}"
             outcome = state.outcome
-            if ledger.entry(number) != (outcome and entry_of(state.batch, outcome)):
+            if soundness.entry(ledger, number) != (outcome and entry_of(state.batch, outcome)):
                 yield f"batch {state.batch.batch_id}: searches find something else than its records"
         seq = found.last
 

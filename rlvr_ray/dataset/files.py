@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,158 +17,12 @@ from pyarrow.fs import FileSelector, FileSystem, LocalFileSystem, SubTreeFileSys
 
 from rlvr_ray.core import codec
 from rlvr_ray.core.errors import ConfigError, LedgerError, Unavailable
+from rlvr_ray.dataset.arrow import SCHEMAS
 from rlvr_ray.dataset.rows import Row
 
-_CONTEXTS = pa.list_(
-    pa.struct(
-        {
-            "content": pa.string(),
-            "score": pa.float64(),
-            "metadata": pa.struct(
-                {
-                    "document_id": pa.string(),
-                    "source": pa.string(),
-                    "chunk_index": pa.int64(),
-                    "start": pa.int64(),
-                }
-            ),
-        }
-    )
-)
-_JUDGE = pa.struct(
-    dict.fromkeys(
-        ("faithfulness", "relevancy", "model", "embedder", "version", "engine"), pa.string()
-    )
-)
-_STATEMENT = pa.struct({"text": pa.string(), "verdict": pa.float64(), "reason": pa.string()})
-#: What an assessment is made of: it stands with the answer, not with the pair.
-_MADE_OF = {"statements": pa.list_(_STATEMENT), "reverse_questions": pa.list_(pa.string())}
-
-
-def _assessments(made_of: Mapping[str, pa.DataType]) -> pa.DataType:
-    return pa.list_(
-        pa.struct(
-            {
-                "verifier": pa.string(),
-                "weight": pa.float64(),
-                "score": pa.float64(),
-                "faithfulness": pa.float64(),
-                "relevancy": pa.float64(),
-                "defect": pa.string(),
-                "detail": pa.string(),
-                "judge": _JUDGE,
-                **made_of,
-                "prompt_tokens": pa.int64(),
-                "completion_tokens": pa.int64(),
-                "cached_tokens": pa.int64(),
-                "duration_ms": pa.int64(),
-            }
-        )
-    )
-
-
-_PROVENANCE = pa.struct(
-    {
-        "event_id": pa.string(),
-        "model": pa.string(),
-        "seed": pa.int64(),
-        "finish_reason": pa.string(),
-        "reasoning_chars": pa.int64(),
-        "faithfulness": pa.float64(),
-        "relevancy": pa.float64(),
-        "score": pa.float64(),
-        "defect": pa.string(),
-        "assessments": _assessments({}),
-    }
-)
-_DPO = pa.schema(
-    {
-        "prompt": pa.string(),
-        "chosen": pa.string(),
-        "rejected": pa.string(),
-        "score_diff": pa.float64(),
-        "chosen_score": pa.float64(),
-        "rejected_score": pa.float64(),
-        "metadata": pa.struct(
-            {
-                "chosen_temp": pa.float64(),
-                "rejected_temp": pa.float64(),
-                "created_at": pa.string(),
-                "batch_id": pa.string(),
-                "correlation_id": pa.string(),
-                "question": pa.string(),
-                "references": pa.list_(pa.string()),
-                "prompt_version": pa.string(),
-                "num_candidates": pa.int64(),
-                "chosen_provenance": _PROVENANCE,
-                "rejected_provenance": _PROVENANCE,
-                "rule": pa.struct(
-                    {
-                        "min_score_diff": pa.float64(),
-                        "min_chosen_score": pa.float64(),
-                        "min_chosen_faithfulness": pa.float64(),
-                        "min_chosen_relevancy": pa.float64(),
-                        "rejected_needs_defect": pa.bool_(),
-                        "quality_filter": pa.bool_(),
-                        "prompt": pa.string(),
-                        "strategy": pa.string(),
-                        "max_length_ratio": pa.float64(),
-                        "version": pa.int64(),
-                    }
-                ),
-                "contexts": _CONTEXTS,
-            }
-        ),
-    }
-)
-_TRAINING = pa.schema(
-    {
-        "question": pa.string(),
-        "answer": pa.string(),
-        "contexts": _CONTEXTS,
-        "verification": pa.struct(
-            {
-                "status": pa.string(),
-                "reason": pa.string(),
-                "faithfulness": pa.float64(),
-                "relevancy": pa.float64(),
-                "score": pa.float64(),
-                "confidence": pa.string(),
-                "defect": pa.string(),
-                "assessments": _assessments(_MADE_OF),
-                "duration_ms": pa.int64(),
-            }
-        ),
-        "metadata": pa.struct(
-            {
-                "event_id": pa.string(),
-                "batch_id": pa.string(),
-                "correlation_id": pa.string(),
-                "references": pa.list_(pa.string()),
-                "candidate_index": pa.int64(),
-                "num_candidates": pa.int64(),
-                "temperature": pa.float64(),
-                "seed": pa.int64(),
-                "model": pa.string(),
-                "finish_reason": pa.string(),
-                "reasoning_chars": pa.int64(),
-                "prompt_version": pa.string(),
-                "generated_at": pa.string(),
-                "created_at": pa.string(),
-                "outcome": pa.string(),
-                "prompt_tokens": pa.int64(),
-                "completion_tokens": pa.int64(),
-                "cached_tokens": pa.int64(),
-            }
-        ),
-    }
-)
 #: Rows converted at once. The conversion holds the interpreter's lock: a thousand rows in one go
 #: would keep an acknowledgement waiting for some 50 ms.
 SLICE = 20
-
-#: Dataset name (also its folder) → the type of its rows.
-SCHEMAS = {"dpo_data": _DPO, "training_data": _TRAINING}
 
 
 class Dataset:

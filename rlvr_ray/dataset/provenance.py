@@ -22,7 +22,7 @@ class FileRows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Footprint:
+class BatchProvenance:
     """What a batch left beside its records."""
 
     numbers: Mapping[UUID, int]  #: of its events, in the order of all commits

@@ -19,10 +19,10 @@ from rlvr_ray.dataset import filters, reviews
 from rlvr_ray.dataset.filters import Filter, Histogram, Measure
 from rlvr_ray.dataset.group_commit import Commits
 from rlvr_ray.dataset.ledger import Browser
-from rlvr_ray.dataset.provenance import Footprint
-from rlvr_ray.dataset.reviews import Review, Said, Verdict
+from rlvr_ray.dataset.provenance import BatchProvenance
+from rlvr_ray.dataset.reviews import Review, ReviewChoice, Verdict
 from rlvr_ray.dataset.rows import Row
-from rlvr_ray.dataset.state import BatchState, Duel, Reviewed
+from rlvr_ray.dataset.state import BatchState, OpenPair, Reviewed
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -99,7 +99,14 @@ class Queries:
         return states, high if high < last else None
 
     async def review(
-        self, review_id: UUID, batch_id: UUID, a: int, b: int, said: Said, note: str, reviewer: str
+        self,
+        review_id: UUID,
+        batch_id: UUID,
+        a: int,
+        b: int,
+        said: ReviewChoice,
+        note: str,
+        reviewer: str,
     ) -> tuple[int, Review]:
         """Keep what somebody says of a pair, and return it with its sequence number.
 
@@ -137,7 +144,7 @@ class Queries:
             raise NotFound(f"there is no batch {batch_id}")
         return found
 
-    async def duel(self, where: Filter, seen: Sequence[UUID]) -> Duel | None:
+    async def next_pair(self, where: Filter, seen: Sequence[UUID]) -> OpenPair | None:
         """One of the pairs that fit and that nobody has judged, at random; None if none is left.
 
         Those of the batches ``seen`` are left out.
@@ -156,7 +163,7 @@ class Queries:
             if outcome is None or outcome.chosen is None or outcome.rejected is None:
                 continue  # its entry says pair, and its record does not
             a, b = self._draw.sample((outcome.chosen, outcome.rejected), 2)
-            return Duel(batch=reviewed.state.batch, a=a, b=b, left=len(numbers) - passed)
+            return OpenPair(batch=reviewed.state.batch, a=a, b=b, left=len(numbers) - passed)
         return None
 
     async def verdicts(self, where: Filter) -> Mapping[Verdict | None, int]:
@@ -168,12 +175,12 @@ class Queries:
             whole.update(piece)
         return whole
 
-    async def footprint(self, batch_id: UUID) -> tuple[BatchState, Footprint] | None:
+    async def provenance(self, batch_id: UUID) -> tuple[BatchState, BatchProvenance] | None:
         """A batch with what it left beside its records; None where it is unknown.
 
         Raises NotFound where it is past retention.
         """
-        return await self._run(Browser.footprint, batch_id)
+        return await self._run(Browser.provenance, batch_id)
 
     async def named(self, name: str, limit: int) -> tuple[list[UUID], int]:
         """The batches that an id means, latest first, and how many there are beyond the limit.

@@ -13,7 +13,7 @@ from rlvr_ray.core.records import Outcome
 from rlvr_ray.dataset.rows import Row
 
 #: What a person says of two answers that are shown as A and B.
-Said = Literal["a", "b", "tie", "discard"]
+ReviewChoice = Literal["a", "b", "tie", "discard"]
 #: Of the normal distribution, for 95 %.
 Z = 1.959963984540054
 
@@ -35,7 +35,7 @@ class Review:
     batch_id: UUID
     a: int  #: the candidate that was shown as A
     b: int
-    said: Said
+    said: ReviewChoice
     verdict: Verdict  #: what that is beside the outcome
     note: str
     reviewer: str
@@ -47,7 +47,7 @@ class Review:
         object.__setattr__(self, "reviewed_at", utc("reviewed_at", self.reviewed_at))
 
 
-def verdict(outcome: Outcome, a: int, b: int, said: Said) -> Verdict:
+def verdict(outcome: Outcome, a: int, b: int, said: ReviewChoice) -> Verdict:
     """What was said of candidates a and b; raises ValueError where they are not the pair's."""
     if outcome.reason is not None:
         raise ValueError(f"batch {outcome.batch_id} made no pair ({outcome.reason}): choose one")

@@ -98,7 +98,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class OutcomeSummary:
     """How a decided batch ended, and the tokens that it took.
 
     ``margins`` are those of its pairs or, where it has none but was ranked, that of best and worst.
@@ -133,7 +133,7 @@ class Reviewed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Duel:
+class OpenPair:
     """A pair for a person to judge, its answers in random order."""
 
     batch: Batch

@@ -2,7 +2,7 @@
 
     from rlvr_ray.events import Consumer, Received, verification_completed
 
-``schema`` has the types of the bodies (``row_types``: their parts) and makes the JSON Schema of
+``schema`` has the types of the bodies (parts: ``dataset.row_types``) and makes the JSON Schema of
 them, ``bodies`` builds them from records, ``outbox`` derives them from what the ledger committed,
 ``mirror`` sends them in order and ``rabbitmq`` is its way to the broker. ``validation`` checks
 events of others, ``consumer`` reads them (``handled``: which it knows already), ``watch`` shows

@@ -14,8 +14,8 @@ from rlvr_ray.core import codec, ids
 from rlvr_ray.core.pairing import Result, defect_of
 from rlvr_ray.core.records import Batch, Candidate, Outcome, Verification
 from rlvr_ray.core.scoring import confidence, score
-from rlvr_ray.dataset import rows
-from rlvr_ray.events import row_types, schema
+from rlvr_ray.dataset import row_types, rows
+from rlvr_ray.events import schema
 from rlvr_ray.events.schema import Body
 from rlvr_ray.observability import trace_ids
 

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict  # before Python 3.12, pydantic takes no
 
 from rlvr_ray.core.records import Reason
 from rlvr_ray.core.scoring import Confidence
-from rlvr_ray.events.row_types import (
+from rlvr_ray.dataset.row_types import (
     AnswerId,
     AnswerMetadata,
     Assessments,

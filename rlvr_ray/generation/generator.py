@@ -83,16 +83,20 @@ class StreamingGenerator(Generator, Protocol):
         ...
 
 
-class Engine(StreamingGenerator, Protocol):
+class CheckedGenerator(StreamingGenerator, Protocol):
+    """A Generator that can say whether it is there."""
+
+    async def check(self) -> str:
+        """The model's name; raises Unavailable or Overloaded where it cannot work."""
+        ...
+
+
+class Engine(CheckedGenerator, Protocol):
     """A language model that this process holds, or the client of a server's."""
 
     @property
     def model(self) -> str:
         """The model's name, as completions tell it."""
-        ...
-
-    async def check(self) -> str:
-        """The model's name; raises Unavailable or Overloaded where it cannot work."""
         ...
 
     async def close(self) -> None:

@@ -25,7 +25,7 @@ from rlvr_ray.dataset.group_commit import Commits
 from rlvr_ray.dataset.ledger import Ledger, Reader
 from rlvr_ray.dataset.projection import Projector
 from rlvr_ray.dataset.queries import Queries
-from rlvr_ray.dataset.state import BatchState, Ending, Page
+from rlvr_ray.dataset.state import BatchState, OutcomeSummary, Page
 from rlvr_ray.dataset.stats import Statistics, Troubles, measure
 from rlvr_ray.documents.retriever import Ingested
 from rlvr_ray.events import outbox
@@ -34,7 +34,7 @@ from rlvr_ray.observability.metrics import NO_METRICS, Metrics
 from rlvr_ray.observability.tracing import OFF, Tracer
 from rlvr_ray.pipeline.commit_observer import CommitLog, CommitObservers
 from rlvr_ray.pipeline.external import External, Inbox
-from rlvr_ray.pipeline.live import LiveHub
+from rlvr_ray.pipeline.live import Acknowledgement, LiveEvent, LiveHub
 from rlvr_ray.pipeline.projection_loop import ProjectionLoop
 from rlvr_ray.pipeline.spans import decided
 from rlvr_ray.pipeline.verification_loop import VerificationLoop
@@ -207,13 +207,13 @@ class Aggregator:
                 del self._reserved[next(iter(self._reserved))]
         return state
 
-    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, Ending | None]:
+    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, OutcomeSummary | None]:
         """See ``ports.Recorder``."""
         return await self._read(Reader.outcomes, batch_ids)
 
     async def of_run(
         self, run: str, after: int, limit: int
-    ) -> tuple[Mapping[UUID, Ending | None], int | None]:
+    ) -> tuple[Mapping[UUID, OutcomeSummary | None], int | None]:
         """See ``ports.Recorder``."""
         return await self._read(Reader.of_run, run, after, limit)
 
@@ -229,9 +229,18 @@ class Aggregator:
             "disk": {"free_bytes": free, "min_free_bytes": floor},
             "errors": self._troubles.plain(),
             "last_error": self.last_error,
-            "dashboard": None,
             "version": __version__,
         }
+
+    async def publish_live(
+        self, batch_id: UUID, publisher: str, events: Sequence[LiveEvent], opens: bool
+    ) -> Acknowledgement:
+        """See ``LiveHub.publish``."""
+        return self.live.publish(batch_id, publisher, events, opens=opens)
+
+    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[LiveEvent]:
+        """See ``LiveHub.watch``."""
+        return await self.live.watch(batch_id, last_id, wait_s)
 
     def _room(self) -> tuple[int, int]:
         """Bytes that are free on the ledger's disk, and that must be."""

@@ -9,7 +9,7 @@ from rlvr_ray.dataset.audit import audit
 from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.ledger import Browser, Ledger, Reader
 from rlvr_ray.dataset.projection import Projector
-from rlvr_ray.dataset.provenance import Footprint
+from rlvr_ray.dataset.provenance import BatchProvenance
 from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.events import outbox
 from rlvr_ray.events.mirror import WINDOW
@@ -36,13 +36,13 @@ def traces(settings: Settings, name: str) -> dict[str, Any]:
     Raises NotFound where no batch is meant, Unreadable where none that is can be read.
     """
     ledger = Browser(settings.data_dir)
-    found: list[tuple[BatchState, Footprint] | None] = []
+    found: list[tuple[BatchState, BatchProvenance] | None] = []
     unreadable: Unreadable | None = None
     try:
         batch_ids, left = ledger.named(name, TRACES)
         for batch_id in batch_ids:
             try:
-                found.append(ledger.footprint(batch_id))
+                found.append(ledger.provenance(batch_id))
             except Unreadable as error:
                 unreadable = error
     finally:

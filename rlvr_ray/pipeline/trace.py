@@ -10,7 +10,7 @@ from rlvr_ray.core import codec, ids
 from rlvr_ray.core.pairing import Result, defect_of
 from rlvr_ray.core.records import Batch, Candidate, Outcome, Verification
 from rlvr_ray.core.scoring import score
-from rlvr_ray.dataset.provenance import Footprint
+from rlvr_ray.dataset.provenance import BatchProvenance
 from rlvr_ray.dataset.reviews import Review
 from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.observability import trace_ids
@@ -19,11 +19,15 @@ Step = dict[str, Any]
 
 
 def batch_trace(
-    state: BatchState, footprint: Footprint, *, mirrored: bool, logs: Sequence[Mapping[str, Any]]
+    state: BatchState,
+    provenance: BatchProvenance,
+    *,
+    mirrored: bool,
+    logs: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """All of a batch; ``mirrored`` says whether events go to a broker at all."""
     batch = state.batch
-    trace = _Steps(batch, footprint, mirrored=mirrored)
+    trace = _Steps(batch, provenance, mirrored=mirrored)
     steps = [trace.asked()]
     for candidate in batch.candidates:
         steps.append(trace.answered(candidate))
@@ -31,7 +35,7 @@ def batch_trace(
             steps.append(trace.verified(candidate, result))
     if state.outcome is not None:
         steps.append(trace.decided(state.outcome))
-    steps += [trace.reviewed(review) for review in footprint.reviews]
+    steps += [trace.reviewed(review) for review in provenance.reviews]
     return {
         "trace_id": trace_ids.trace_id(batch.batch_id),
         "batch_id": str(batch.batch_id),
@@ -40,15 +44,15 @@ def batch_trace(
         "state": "open" if state.outcome is None else "decided",
         "steps": sorted(steps, key=lambda step: step["at"]),
         "documents": _documents(batch),
-        "files": codec.plain(footprint.files),
+        "files": codec.plain(provenance.files),
         "logs": list(logs),
     }
 
 
 class _Steps:
-    def __init__(self, batch: Batch, footprint: Footprint, *, mirrored: bool) -> None:
+    def __init__(self, batch: Batch, provenance: BatchProvenance, *, mirrored: bool) -> None:
         self._batch = batch
-        self._footprint = footprint
+        self._provenance = provenance
         self._mirrored = mirrored
         self._asked_at = batch.asked_at or batch.created_at
 
@@ -147,8 +151,8 @@ class _Steps:
 
     def _event(self, event_id: UUID) -> dict[str, Any]:
         """Its place in the order of commits, and whether the broker has it; None with no broker."""
-        seq = self._footprint.numbers.get(event_id)
-        there = seq is not None and seq <= self._footprint.mirrored
+        seq = self._provenance.numbers.get(event_id)
+        there = seq is not None and seq <= self._provenance.mirrored
         return {
             "event_id": str(event_id),
             "seq": seq,

@@ -6,11 +6,12 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
 import ray
 from fastapi import FastAPI
 from ray import serve
+from ray.experimental import internal_kv
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
@@ -18,8 +19,8 @@ from rlvr_ray import __version__
 from rlvr_ray.client import servers
 from rlvr_ray.client.servers import Server
 from rlvr_ray.core.errors import ConfigError
-from rlvr_ray.dataset.queries import Queries
 from rlvr_ray.generation import engines, selection
+from rlvr_ray.generation.generator import CheckedGenerator
 from rlvr_ray.observability import logs
 from rlvr_ray.observability.metrics import Metrics
 from rlvr_ray.serve import deployments as actors
@@ -131,29 +132,34 @@ def _ingress(choice: selection.Choice) -> FastAPI:
 
 def _services(choice: selection.Choice, aggregator: Any) -> "Services":
     """The running services, as this process reaches them."""
-    from rlvr_ray.serve.http import CheckedGenerator, Services
+    from rlvr_ray.serve.http import Services
 
     settings = choice.settings
-
-    def handle(name: str) -> DeploymentHandle[Any]:
-        return serve.get_deployment_handle(name, app_name=handles.APP)
 
     generator: CheckedGenerator
     if engines.engine_type(settings.generator).is_remote:
         generator = engines.open_limited(settings.generator)
     else:
-        generator = handles.RemoteGenerator(handle("Generator"))
+        generator = handles.generator()
     return Services(
-        retriever=handles.RemoteRetriever(handle("Retriever")),
+        retriever=handles.retriever(),
         generator=generator,
-        recorder=handles.RemoteRecorder(aggregator),
-        archive=cast(Queries, handles.RemoteArchive(aggregator)),
+        recorder=handles.recorder(aggregator),
+        archive=handles.queries(aggregator),
         engine=f"{settings.generator.engine}: {choice.reason}",
         verifiers=choice.verifiers,
         tracer=actors.open_tracer(settings),
-        logs=actors.log_folder(),
+        logs=actors.session_folder() / "logs",
+        dashboard=_dashboard(),
         metrics=Metrics(RayMeter()),
     )
+
+
+def _dashboard() -> str | None:
+    """The address of Ray's dashboard, as the nodes of the cluster reach it; None without one."""
+    # Ray's public ways know it in the process that started the cluster, and not in a worker.
+    address: bytes | None = internal_kv._internal_kv_get("webui:url", namespace="dashboard")
+    return f"http://{address.decode()}" if address else None
 
 
 def attach(settings: Settings, *, deploy: bool = True) -> "tuple[Settings, Services]":
@@ -219,7 +225,7 @@ def start(settings: Settings) -> Server:
         url=settings.api.url,
         data_dir=str(settings.data_dir),
         ray_address=ray.get_runtime_context().gcs_address,
-        dashboard=actors.dashboard(),
+        dashboard=_dashboard(),
     )
 
 

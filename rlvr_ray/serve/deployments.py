@@ -1,38 +1,31 @@
-"""What each process of Ray holds. A replica or actor wraps one plain class."""
+"""The Ray shell: which process holds what. A replica or actor holds plain objects and calls them
+for others; ``handles`` is the other side."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import ray
 from ray import exceptions as ray_errors
-from ray._private import services as ray_services
-from ray._private import worker as ray_worker
 from ray.serve.handle import DeploymentHandle
 
 from rlvr_ray import __version__
 from rlvr_ray.core.concurrency import bursts, smooth
-from rlvr_ray.core.errors import InputError, JudgeError, Unavailable
-from rlvr_ray.core.records import Batch, Context, Verification
-from rlvr_ray.dataset.state import BatchState, Ending
+from rlvr_ray.core.errors import Unavailable
 from rlvr_ray.documents.minilm import MiniLM
-from rlvr_ray.documents.retriever import Chunk, Document, Ingested, Passage, Query, Stored
 from rlvr_ray.documents.stores import open_store
 from rlvr_ray.generation import engines, selection
-from rlvr_ray.generation.generator import Completion, CompletionChunk, Generator, Prompt
+from rlvr_ray.generation.generator import Generator
 from rlvr_ray.observability import logs
 from rlvr_ray.observability.metrics import Metrics
 from rlvr_ray.observability.tracing import OFF, Tracer
-from rlvr_ray.pipeline.live import Acknowledgement, LiveEvent
 from rlvr_ray.pipeline.live_publisher import BURST_S
-from rlvr_ray.serve.handles import RemoteGenerator, RemotePanel
+from rlvr_ray.serve import handles
 from rlvr_ray.serve.ray_metrics import RayMeter
 from rlvr_ray.settings import EngineSettings, LogSettings, Settings
 from rlvr_ray.verification import factory
-from rlvr_ray.verification.verifier import Claim, Judged
 
 NAMESPACE = "rlvr_ray"  #: given always: the default differs by how Serve was started
 AGGREGATOR = "aggregator"
@@ -41,63 +34,61 @@ AGGREGATOR = "aggregator"
 ON_HEAD = {"node:__internal_head__": 0.001}
 
 
-class EngineReplica:
+def own(held: object, method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of what is held; ``method`` is that of its type, see ``handles.stand_in``."""
+    found: Callable[..., Any] = getattr(held, method.__name__)
+    return found
+
+
+class Replica:
+    """Holds one object of this process for others."""
+
+    def __init__(self, held: object) -> None:
+        self._held = held
+
+    async def call(self, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Call one of its coroutines."""
+        return await own(self._held, method)(*arguments, **named)
+
+    async def stream(
+        self, method: Callable[..., Any], *arguments: Any, **named: Any
+    ) -> AsyncGenerator[list[Any]]:
+        """What one of its iterators gives, in bursts: a hop for each token would cost more."""
+        found = bursts(own(self._held, method)(*arguments, **named), BURST_S)
+        async with contextlib.aclosing(found):
+            async for burst in found:
+                yield burst
+
+
+class EngineReplica(Replica):
     """Holds a language model: the Generator's, or a judge's own."""
 
     def __init__(self, settings: EngineSettings, log: LogSettings) -> None:
         logs.configure(log)
         self._engine = engines.open_limited(settings)
+        super().__init__(self._engine)
 
-    async def generate(self, prompts: Sequence[Prompt]) -> list[list[Completion] | InputError]:
-        return await self._engine.generate(prompts)
-
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[CompletionChunk]]:
-        chunks = bursts(self._engine.stream(prompt), BURST_S)
-        async with contextlib.aclosing(chunks):
-            async for burst in chunks:
-                yield burst
-
-    async def check_health(self) -> str:
+    async def check_health(self) -> None:
         """Serve asks now and then, and replaces a replica that does not answer well."""
-        return await self._engine.check()
+        await self._engine.check()
 
     async def __del__(self) -> None:
         await self._engine.close()
 
 
-class RetrieverReplica:
+class RetrieverReplica(Replica):
     """Holds the vector store's folder."""
 
     def __init__(self, settings: Settings) -> None:
         logs.configure(settings.log)
         self._store = open_store(settings)
-
-    async def search(self, queries: Sequence[Query]) -> list[list[Context]]:
-        return await self._store.search(queries)
-
-    async def ingest(self, documents: Sequence[Document]) -> list[Ingested]:
-        return await self._store.ingest(documents)
-
-    async def count(self) -> int:
-        return await self._store.count()
-
-    async def documents(self) -> list[Stored]:
-        return await self._store.documents()
-
-    async def delete(self, document_id: UUID) -> bool:
-        return await self._store.delete(document_id)
-
-    async def chunks(self, first: UUID | None, limit: int) -> tuple[list[Chunk], UUID | None]:
-        return await self._store.chunks(first, limit)
-
-    async def fetch(self, chunk_ids: Sequence[UUID]) -> list[Passage]:
-        return await self._store.fetch(chunk_ids)
+        super().__init__(self._store)
 
     def __del__(self) -> None:
         self._store.close()
 
 
-class VerifierReplica:
+class VerifierReplica(Replica):
     """Holds the verifiers. The judge, if they need one, is another deployment, or a client that it
     holds itself."""
 
@@ -105,18 +96,10 @@ class VerifierReplica:
         logs.configure(settings.log)
         engine: Generator | None = None
         if judge is not None:
-            engine = RemoteGenerator(judge, "the judge")
+            engine = handles.judge(judge)
         elif factory.needs_judge(settings):
             engine = engines.open_engine(selection.judging(settings))
-        self._panel = factory.build_panel(settings, engine, MiniLM())
-
-    async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
-        return await self._panel.verify(claims)
-
-    async def stream(self, claims: Sequence[Claim]) -> AsyncGenerator[tuple[UUID, Judged]]:
-        async with contextlib.aclosing(self._panel.stream(claims)) as results:
-            async for result in results:
-                yield result
+        super().__init__(factory.build_panel(settings, engine, MiniLM()))
 
 
 class AggregatorActor:
@@ -140,7 +123,7 @@ class AggregatorActor:
         self._aggregator = Aggregator(
             Ledger(settings.data_dir),
             Dataset(settings.data_dir, settings.dataset.parquet_uri),
-            RemotePanel(),
+            handles.panel(),
             settings,
             publisher,
             inbox,
@@ -155,66 +138,21 @@ class AggregatorActor:
         """The version and the settings that it runs with."""
         return __version__, self._settings
 
-    async def record(self, batches: Sequence[Batch]) -> list[Batch]:
+    async def call(self, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Call a method of the aggregator."""
         await self._started
-        return await self._aggregator.record(batches)
+        return await own(self._aggregator, method)(*arguments, **named)
 
-    async def admit(self) -> None:
-        await self._aggregator.admit()
-
-    async def ingested(self, documents: Sequence[Ingested]) -> None:
+    async def query(self, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Call a method of its queries."""
         await self._started
-        await self._aggregator.ingested(documents)
-
-    async def find(self, batch_id: UUID) -> BatchState | None:
-        await self._started
-        return await self._aggregator.find(batch_id)
-
-    async def reserve(self, batch_id: UUID, fingerprint: str) -> BatchState | None:
-        await self._started
-        return await self._aggregator.reserve(batch_id, fingerprint)
-
-    async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, Ending | None]:
-        await self._started
-        return await self._aggregator.outcomes(batch_ids)
-
-    async def of_run(
-        self, run: str, after: int, limit: int
-    ) -> tuple[Mapping[UUID, Ending | None], int | None]:
-        await self._started
-        return await self._aggregator.of_run(run, after, limit)
-
-    async def stats(self) -> dict[str, Any]:
-        await self._started
-        return {**await self._aggregator.stats(), "dashboard": dashboard()}
-
-    async def browse(self, name: str, *arguments: Any) -> Any:
-        """Call a method of ``ports.Archive``."""
-        await self._started
-        return await getattr(self._aggregator.queries, name)(*arguments)
-
-    async def publish_live(
-        self, batch_id: UUID, publisher: str, events: Sequence[LiveEvent], opens: bool
-    ) -> Acknowledgement:
-        return self._aggregator.live.publish(batch_id, publisher, events, opens=opens)
-
-    async def watch(self, batch_id: UUID, last_id: str | None, wait_s: float) -> list[LiveEvent]:
-        await self._started
-        return await self._aggregator.live.watch(batch_id, last_id, wait_s)
+        return await own(self._aggregator.queries, method)(*arguments, **named)
 
     async def close(self) -> None:
         """Bring the files up to date, seal them, release the folder."""
         await self._started
         await self._aggregator.close()
         await asyncio.to_thread(self._tracer.close)
-
-
-def dashboard() -> str | None:
-    """The address of Ray's dashboard, as the nodes of the cluster reach it; None without one."""
-    # Of a worker, ray_worker.get_dashboard_url would know the default port only.
-    find: Any = ray_services.get_webui_url_from_internal_kv
-    address = find()
-    return f"http://{address}" if address else None
 
 
 def open_tracer(settings: Settings) -> Tracer:
@@ -227,15 +165,9 @@ def open_tracer(settings: Settings) -> Tracer:
 
 
 def session_folder() -> Path:
-    """Where Ray keeps what belongs to the cluster that this process has started."""
-    node: Any = ray_worker._global_node
-    return Path(node.get_session_dir_path())
-
-
-def log_folder() -> Path | None:
-    """Where Ray keeps the logs of this node; None outside of a cluster."""
-    node: Any = ray_worker._global_node
-    return None if node is None else Path(node.get_logs_dir_path())
+    """Where Ray keeps what belongs to the cluster, on this node."""
+    context = ray.get_runtime_context()
+    return Path(context.get_temp_dir()) / context.get_session_name()
 
 
 def start_aggregator(settings: Settings) -> Any:

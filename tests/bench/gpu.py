@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from ray import serve
 
 from rlvr_ray.cli import demo
 from rlvr_ray.client import Client
@@ -173,9 +172,7 @@ def ceiling(options: argparse.Namespace) -> dict[str, float]:
 
 
 async def through_generator(options: argparse.Namespace) -> dict[str, float]:
-    generator = handles.RemoteGenerator(
-        serve.get_deployment_handle("Generator", app_name=handles.APP)
-    )
+    generator = handles.generator()
     prompts = prompts_of(options)
     await generator.generate(prompts[:WARM])
     counted = prompts[WARM:]

@@ -15,7 +15,7 @@ from rlvr_ray.bulk.statistics import RunStatistics
 from rlvr_ray.core.errors import NoDocuments
 from rlvr_ray.core.questions import Question, Refused
 from rlvr_ray.core.records import Usage
-from rlvr_ray.dataset.state import Ending
+from rlvr_ray.dataset.state import OutcomeSummary
 from rlvr_ray.generation import selection
 from rlvr_ray.pipeline.ask import Pipeline
 from rlvr_ray.settings import Settings
@@ -101,7 +101,7 @@ async def test_else_a_report_of_the_same_settings(
     earlier.answers = Usage(prompt_tokens=2000, completion_tokens=400, cached_tokens=1000)
     for number in range(20):
         one = Usage(prompt_tokens=10, completion_tokens=5)
-        earlier.ended(Ending(reason="tie", judging=one), float(number))
+        earlier.ended(OutcomeSummary(reason="tie", judging=one), float(number))
     report = run_report.build(earlier, replace(plan, run="last"), settings, datetime.now(UTC))
     run_report.write(report, tmp_path / "last.json")
     found = await dry_run.count(some(100), plan, FakeRecorder())

@@ -17,7 +17,7 @@ from rlvr_ray.bulk.run import Plan
 from rlvr_ray.bulk.statistics import Rates, RunStatistics
 from rlvr_ray.core.errors import ConfigError, InputError
 from rlvr_ray.core.records import Usage
-from rlvr_ray.dataset.state import Ending
+from rlvr_ray.dataset.state import OutcomeSummary
 from rlvr_ray.generation import selection
 from rlvr_ray.settings import Settings
 
@@ -52,7 +52,7 @@ def stats(state: str = "finished") -> RunStatistics:
     for number in range(10):
         pair = number % 2 == 0
         told.ended(
-            Ending(
+            OutcomeSummary(
                 reason=None if pair else "tie",
                 margins=(0.2 + 0.05 * number,) if pair else (0.0,),
                 judging=Usage(prompt_tokens=100, completion_tokens=50),
@@ -124,7 +124,7 @@ def test_the_picture_is_one(plan: Plan, settings: Settings, tmp_path: Path, long
     told = stats()
     if long:
         for number in range(3000):
-            told.ended(Ending(reason=f"reason {number % 15}"), 100.0 * number)
+            told.ended(OutcomeSummary(reason=f"reason {number % 15}"), 100.0 * number)
     run_picture.draw(run_report.build(told, plan, settings, STARTED), tmp_path / "run.png")
     assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ConfigError, match="cannot write"):

@@ -4,7 +4,7 @@ import pytest
 
 from rlvr_ray.bulk.statistics import BARS, EXAMPLES, STRETCHES, Course, Prices, Rates, RunStatistics
 from rlvr_ray.core.records import NO_TOKENS, Usage
-from rlvr_ray.dataset.state import Ending
+from rlvr_ray.dataset.state import OutcomeSummary
 
 SPENT = Usage(prompt_tokens=1_000_000, completion_tokens=100_000, cached_tokens=400_000)
 
@@ -40,9 +40,9 @@ def test_examples_are_few() -> None:
 
 def test_an_ending_counts_by_its_pairs() -> None:
     stats = RunStatistics()
-    stats.ended(Ending(reason=None, margins=(0.3, 1.0), judging=SPENT), 2.0)
-    stats.ended(Ending(reason="margin_too_small", margins=(0.01,)), None)
-    stats.ended(Ending(reason="unscored"), 3.0)
+    stats.ended(OutcomeSummary(reason=None, margins=(0.3, 1.0), judging=SPENT), 2.0)
+    stats.ended(OutcomeSummary(reason="margin_too_small", margins=(0.01,)), None)
+    stats.ended(OutcomeSummary(reason="unscored"), 3.0)
     assert (stats.decided, stats.pairs) == (3, 2)
     assert stats.outcomes == {"pair": 1, "margin_too_small": 1, "unscored": 1}
     assert stats.judging == SPENT and stats.answers == NO_TOKENS

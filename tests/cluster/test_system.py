@@ -146,9 +146,9 @@ def test_what_was_asked_is_found_and_taken_away(system: System) -> None:
     if line["outcome"] != "pair":  # what this small model writes differs by machine
         assert shown.status_code == 204
         return
-    duel = shown.json()
-    said = {name: duel[name]["candidate"] for name in ("a", "b")}
-    body = {"batch_id": duel["batch_id"], "verdict": "tie", **said}
+    next_pair = shown.json()
+    said = {name: next_pair[name]["candidate"] for name in ("a", "b")}
+    body = {"batch_id": next_pair["batch_id"], "verdict": "tie", **said}
     assert system.http.post("/reviews", json=body).status_code == 201
     assert get("/reviews/summary").json()["tie"] == 1
     assert get("/pairs", human="true").content == b""

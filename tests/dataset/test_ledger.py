@@ -24,7 +24,7 @@ from rlvr_ray.core.errors import LedgerError, Overloaded
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import NO_TOKENS, Batch, Judge, Kind, Outcome, Statement, Usage
 from rlvr_ray.dataset.ledger import Ledger, Operation, Reader, schema, writer
-from rlvr_ray.dataset.state import Backlog, BatchState, Ending, JsonlFile, Part
+from rlvr_ray.dataset.state import Backlog, BatchState, JsonlFile, OutcomeSummary, Part
 from rlvr_ray.documents.retriever import Ingested
 from rlvr_ray.events import bodies, outbox
 from rlvr_ray.events.bodies import Event
@@ -109,8 +109,10 @@ class TestRecord:
         judging = sum((verification(c, 0.9, 0.9).usage for c in pair.candidates), NO_TOKENS)
         assert answers.cached_tokens and judging.prompt_tokens
         assert found == {
-            asked[0]: Ending(reason=None, margins=(0.8,), answers=answers, judging=judging),
-            asked[1]: Ending(reason="tie", margins=(0.0,), answers=answers, judging=judging),
+            asked[0]: OutcomeSummary(reason=None, margins=(0.8,), answers=answers, judging=judging),
+            asked[1]: OutcomeSummary(
+                reason="tie", margins=(0.0,), answers=answers, judging=judging
+            ),
             asked[2]: None,
         }
         assert [each.pairs for each in found.values() if each] == [1, 0]

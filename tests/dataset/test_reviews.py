@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from rlvr_ray.core.pairing import PairingRule, decide
-from rlvr_ray.dataset.reviews import Review, Said, Verdict, agreement, reviewed_row, verdict
+from rlvr_ray.dataset.reviews import Review, ReviewChoice, Verdict, agreement, reviewed_row, verdict
 from rlvr_ray.training.export import examples
 from rlvr_ray.training.export.selection import reviewed_pair
 from tests.builders import DECIDED, batch, verification
@@ -27,7 +27,7 @@ PAIR = decided(1, (0.1, 0.9, 0.5))  # candidate 1 is chosen, candidate 0 rejecte
     ],
 )
 def test_what_is_said_of_a_and_b_is_a_word_on_the_judge(
-    a: int, b: int, said: Said, wanted: Verdict
+    a: int, b: int, said: ReviewChoice, wanted: Verdict
 ) -> None:
     assert PAIR.outcome is not None
     assert verdict(PAIR.outcome, a, b, said) is wanted

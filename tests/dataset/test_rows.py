@@ -14,7 +14,7 @@ from rlvr_ray.core import codec
 from rlvr_ray.core.pairing import PairingRule, Result, decide
 from rlvr_ray.core.records import Batch, Defect, Kind, Outcome, Statement
 from rlvr_ray.dataset import rows
-from rlvr_ray.dataset.files import SCHEMAS
+from rlvr_ray.dataset.arrow import SCHEMAS
 from rlvr_ray.generation.prompts import rag_prompt
 from tests.builders import (
     DECIDED,

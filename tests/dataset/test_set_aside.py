@@ -21,7 +21,7 @@ from rlvr_ray.core.records import Batch
 from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.filters import Filter
 from rlvr_ray.dataset.ledger import Browser, Ledger, Reader
-from rlvr_ray.dataset.state import BatchState, Ending, Page
+from rlvr_ray.dataset.state import BatchState, OutcomeSummary, Page
 from rlvr_ray.documents.retriever import Ingested
 from rlvr_ray.events import outbox
 from rlvr_ray.pipeline import maintenance
@@ -251,7 +251,7 @@ def answered(folder: Path, *, batch_is_hurt: bool) -> None:
         with pytest.raises(Unreadable, match=f"batch {HURT.batch_id} cannot be read"):
             browser.find(HURT.batch_id)
         with pytest.raises(Unreadable):
-            browser.footprint(HURT.batch_id)
+            browser.provenance(HURT.batch_id)
     for one in ASKED:
         if one is not HURT:
             state = browser.find(one.batch_id)
@@ -282,7 +282,7 @@ async def test_one_that_is_open_is_no_work(tmp_path: Path, damage: str) -> None:
     ledger.write(Ledger.record, ASKED)
     ledger.close()
     change(tmp_path, f"UPDATE batch SET record = {damage} WHERE seq = 2")
-    found: dict[UUID, Ending | None] = {}
+    found: dict[UUID, OutcomeSummary | None] = {}
 
     async def doing(system: Aggregator) -> None:
         while await system._read(lambda reader: reader.waiting()[0]):

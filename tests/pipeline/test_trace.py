@@ -20,7 +20,7 @@ from rlvr_ray.core import ids
 from rlvr_ray.core.errors import NotFound
 from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.ledger import Browser, Ledger
-from rlvr_ray.dataset.provenance import Footprint
+from rlvr_ray.dataset.provenance import BatchProvenance
 from rlvr_ray.dataset.reviews import Review, Verdict
 from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.documents.retriever import Ingested
@@ -42,9 +42,9 @@ LATER = tuple(decided(n, (0.9, 0.2), at=NEXT_MONTH) for n in (20, 21))
 TEST_ID = ids.derive("some batch")
 
 
-def footprint(folder: Path, batch_id: UUID) -> tuple[BatchState, Footprint]:
+def provenance(folder: Path, batch_id: UUID) -> tuple[BatchState, BatchProvenance]:
     with closing(Browser(folder)) as browser:
-        found = browser.footprint(batch_id)
+        found = browser.provenance(batch_id)
     assert found is not None
     return found
 
@@ -80,7 +80,7 @@ def test_the_lines_and_parts_that_are_named_have_the_rows(
     sealed: Folder, state: BatchState
 ) -> None:
     batch_id = state.batch.batch_id
-    _, found = footprint(sealed.path, batch_id)
+    _, found = provenance(sealed.path, batch_id)
     assert state.outcome is not None
     wanted = {"training_data": len(state.batch.candidates)}
     if state.outcome.reason is None:
@@ -99,18 +99,18 @@ def test_rows_that_no_part_holds_yet(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.run(MIXED[:2], seal=True)
     folder.run([MIXED[4]], seal=False)
-    _, found = footprint(tmp_path, MIXED[4].batch.batch_id)
+    _, found = provenance(tmp_path, MIXED[4].batch.batch_id)
     assert [(file.part, file.sealed, file.written) for file in found.files] == [
         (None, False, True)
     ] * 2
-    _, before = footprint(tmp_path, MIXED[0].batch.batch_id)
+    _, before = provenance(tmp_path, MIXED[0].batch.batch_id)
     assert all(file.sealed for file in before.files)
 
 
 def test_rows_that_are_about_to_be_written(tmp_path: Path) -> None:
     with closing(Ledger(tmp_path)) as ledger:
         decide_in(ledger, MIXED[0])
-    _, found = footprint(tmp_path, MIXED[0].batch.batch_id)
+    _, found = provenance(tmp_path, MIXED[0].batch.batch_id)
     assert [(file.line, file.written) for file in found.files] == [(1, False)] * 2
 
 
@@ -119,7 +119,7 @@ def test_rows_that_are_about_to_be_written(tmp_path: Path) -> None:
 
 def test_each_event_has_its_number(sealed: Folder) -> None:
     for batch_id, numbers in told(sealed.path).items():
-        _, found = footprint(sealed.path, batch_id)
+        _, found = provenance(sealed.path, batch_id)
         assert found.numbers == numbers
 
 
@@ -144,12 +144,12 @@ def test_events_are_found_wherever_others_stand_between(tmp_path: Path) -> None:
     events = told(tmp_path)
     assert len(events) == 12
     for state in states:
-        known, found = footprint(tmp_path, state.batch.batch_id)
+        known, found = provenance(tmp_path, state.batch.batch_id)
         assert found.numbers == events[state.batch.batch_id]
         whole = len(known.results) + len(state.batch.candidates) + (known.outcome is not None)
         assert len(found.numbers) == whole
         assert found.mirrored == 9
-    assert footprint(tmp_path, states[0].batch.batch_id)[1].files == ()
+    assert provenance(tmp_path, states[0].batch.batch_id)[1].files == ()
 
 
 def test_what_people_said_is_a_step(tmp_path: Path) -> None:
@@ -169,7 +169,9 @@ def test_what_people_said_is_a_step(tmp_path: Path) -> None:
     with closing(Ledger(tmp_path)) as ledger:
         decide_in(ledger, pair)
         ledger.write(Ledger.review, said)
-    steps = batch_trace(*footprint(tmp_path, pair.batch.batch_id), mirrored=False, logs=[])["steps"]
+    steps = batch_trace(*provenance(tmp_path, pair.batch.batch_id), mirrored=False, logs=[])[
+        "steps"
+    ]
     assert (steps[-1]["step"], steps[-1]["detail"]) == ("reviewed", "Ann: disagree, B is right")
 
 
@@ -208,8 +210,8 @@ def test_what_names_nothing_finds_nothing(sealed: Folder, name: str) -> None:
 def test_steps_are_told_in_the_order_of_time() -> None:
     state = decided(3, (0.9, "the judge is silent", 0.5), asked_at=CREATED - timedelta(seconds=2))
     numbers = {ids.answer_event(state.batch.batch_id, n): n + 4 for n in range(3)}
-    footprint = Footprint(numbers=numbers, mirrored=5, files=())
-    told = batch_trace(state, footprint, mirrored=True, logs=[])
+    provenance = BatchProvenance(numbers=numbers, mirrored=5, files=())
+    told = batch_trace(state, provenance, mirrored=True, logs=[])
     steps = told["steps"]
     assert [(step["step"], step["after_s"]) for step in steps] == [
         ("asked", 0.0),
@@ -244,7 +246,9 @@ def test_steps_are_told_in_the_order_of_time() -> None:
 def test_what_is_open_has_no_end_and_an_earlier_batch_no_ask(tmp_path: Path) -> None:
     """Ledgers of before do not say when it was asked: then time counts from the answers on."""
     open_ = BatchState(batch=batch(), results={}, outcome=None)
-    told = batch_trace(open_, Footprint(numbers={}, mirrored=0, files=()), mirrored=False, logs=[])
+    told = batch_trace(
+        open_, BatchProvenance(numbers={}, mirrored=0, files=()), mirrored=False, logs=[]
+    )
     assert [step["step"] for step in told["steps"]] == ["asked", *["answered"] * 3]
     assert told["state"] == "open"
     assert {step["after_s"] for step in told["steps"]} == {0.0}
@@ -350,7 +354,7 @@ async def http(tmp_path: Path) -> Any:
     parts = Services(
         retriever=FakeRetriever(),
         generator=FakeGenerator(),
-        recorder=aggregator,  # type: ignore[arg-type]
+        recorder=aggregator,
         archive=aggregator.queries,
         engine="fake: a test",
         verifiers="fakes: a test",
@@ -461,7 +465,7 @@ def test_texts_are_shown_as_text() -> None:
     state = decided(1, ("failed " + nasty, 0.5), correlation_id=nasty)
     line = {"at": None, "level": None, "message": nasty, "file": "worker-1.err"}
     told = batch_trace(
-        state, Footprint(numbers={}, mirrored=0, files=()), mirrored=False, logs=[line]
+        state, BatchProvenance(numbers={}, mirrored=0, files=()), mirrored=False, logs=[line]
     )
     for text in trace.shown(told | {"question": nasty}, Path("data")):
         assert "\x1b" not in text.plain and "\n" not in text.plain
@@ -475,4 +479,4 @@ def test_past_retention_is_said(tmp_path: Path) -> None:
     with folder.open() as (_, projector):
         projector.prune(DECIDED + timedelta(days=62), mirrored=False)
     with pytest.raises(NotFound, match="past retention"):
-        footprint(tmp_path, MIXED[0].batch.batch_id)
+        provenance(tmp_path, MIXED[0].batch.batch_id)

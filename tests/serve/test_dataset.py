@@ -15,7 +15,7 @@ import pytest
 from rlvr_ray.core.records import Kind
 from rlvr_ray.dataset import filters as browsing
 from rlvr_ray.dataset import queries
-from rlvr_ray.dataset.files import SCHEMAS
+from rlvr_ray.dataset.arrow import SCHEMAS
 from rlvr_ray.dataset.filters import Filter
 from rlvr_ray.dataset.state import BatchState
 from rlvr_ray.serve.http import dataset, downloads, filters

@@ -27,7 +27,7 @@ def keys(file: str, name: str) -> set[str]:
 
 
 def test_the_client_has_the_servers_names() -> None:
-    assert get_args(Verdict) == get_args(reviews.Said)
+    assert get_args(Verdict) == get_args(reviews.ReviewChoice)
     assert get_args(Figure) == get_args(filters.Measure)
     assert {*EVENT_TYPES, "failed", "end"} == set(get_args(live.Kind))
 
@@ -38,7 +38,7 @@ def test_the_client_has_the_servers_names() -> None:
         ("format.js", "OUTCOMES", set(Reason)),
         ("format.js", "DEFECTS", set(Defect)),
         ("filters.js", "REVIEWED", set(filters.REVIEWS)),
-        ("review.js", "WORDS", set(get_args(reviews.Said))),
+        ("review.js", "WORDS", set(get_args(reviews.ReviewChoice))),
     ],
 )
 def test_what_the_page_has_words_for_exists(file: str, name: str, known: set[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from rlvr_ray.core import ids
 from rlvr_ray.dataset.ledger import Ledger
-from rlvr_ray.dataset.reviews import Review, Said, verdict
+from rlvr_ray.dataset.reviews import Review, ReviewChoice, verdict
 from tests.builders import DECIDED
 from tests.exports import export, refused, rlvr, rows
 from tests.folders import Folder, decided
@@ -16,11 +16,11 @@ pytestmark = pytest.mark.integration
 
 
 PAIRS = [decided(number, (0.9, 0.7, 0.5)) for number in range(6)]
-SAID: tuple[Said, ...] = ("a", "b", "b", "tie", "discard")
+SAID: tuple[ReviewChoice, ...] = ("a", "b", "b", "tie", "discard")
 CHOSEN, REJECTED = 0, 2
 
 
-def review(ledger: Ledger, number: int, said: Said) -> None:
+def review(ledger: Ledger, number: int, said: ReviewChoice) -> None:
     outcome = PAIRS[number].outcome
     assert outcome is not None
     one = Review(

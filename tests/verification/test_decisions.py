@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 SETTINGS = load(verification={"verifiers": ["grounded"]})
 RULE = SETTINGS.dpo.rule()
 RIGHT, WRONG = Answer(text="Paris", right=True), Answer(text="Rome", right=False)
-Said = Verification | JudgeError
+Result = Verification | JudgeError
 
 
 def row(line: int = 1, right: str = "Paris", wrong: str = "Rome", **changes: Any) -> Row:
@@ -58,7 +58,7 @@ class TestDecision:
         ("right", "wrong", "chosen"), [(GOOD, BAD, True), (BAD, GOOD, False), (GOOD, GOOD, None)]
     )
     def test_the_order_in_the_batch_does_not_matter(
-        self, right: Said, wrong: Said, chosen: bool | None
+        self, right: Result, wrong: Result, chosen: bool | None
     ) -> None:
         one = decision(row(), {RIGHT: right, WRONG: wrong}, RULE)
         other = decision(row(), {WRONG: wrong, RIGHT: right}, RULE)
@@ -88,7 +88,7 @@ class TestOrder:
 
     async def test_a_rule_that_goes_by_the_index_gains_nothing(self, tmp_path: Path) -> None:
         class FirstIsBest(FakePanel):
-            async def verify(self, claims: Any) -> list[Said]:
+            async def verify(self, claims: Any) -> list[Result]:
                 return [
                     verdict(
                         claim, assessment(score, score, defect=Defect.OFF_TOPIC if at else None)
@@ -102,8 +102,8 @@ class TestOrder:
         assert 0.4 < found["decisions"]["precision"] < 0.6
 
 
-def by_answer(scores: Mapping[str, Said]) -> Callable[[Claim], Said]:
-    def result(claim: Claim) -> Said:
+def by_answer(scores: Mapping[str, Result]) -> Callable[[Claim], Result]:
+    def result(claim: Claim) -> Result:
         found = scores[claim.answer]
         if isinstance(found, JudgeError):
             return found
@@ -127,7 +127,7 @@ def labelled(tmp_path: Path) -> Labelled:
 
 
 async def figures(labelled: Labelled) -> dict[str, Any]:
-    said_: dict[str, Said] = {
+    said_: dict[str, Result] = {
         **{"in Paris": GOOD, "in Rome itself": BAD, "at noon": BAD, "noon": GOOD},
         **{"by night": GOOD, "by dawn": GOOD, "never seen": JudgeError("mute"), "stands": BAD},
     }

@@ -15,6 +15,7 @@ from rlvr_ray.pipeline.verification_loop import claims_of
 from rlvr_ray.serve import deployments
 from rlvr_ray.settings import EngineSettings, load
 from rlvr_ray.verification import factory
+from rlvr_ray.verification.verifier import StreamingPanel
 from tests.builders import batch
 from tests.fakes import FakeEmbedder, FakeGenerator
 from tests.pipeline.test_aggregator import System
@@ -77,7 +78,7 @@ async def test_no_engine_is_opened_for_a_panel_that_needs_none(
         (result,) = await panel.verify(claims)
     assert isinstance(result, Verification)
     replica = deployments.VerifierReplica(selection.choose(load(), 0).settings, None)
-    (again,) = await replica.verify(claims)
+    (again,) = await replica.call(StreamingPanel.verify, claims)
     assert isinstance(again, Verification)
     assert again.assessments[0].statements == result.assessments[0].statements
 

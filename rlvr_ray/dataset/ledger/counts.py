@@ -1,37 +1,17 @@
 """Counts of the ledger's contents that are cheap at any size."""
 
 import json
-from abc import ABC, abstractmethod
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 from rlvr_ray.core.fields import utc
 from rlvr_ray.core.records import Reason
 from rlvr_ray.dataset.filters import micros
+from rlvr_ray.dataset.ledger.connection import Connection, moment, valid
 from rlvr_ray.dataset.state import Backlog
 
-#: Of the year 9999, in Unix seconds.
-LAST_SECOND = 253402300799
 
-
-def valid(record: str) -> str:
-    """SQL for a column of JSON, and NULL where what stands there is none: that is no error."""
-    return f"CASE WHEN json_valid({record}) THEN {record} END"
-
-
-def moment(at: int) -> datetime:
-    """A time in Unix seconds; one that no calendar has is the last that it has."""
-    return datetime.fromtimestamp(min(max(at, 0), LAST_SECOND), UTC)
-
-
-class Figures(ABC):
-    """A part of ``Reader``."""
-
-    #: Records that were met and cannot be read, with the reason: ``batch ID``, ``review number N``.
-    set_aside: dict[str, str]
-
-    @abstractmethod
-    def _row(self, query: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> Any: ...
+class Counts(Connection):
+    """Counts of what is there."""
 
     def counts(self) -> dict[str, int]:
         """Batches by state: ``open``, ``pair``, and one entry for each reason seen."""

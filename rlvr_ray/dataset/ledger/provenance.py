@@ -1,17 +1,17 @@
 """The history of one batch: its events, its rows in the files; and the batch of an id."""
 
-from abc import ABC, abstractmethod
+import contextlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from rlvr_ray.core import ids
+from rlvr_ray.core.errors import Unreadable
 from rlvr_ray.core.records import Batch
 from rlvr_ray.dataset import rows
-from rlvr_ray.dataset.ledger.counts import valid
-from rlvr_ray.dataset.provenance import FileRows, Footprint
+from rlvr_ray.dataset.ledger.connection import valid
+from rlvr_ray.dataset.ledger.reader import Reader
+from rlvr_ray.dataset.provenance import BatchProvenance, FileRows
 from rlvr_ray.dataset.reviews import Review
 from rlvr_ray.dataset.state import BatchState
 
@@ -24,36 +24,27 @@ CANDIDATES = 8
 MOMENTS = timedelta(hours=1)
 
 
-class Footprints(ABC):
-    """A part of ``Browser``."""
+class ProvenanceReader(Reader):
+    """Finds what a batch left beside its records."""
 
-    @abstractmethod
-    def _row(self, query: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> Any: ...
-
-    @abstractmethod
-    def _rows(self, query: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> list[Any]: ...
-
-    @abstractmethod
-    def snapshot(self) -> AbstractContextManager[None]:
-        """See ``Reader``."""
-
-    @abstractmethod
     def reviews(self, batch_id: UUID) -> list[tuple[int, Review]] | None:
-        """See ``Browser``."""
+        """All of a batch with their sequence numbers, in the order in which they came.
 
-    @abstractmethod
-    def find(self, batch_id: UUID) -> BatchState | None:
-        """See ``Reader``."""
+        None where the batch is not recorded.
+        """
+        rows = self._rows(
+            "SELECT review.seq, CAST(review.record AS BLOB) FROM batch "
+            "LEFT JOIN review ON review.batch = batch.seq WHERE batch_id = ? ORDER BY review.seq",
+            (str(batch_id),),
+        )
+        found = []
+        for seq, record in rows:
+            with contextlib.suppress(Unreadable):
+                if record is not None:
+                    found.append((seq, self._review(seq, record)))
+        return found if rows else None
 
-    @abstractmethod
-    def mark(self, name: str) -> int:
-        """See ``Reader``."""
-
-    @abstractmethod
-    def last_outcome_before(self, time: datetime) -> int:
-        """See ``Figures``."""
-
-    def footprint(self, batch_id: UUID) -> tuple[BatchState, Footprint] | None:
+    def provenance(self, batch_id: UUID) -> tuple[BatchState, BatchProvenance] | None:
         """A batch and what it left.
 
         Raises NotFound where it is past retention, Unreadable where it cannot be read.
@@ -63,7 +54,7 @@ class Footprints(ABC):
             if state is None:
                 return None
             (number,) = self._row("SELECT seq FROM batch WHERE batch_id = ?", (str(batch_id),))
-            return state, Footprint(
+            return state, BatchProvenance(
                 numbers=self._numbers_of_events(number, state),
                 mirrored=self.mark("mirrored"),
                 files=tuple(self._files(number, state)),

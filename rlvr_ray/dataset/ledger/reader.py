@@ -1,100 +1,40 @@
-"""The queries of the ledger."""
+"""What anybody may ask the ledger: batches, outcomes, files, commits."""
 
 import contextlib
 import json
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
-import apsw
-
 from rlvr_ray.core import codec
-from rlvr_ray.core.errors import LedgerError, NotFound, Overloaded, Unreadable
+from rlvr_ray.core.errors import NotFound, Unreadable
 from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.records import (
-    Batch,
     Candidate,
-    FailedVerification,
     Outcome,
     Usage,
-    Verification,
 )
-from rlvr_ray.dataset.filters import Entry
-from rlvr_ray.dataset.ledger import entries, schema
-from rlvr_ray.dataset.ledger.counts import Figures, moment, valid
-from rlvr_ray.dataset.reviews import Review
+from rlvr_ray.dataset.ledger.connection import BATCH, PAST, moment, of_batch, valid
+from rlvr_ray.dataset.ledger.counts import Counts
 from rlvr_ray.dataset.rows import DATASETS
 from rlvr_ray.dataset.state import (
     BatchCommit,
     BatchState,
     Commit,
     DocumentCommit,
-    Ending,
     JsonlFile,
+    OutcomeSummary,
     Page,
     Part,
 )
-from rlvr_ray.documents.retriever import Ingested
 
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-NAME = "ledger.db"
 #: Documents or reviews read at once.
 STEP = 500
-#: Records that cannot be read and whose reasons are kept.
-MOST_ASIDE = 1000
 
 _SPLIT_MONTH = """
 SELECT min(seq) FROM outcome WHERE seq > :pruned AND seq <= :last
 AND month IN (SELECT DISTINCT month FROM outcome WHERE seq > :last)
-"""
-
-#: A batch has one event for each answer, each result and its outcome, in this order.
-_MISPLACED_EVENTS = """
-WITH event AS (
-    SELECT batch,
-           count(DISTINCT CASE kind WHEN 'answer' THEN candidate END) AS answers,
-           count(DISTINCT CASE kind WHEN 'verification' THEN candidate END) AS results,
-           sum(kind = 'outcome') AS outcomes,
-           count(*) AS all_events,
-           min(candidate) AS lowest,
-           max(candidate) AS highest,
-           max(CASE kind WHEN 'answer' THEN seq END) AS last_answer,
-           min(CASE kind WHEN 'verification' THEN seq END) AS first_result,
-           max(CASE kind WHEN 'verification' THEN seq END) AS last_result,
-           min(CASE kind WHEN 'outcome' THEN seq END) AS outcome_at
-    FROM outbox WHERE kind <> 'document' GROUP BY batch
-), result AS (SELECT batch, count(*) AS number FROM verification GROUP BY batch)
-SELECT batch_id FROM batch
-LEFT JOIN event ON event.batch = batch.seq LEFT JOIN result ON result.batch = batch.seq
-WHERE CASE WHEN record <> '' AND json_valid(record) THEN NOT coalesce(
-    answers = json_array_length(record, '$.candidates')
-    AND results = coalesce(result.number, 0)
-    AND outcomes = 1 - open
-    AND lowest = 0 AND highest = answers - 1
-    AND all_events = answers + results + outcomes
-    AND last_answer < coalesce(first_result, last_answer + 1)
-    AND coalesce(last_result, 0) < coalesce(outcome_at, last_result + 1, 1), 0) END
-"""
-
-_LOST_EVENTS = """
-SELECT seq, CAST(kind AS BLOB) FROM outbox WHERE CASE
-    WHEN kind = 'document' THEN batch NOT IN (SELECT seq FROM document)
-    WHEN kind = 'verification' AND batch IN (SELECT seq FROM batch WHERE record <> '') THEN
-        NOT EXISTS (SELECT 1 FROM verification AS one
-            WHERE one.batch = outbox.batch AND one.candidate = outbox.candidate)
-    WHEN kind IN ('answer', 'verification', 'outcome') THEN batch NOT IN (SELECT seq FROM batch)
-    ELSE 1 END
-"""
-
-#: Only pairs are reviewed.
-_MISPLACED_REVIEWS = """
-SELECT DISTINCT batch_id, reason FROM review JOIN batch ON batch.seq = review.batch
-LEFT JOIN outcome ON outcome.batch = batch.seq WHERE reason NOTNULL OR open
 """
 
 #: ``total`` and not ``sum``, which fails where 64 bits do not hold it.
@@ -103,7 +43,7 @@ _SUMS = ", ".join(
     for name in ("prompt_tokens", "completion_tokens", "cached_tokens")
 )
 #: Sums in SQL: of a record, which is mostly passages, a few numbers are wanted.
-_ENDINGS = f"""
+_SUMMARIES = f"""
 SELECT batch.seq, batch_id, open, reason, CAST(outcome.record AS BLOB),
     CASE WHEN NOT open THEN (
         SELECT json_array({_SUMS})
@@ -117,49 +57,9 @@ SELECT batch.seq, batch_id, open, reason, CAST(outcome.record AS BLOB),
 FROM batch LEFT JOIN outcome ON outcome.batch = batch.seq
 """
 
-#: A batch as ``_state`` takes it. Bytes: what stands in a damaged row need not be Unicode.
-_BATCH = """
-batch.seq, CAST(batch.batch_id AS BLOB), CAST(batch.record AS BLOB), CAST(outcome.record AS BLOB)
-"""
-#: Whether a batch is past retention: its record is empty, and is meant to be.
-_PAST = """
-(batch.record = '' AND outcome.seq <= (SELECT seq FROM mark WHERE name = 'pruned'))
-"""
 
-
-class Reader(Figures):
-    """A connection of its own: it sees what is committed and never waits for the writer.
-
-    Plain and blocking, for one thread at a time. A record that cannot be read is left out of
-    whatever is many; who asks for it by name gets Unreadable. A batch goes as a whole.
-    """
-
-    level = (
-        logging.DEBUG
-    )  #: of the log's line for such a record: whoever only looks says it himself
-
-    def __init__(self, folder: Path) -> None:
-        self.set_aside = {}
-        self._path = folder / NAME
-        if not self._path.is_file():
-            raise LedgerError(f"{folder} holds no ledger; it is made by: rlvr serve")
-        with self._translated():
-            self._db = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
-            try:
-                schema.check(self._db, str(self._path))
-            except BaseException:
-                self._db.close()
-                raise
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._db.close()
-
-    @contextlib.contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """All reads of the block see the same moment."""
-        with self._translated(), self._db:
-            yield
+class Reader(Counts):
+    """Reads records: see ``Connection``."""
 
     # Batches.
 
@@ -169,7 +69,7 @@ class Reader(Figures):
         Raises NotFound where it is past retention, Unreadable where it cannot be read.
         """
         row = self._row(
-            f"SELECT coalesce({_PAST}, 0), {_BATCH} FROM batch "
+            f"SELECT coalesce({PAST}, 0), {BATCH} FROM batch "
             "LEFT JOIN outcome ON outcome.batch = batch.seq WHERE batch_id = ?",
             (str(batch_id),),
         )
@@ -180,41 +80,41 @@ class Reader(Figures):
             raise NotFound(f"batch {batch_id} is past retention; its rows are in the files")
         return self._state(*batch)
 
-    def outcomes(self, batch_ids: Sequence[UUID]) -> dict[UUID, Ending | None]:
+    def outcomes(self, batch_ids: Sequence[UUID]) -> dict[UUID, OutcomeSummary | None]:
         """See ``ports.Recorder``. Those past retention are known, too.
 
         What was found to be unreadable while open never ends: its reason is ``set_aside``.
         """
         rows = self._rows(
-            f"{_ENDINGS} WHERE batch_id IN (SELECT value FROM json_each(?))",
+            f"{_SUMMARIES} WHERE batch_id IN (SELECT value FROM json_each(?))",
             (json.dumps([str(batch_id) for batch_id in batch_ids]),),
         )
-        return self._endings(rows)
+        return self._summaries(rows)
 
     def of_run(
         self, run: str, after: int, limit: int
-    ) -> tuple[dict[UUID, Ending | None], int | None]:
+    ) -> tuple[dict[UUID, OutcomeSummary | None], int | None]:
         """See ``ports.Recorder``. Those past retention are known, too."""
         rows = self._rows(
-            f"{_ENDINGS} WHERE run = ? AND batch.seq > ? ORDER BY batch.seq LIMIT ?",
+            f"{_SUMMARIES} WHERE run = ? AND batch.seq > ? ORDER BY batch.seq LIMIT ?",
             (run, after, limit),
         )
-        return self._endings(rows), rows[-1][0] if len(rows) == limit else None
+        return self._summaries(rows), rows[-1][0] if len(rows) == limit else None
 
-    def _endings(self, rows: Sequence[Any]) -> dict[UUID, Ending | None]:
-        found: dict[UUID, Ending | None] = {}
+    def _summaries(self, rows: Sequence[Any]) -> dict[UUID, OutcomeSummary | None]:
+        found: dict[UUID, OutcomeSummary | None] = {}
         for _, batch_id, is_open, *rest in rows:
             if not is_open:
-                found[UUID(batch_id)] = _ending(*rest)
+                found[UUID(batch_id)] = _summary(*rest)
             else:
-                aside = _of_batch(batch_id) in self.set_aside
-                found[UUID(batch_id)] = Ending(reason="set_aside") if aside else None
+                aside = of_batch(batch_id) in self.set_aside
+                found[UUID(batch_id)] = OutcomeSummary(reason="set_aside") if aside else None
         return found
 
     def open_batches(self, after: int, limit: int) -> Page[tuple[int, BatchState]]:
         """Undecided batches in the order of recording, with their sequence numbers."""
         rows = self._rows(
-            f"SELECT batch.seq, {_BATCH} FROM batch "
+            f"SELECT batch.seq, {BATCH} FROM batch "
             "LEFT JOIN outcome ON outcome.batch = batch.seq "
             "WHERE open AND batch.seq > ? ORDER BY batch.seq LIMIT ?",
             (after, limit),
@@ -227,7 +127,7 @@ class Reader(Figures):
         Those past retention are left out.
         """
         rows = self._rows(
-            f"SELECT outcome.seq, {_BATCH} FROM outcome "
+            f"SELECT outcome.seq, {BATCH} FROM outcome "
             "JOIN batch ON batch.seq = outcome.batch "
             "WHERE outcome.seq > max(?, (SELECT seq FROM mark WHERE name = 'pruned')) "
             "ORDER BY outcome.seq LIMIT ?",
@@ -238,9 +138,9 @@ class Reader(Figures):
     def batches(self, after: int, limit: int) -> Page[tuple[int, BatchState]]:
         """All batches within retention in the order of recording, with sequence numbers."""
         rows = self._rows(
-            f"SELECT batch.seq, {_BATCH} FROM batch "
+            f"SELECT batch.seq, {BATCH} FROM batch "
             "LEFT JOIN outcome ON outcome.batch = batch.seq "
-            f"WHERE batch.seq > ? AND NOT coalesce({_PAST}, 0) ORDER BY batch.seq LIMIT ?",
+            f"WHERE batch.seq > ? AND NOT coalesce({PAST}, 0) ORDER BY batch.seq LIMIT ?",
             (after, limit),
         )
         return self._page(rows, after)
@@ -248,7 +148,7 @@ class Reader(Figures):
     def recent(self, limit: int) -> list[BatchState]:
         """The latest decided batches, latest first."""
         rows = self._rows(
-            f"SELECT outcome.seq, {_BATCH} FROM outcome "
+            f"SELECT outcome.seq, {BATCH} FROM outcome "
             "JOIN batch ON batch.seq = outcome.batch WHERE batch.record <> '' "
             "AND outcome.seq > (SELECT seq FROM mark WHERE name = 'swept') "
             "ORDER BY outcome.seq DESC LIMIT ?",
@@ -345,7 +245,7 @@ class Reader(Figures):
             "SELECT outbox.seq, CAST(kind AS BLOB), outbox.batch, candidate, at FROM outbox "
             "LEFT JOIN batch ON batch.seq = outbox.batch AND kind <> 'document' "
             "LEFT JOIN outcome ON outcome.batch = batch.seq "
-            f"WHERE outbox.seq > ? AND NOT coalesce({_PAST}, 0) ORDER BY outbox.seq LIMIT ?",
+            f"WHERE outbox.seq > ? AND NOT coalesce({PAST}, 0) ORDER BY outbox.seq LIMIT ?",
             (after, limit),
         )
         states: dict[int, BatchState | None] = {}  # None for one that cannot be read
@@ -390,40 +290,6 @@ class Reader(Figures):
         )
         return int(row[0])
 
-    # Soundness.
-
-    def damage(self) -> Iterator[str]:
-        """What makes the file unfit to be read, one line each."""
-        for (line,) in self._rows("PRAGMA integrity_check"):
-            if line != "ok":
-                yield f"{self._path}: {line}"
-        for table, row, parent, _ in self._rows("PRAGMA foreign_key_check"):
-            yield f"{self._path}: row {row} of {table} refers to a missing {parent}"
-
-    def misfits(self) -> Iterator[str]:
-        """Rows that do not fit each other, one line each."""
-        for (batch_id,) in self._rows(
-            "SELECT batch_id FROM batch LEFT JOIN outcome ON outcome.batch = batch.seq "
-            "WHERE open <> (outcome.seq IS NULL)"
-        ):
-            yield f"batch {batch_id}: open and decided at once, or neither"
-        for (batch_id,) in self._rows(_MISPLACED_EVENTS):
-            yield f"batch {batch_id}: its events are not one for each fact, in order"
-        for seq, kind in self._rows(_LOST_EVENTS):
-            yield f"event number {seq} ({kind!r}) tells of nothing that is there"
-        for batch_id, reason in self._rows(_MISPLACED_REVIEWS):
-            yield f"batch {batch_id}: reviewed, and made no pair ({reason or 'open'})"
-        for name, last in (("mirrored", "outbox"), ("projected", "outcome"), ("pruned", "outcome")):
-            (seq,) = self._row(f"SELECT coalesce(max(seq), 0) FROM {last}")
-            if self.mark(name) > seq:
-                yield f"{self._path}: {name} is {self.mark(name)}, beyond the last {last}, {seq}"
-
-    def entry(self, number: int) -> Entry | None:
-        """What is searched of the batch of that number; None where there is nothing of it."""
-        with self._translated(), contextlib.suppress(ValueError):
-            return entries.of(self._db, number)
-        return None
-
     def look_through_others(self) -> None:
         """Read documents and reviews, so that ``set_aside`` has those that cannot be read."""
         kinds: dict[str, Callable[[int, bytes], object]]
@@ -438,119 +304,15 @@ class Reader(Figures):
                     with contextlib.suppress(Unreadable):
                         read(seq, record)
 
-    # Below.
 
-    def _page(self, rows: Sequence[Any], after: int) -> Page[tuple[int, BatchState]]:
-        page: Page[tuple[int, BatchState]]
-        page = Page(last=rows[-1][0] if rows else after, more=bool(rows))
-        for place, *batch in rows:
-            with contextlib.suppress(Unreadable):
-                page.append((place, self._state(*batch)))
-        return page
-
-    def _numbered(self, number: int) -> BatchState:
-        row = self._row(
-            f"SELECT {_BATCH} FROM batch "
-            "LEFT JOIN outcome ON outcome.batch = batch.seq WHERE batch.seq = ?",
-            (number,),
-        )
-        if row is None:
-            raise self._unreadable(f"batch number {number}", ValueError("it is not there"))
-        return self._state(*row)
-
-    def _state(self, number: int, name: bytes, batch: bytes, outcome: bytes | None) -> BatchState:
-        try:
-            found = self._batch(name, batch)
-            return BatchState(
-                batch=found,
-                results=self._results(number, found),
-                outcome=None if outcome is None else _read(Outcome, outcome, "its outcome"),
-            )
-        except ValueError as error:
-            raise self._unreadable(_of_batch(name), error) from None
-
-    def _batch(self, name: bytes, record: bytes) -> Batch:
-        """Raises ValueError where it cannot be read."""
-        batch = _read(Batch, record, "its record")
-        if str(batch.batch_id).encode() != name:
-            raise ValueError(f"its record is of batch {batch.batch_id}")
-        return batch
-
-    def _results(self, number: int, batch: Batch) -> dict[UUID, Result]:
-        """Those on record; raises ValueError where one cannot be read."""
-        results: dict[UUID, Result] = {}
-        for candidate, completed, record in self._rows(
-            "SELECT candidate, completed, CAST(record AS BLOB) FROM verification WHERE batch = ?",
-            (number,),
-        ):
-            if not 0 <= candidate < len(batch.candidates):
-                raise ValueError(f"a result is of candidate {candidate}, which it has not")
-            kind: type[Result] = Verification if completed else FailedVerification
-            result = _read(kind, record, f"the result of candidate {candidate}")
-            results[batch.candidates[candidate].event_id] = result
-        return results
-
-    def _document(self, number: int, record: bytes) -> Ingested:
-        try:
-            return codec.loads(Ingested, record)
-        except ValueError as error:
-            raise self._unreadable(f"document number {number}", error) from None
-
-    def _review(self, number: int, record: bytes) -> Review:
-        try:
-            return codec.loads(Review, record)
-        except ValueError as error:
-            raise self._unreadable(f"review number {number}", error) from None
-
-    def _unreadable(self, what: str, error: Exception) -> Unreadable:
-        """Set a record aside: from now on ``set_aside`` has it."""
-        why = codec.why(error)
-        if what not in self.set_aside and len(self.set_aside) < MOST_ASIDE:
-            self.set_aside[what] = why
-            log.log(self.level, "%s cannot be read and is set aside: %s", what, why)
-        return Unreadable(
-            f"{what} cannot be read and is set aside: {why}. Everything else goes on; a backup of "
-            "the data folder may have it (rlvr verify-store names all such records)"
-        )
-
-    def _rows(self, query: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> list[Any]:
-        with self._translated():
-            return self._db.execute(query, values).fetchall()
-
-    def _row(self, query: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> Any:
-        with self._translated():
-            return self._db.execute(query, values).fetchone()
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except UnicodeError as error:
-            raise LedgerError(f"{self._path}: a text is not Unicode ({error})") from None
-        except apsw.FullError:
-            raise Overloaded(f"no room left for {self._path}; free some and ask again") from None
-        except apsw.Error as error:
-            raise LedgerError(f"{self._path}: {error}") from error
-
-
-def _of_batch(name: bytes | str) -> str:
-    """What a batch is called in ``set_aside``."""
-    return f"batch {name if isinstance(name, str) else name.decode(errors='replace')}"
-
-
-def _read(kind: type[T], record: bytes, what: str) -> T:
-    try:
-        return codec.loads(kind, record)
-    except ValueError as error:
-        raise ValueError(f"{what}: {codec.why(error)}") from None
-
-
-def _ending(reason: str | None, outcome: bytes | None, answers: str, judging: str) -> Ending:
+def _summary(
+    reason: str | None, outcome: bytes | None, answers: str, judging: str
+) -> OutcomeSummary:
     try:
         margin = codec.loads(Outcome, outcome or b"").score_diff
     except ValueError:  # what can be counted of it all the same is counted
         margin = None
-    return Ending(
+    return OutcomeSummary(
         reason=reason,
         margins=() if margin is None else (margin,),
         answers=_usage(answers),

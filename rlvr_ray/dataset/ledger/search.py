@@ -20,10 +20,9 @@ from rlvr_ray.core.records import Outcome
 from rlvr_ray.dataset import filters
 from rlvr_ray.dataset.filters import Filter, Histogram, Measure
 from rlvr_ray.dataset.ledger import entries
-from rlvr_ray.dataset.ledger.counts import valid
-from rlvr_ray.dataset.ledger.provenance import Footprints
-from rlvr_ray.dataset.ledger.reader import Reader
-from rlvr_ray.dataset.reviews import Review, Verdict
+from rlvr_ray.dataset.ledger.connection import valid
+from rlvr_ray.dataset.ledger.provenance import ProvenanceReader
+from rlvr_ray.dataset.reviews import Verdict
 from rlvr_ray.dataset.rows import Row
 from rlvr_ray.dataset.state import Reviewed
 
@@ -75,7 +74,7 @@ _OPEN = {
 }
 
 
-class Browser(Reader, Footprints):
+class Browser(ProvenanceReader):
     """A reader with a view on many batches; plain and blocking, for one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
@@ -209,23 +208,6 @@ class Browser(Reader, Footprints):
         for name, number in rows:
             found[_verdict(name)] += number
         return found
-
-    def reviews(self, batch_id: UUID) -> list[tuple[int, Review]] | None:
-        """All of a batch with their sequence numbers, in the order in which they came.
-
-        None where the batch is not recorded.
-        """
-        rows = self._rows(
-            "SELECT review.seq, CAST(review.record AS BLOB) FROM batch "
-            "LEFT JOIN review ON review.batch = batch.seq WHERE batch_id = ? ORDER BY review.seq",
-            (str(batch_id),),
-        )
-        found = []
-        for seq, record in rows:
-            with contextlib.suppress(Unreadable):
-                if record is not None:
-                    found.append((seq, self._review(seq, record)))
-        return found if rows else None
 
     def judged(self) -> dict[str, Verdict]:
         """The latest review of each batch, by the batch's id; those past retention included."""

@@ -19,7 +19,8 @@ from rlvr_ray.core.pairing import Result
 from rlvr_ray.core.records import Batch, FailedVerification, Outcome, Verification
 from rlvr_ray.dataset.filters import entry_of
 from rlvr_ray.dataset.ledger import entries, schema
-from rlvr_ray.dataset.ledger.reader import NAME, Reader
+from rlvr_ray.dataset.ledger.connection import NAME
+from rlvr_ray.dataset.ledger.reader import Reader
 from rlvr_ray.dataset.ledger.search import Browser
 from rlvr_ray.dataset.reviews import Review
 from rlvr_ray.dataset.state import Part
@@ -194,7 +195,7 @@ class Ledger(Reader):
     def review(self, review: Review) -> tuple[int, Review]:
         """Keep what somebody said of a recorded batch; return it with its sequence number.
 
-        Said again under the same id, the first stays.
+        Given again under the same id, the first stays.
         """
         name = str(review.review_id)
         self._db.execute(

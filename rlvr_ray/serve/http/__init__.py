@@ -18,10 +18,10 @@ from rlvr_ray.serve.http import (
     system,
     tracing,
 )
-from rlvr_ray.serve.http.services import CheckedGenerator, LiveRecorder, Services
+from rlvr_ray.serve.http.services import Services
 from rlvr_ray.settings import Settings
 
-__all__ = ["CheckedGenerator", "LiveRecorder", "Services", "create_api"]
+__all__ = ["Services", "create_api"]
 
 
 def create_api(settings: Settings, services: Services) -> FastAPI:

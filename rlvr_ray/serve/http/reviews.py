@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rlvr_ray.client.models.reviews import Review, Reviews, ReviewSummary, ReviewTask
 from rlvr_ray.core import ids
 from rlvr_ray.dataset import reviews, rows
-from rlvr_ray.dataset.reviews import Said, Verdict
+from rlvr_ray.dataset.reviews import ReviewChoice, Verdict
 from rlvr_ray.serve.http.bodies import Key
 from rlvr_ray.serve.http.filters import Where
 from rlvr_ray.serve.http.services import Services
@@ -27,7 +27,7 @@ class ReviewBody(BaseModel):
     batch_id: UUID
     a: int = Field(ge=0, description="The candidate that was shown as A.")
     b: int = Field(ge=0, description="The candidate that was shown as B.")
-    verdict: Said
+    verdict: ReviewChoice
     note: str = Field(default="", max_length=MAX_NOTE)
     reviewer: str = Field(default="", max_length=MAX_REVIEWER)
 
@@ -52,19 +52,19 @@ def routes(services: Services) -> APIRouter:
 
         Without scores and temperatures.
         """
-        duel = await archive.duel(where, seen or ())
-        if duel is None:
+        pair = await archive.next_pair(where, seen or ())
+        if pair is None:
             return Response(status_code=204)
-        batch = duel.batch
+        batch = pair.batch
         return {
             "batch_id": str(batch.batch_id),
             "question": batch.question,
             "contexts": [rows.context(context) for context in batch.contexts],
             **{
                 name: {"candidate": index, "answer": batch.candidates[index].answer}
-                for name, index in (("a", duel.a), ("b", duel.b))
+                for name, index in (("a", pair.a), ("b", pair.b))
             },
-            "left": duel.left,
+            "left": pair.left,
         }
 
     @router.post("/reviews", status_code=201)

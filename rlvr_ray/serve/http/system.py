@@ -24,7 +24,8 @@ def routes(services: Services) -> APIRouter:
     async def get_stats() -> Any:
         """Counts by outcome, the latest outcomes, files."""
         passages = await services.retriever.count()
-        return {**await services.recorder.stats(), "passages": passages}
+        stats = await services.recorder.stats()
+        return {**stats, "passages": passages, "dashboard": services.dashboard}
 
     return router
 

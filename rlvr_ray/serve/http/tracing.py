@@ -27,7 +27,7 @@ def routes(settings: Settings, services: Services) -> APIRouter:
         found = []
         for batch_id in batch_ids:
             try:
-                found.append(await services.archive.footprint(batch_id))
+                found.append(await services.archive.provenance(batch_id))
             except Unreadable:  # it takes no other batch with it
                 if len(batch_ids) == 1:
                     raise

@@ -23,7 +23,7 @@ Model = TypeVar("Model", bound=BaseModel)
 STRICTNESS = 3
 #: They must differ to be worth averaging; verdicts must not.
 QUESTION_TEMPERATURE, VERDICT_TEMPERATURE = 0.4, 0.0
-#: Said again behind the input: in few words, which small models need.
+#: Repeated behind the input: in few words, which small models need.
 RELEVANCE_AGAIN = "Generate a question for the given answer."
 #: A judge that wrote something unusable is asked once more, with another seed and twice the limit.
 ATTEMPTS = 2

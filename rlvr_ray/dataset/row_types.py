@@ -1,4 +1,7 @@
-"""The parts of event bodies, most of them those of dataset rows, as types with their limits."""
+"""The rows of the dataset as types, each with its meaning and limits.
+
+The Parquet columns (``arrow``) and the JSON Schema of events follow from them.
+"""
 
 from typing import Annotated, NotRequired, get_args
 
@@ -74,6 +77,15 @@ References = Annotated[
 documented = with_config(ConfigDict(use_attribute_docstrings=True))
 
 
+class PassageSource(TypedDict):
+    """What Parquet keeps of a passage's metadata."""
+
+    document_id: str
+    source: str
+    chunk_index: int
+    start: int
+
+
 @documented
 class Passage(TypedDict):
     """A retrieved passage."""
@@ -82,7 +94,7 @@ class Passage(TypedDict):
     """text of the passage"""
     score: Annotated[float, Field(ge=-1, le=1)]
     """cosine of passage and question"""
-    metadata: dict[str, Text | int]
+    metadata: Annotated[dict[str, Text | int], PassageSource]
     """where it is from: document_id, source, chunk_index, start (character offset)"""
 
 
@@ -255,3 +267,65 @@ class AnswerMetadata(TypedDict):
     finish_reason: FinishReason
     reasoning_chars: NotRequired[ReasoningChars]
     usage: Usage
+
+
+class Statement(TypedDict):
+    """A statement of an answer, and how far it is supported."""
+
+    text: str
+    verdict: float
+    reason: str
+
+
+class Parts(TypedDict):
+    """What an assessment is made of: it stands with the answer, not with the pair."""
+
+    statements: list[Statement]
+    reverse_questions: list[str]
+
+
+class AnswerVerification(TypedDict):
+    """The verification of an answer, or why it has none."""
+
+    status: str
+    reason: str | None
+    faithfulness: Faithfulness
+    relevancy: Relevancy
+    score: Score | None
+    confidence: str | None
+    defect: DefectName
+    assessments: Annotated[list[Assessment], Parts]
+    duration_ms: Milliseconds | None
+
+
+class AnswerOrigin(TypedDict):
+    """Where an answer comes from."""
+
+    event_id: AnswerId
+    batch_id: Uuid
+    correlation_id: Text
+    references: References
+    candidate_index: Count
+    num_candidates: Count
+    temperature: Temperature
+    seed: Seed
+    model: Model
+    finish_reason: FinishReason
+    reasoning_chars: ReasoningChars
+    prompt_version: Text
+    generated_at: Time
+    created_at: Time
+    outcome: Text
+    prompt_tokens: Count
+    completion_tokens: Count
+    cached_tokens: Count
+
+
+class Answer(TypedDict):
+    """The row of the file training_data_YYYYMM.jsonl."""
+
+    question: Text
+    answer: Text
+    contexts: Contexts
+    verification: AnswerVerification
+    metadata: AnswerOrigin
