@@ -10,7 +10,7 @@ TORCH := torch==2.13.0
 UV_VERSION := 0.13.9
 ROUNDS ?= 200
 # Tests that share the cluster, the broker or the browser run in one of the processes.
-SPREAD := -q -n logical --maxprocesses 4 --dist loadgroup
+SPREAD := -q -n logical --maxprocesses 4
 export UV_LINK_MODE ?= copy
 
 .PHONY: install demo serve test test-all test-unit test-vllm test-train test-faults quality check format client schema bench lock clean

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -25,8 +26,15 @@ atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 settings.register_profile("short", deadline=None, max_examples=25)
 settings.register_profile("all", deadline=None)
 
-#: Fixtures of which a run has one: all tests that use them run in one process.
-SHARED = {"broker", "system", "browser", "page", "new_page", "stage"}
+#: Tests that share the cluster, the broker or the browser: they run in one process.
+SHARED = (
+    "tests/browser/",
+    "tests/cluster/",
+    "tests/events/",
+    "tests/faults/test_broker.py",
+    "tests/pipeline/test_external.py",
+    "tests/pipeline/test_maintenance.py",
+)
 #: Outside of the rooms: tests of the whole system.
 WHOLE = {"browser", "cluster", "faults", "quality"}
 
@@ -51,15 +59,27 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("all" if config.getoption("--all") else "short")
 
 
-def _shares(item: pytest.Item) -> bool:
-    return bool(SHARED & set(getattr(item, "fixturenames", ())))
+def _process(nodeid: str) -> str:
+    """Tests with the same answer run in the same process: those of a file, and all of SHARED."""
+    return "shared" if nodeid.startswith(SHARED) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where tests run with ``-n``: xdist's own groups need an older pytest."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return _process(nodeid)
+
+    return Scheduling(config, log)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """What stands outside of the rooms is integration; what shares a fixture shares a process."""
+    """What stands outside of the rooms runs the whole system."""
     if WHOLE & set(item.path.parts):
         item.add_marker(pytest.mark.integration)
-    item.add_marker(pytest.mark.xdist_group("system" if _shares(item) else item.path.stem))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -77,7 +97,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left)
         items[:] = kept
     # The longest first: what is left at the end is short.
-    items.sort(key=lambda item: not _shares(item))
+    items.sort(key=lambda item: not item.nodeid.startswith(SHARED))
 
 
 @pytest.fixture(autouse=True)
