@@ -94,7 +94,7 @@ def visit(page: Page, name: str, some: Stage, bare: Stage) -> None:
     ready(page)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("screen", SCREENS)
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_axe_finds_nothing(

@@ -149,6 +149,7 @@ def questions(cluster: Cluster) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_to_see_what_it_takes(cluster: Cluster, questions: Path) -> None:
     """There is no application yet, and none is deployed for that."""
     said = cluster.run(*cluster.generate(str(questions), "--run", "first", "--dry-run"))

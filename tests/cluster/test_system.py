@@ -270,6 +270,7 @@ def test_one_answer_is_kept_and_makes_no_pair(system: System) -> None:
     system.await_rows("training_data", reply.json()["batch_id"], 1)
 
 
+@pytest.mark.slow
 def test_an_idempotency_key_names_one_batch(system: System) -> None:
     body = {"question": QUESTION, "top_k": 1, "num_candidates": 2}
     headers = {"Idempotency-Key": "the-same"}
@@ -282,6 +283,7 @@ def test_an_idempotency_key_names_one_batch(system: System) -> None:
     assert other.status_code == 422
 
 
+@pytest.mark.slow
 def test_a_key_belongs_to_one_request_while_it_runs(system: System) -> None:
     body = {"question": QUESTION, "top_k": 1, "num_candidates": 2}
     headers = {"Idempotency-Key": "another", "Prefer": "respond-async"}
@@ -334,6 +336,7 @@ def test_killing_the_aggregator_loses_nothing(system: System) -> None:
     assert len(pairs) == int(state.outcome.pair)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("replica", ["rlvr:Verifier", "rlvr:Generator", "rlvr:Ask"])
 def test_a_killed_replica_delays_and_loses_nothing(system: System, replica: str) -> None:
     batch = ask(system)
@@ -469,6 +472,7 @@ def test_commands_find_the_server_from_anywhere(system: System, tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["owls.md"], "no second store"
 
 
+@pytest.mark.slow
 def test_what_serve_prints_can_be_pasted(system: System, tmp_path: Path) -> None:
     """In a shell that knows nothing but where our commands are."""
     deadline = time.monotonic() + PATIENCE_S
