@@ -2,7 +2,8 @@
 
 WAL with ``synchronous=FULL``: what ``commit`` returned survives ``kill -9`` and loss of power.
 Records are stored as JSON; the columns beside them are for searches. ``schema`` has the tables,
-``writer`` the operations, ``reader`` and ``search`` the queries.
+``connection`` reads records, ``counts``, ``reader``, ``provenance`` and ``search`` have the
+queries, each on top of the one before, ``writer`` has the operations, ``soundness`` the checks.
 """
 
 from rlvr_ray.dataset.ledger.reader import Reader
