@@ -2,13 +2,11 @@
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -17,12 +15,8 @@ from pyarrow.fs import FileSelector, FileSystem, LocalFileSystem, SubTreeFileSys
 
 from rlvr_ray.core import codec
 from rlvr_ray.core.errors import ConfigError, LedgerError, Unavailable
-from rlvr_ray.dataset.arrow import SCHEMAS
+from rlvr_ray.dataset.arrow import SCHEMAS, table
 from rlvr_ray.dataset.rows import Row
-
-#: Rows converted at once. The conversion holds the interpreter's lock: a thousand rows in one go
-#: would keep an acknowledgement waiting for some 50 ms.
-SLICE = 20
 
 
 class Dataset:
@@ -150,9 +144,9 @@ class Dataset:
 
     def write_part(self, dataset: str, path: str, rows: Sequence[Row]) -> str:
         """Make a Parquet part appear whole, and return its SHA-256."""
-        table = _table(dataset, rows)
+        made = table(dataset, rows)
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
+        pq.write_table(made, sink, compression="zstd")
         data = sink.getvalue()
         folder, temporary = path.rpartition("/")[0], f"{path}.tmp"
         with _writing(path):
@@ -170,7 +164,7 @@ class Dataset:
         """Whether a part has just these rows, in this order."""
         with _writing(path, "read"):
             found = pq.read_table(path, filesystem=self._parts, schema=SCHEMAS[dataset])
-        return bool(found.equals(_table(dataset, rows)))
+        return bool(found.equals(table(dataset, rows)))
 
     def part_digest(self, path: str) -> str | None:
         """SHA-256 of a part; None where there is none."""
@@ -179,63 +173,6 @@ class Dataset:
                 return None
             with self._parts.open_input_file(path) as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-class PartStream:
-    """A Parquet part that is made in memory, row group by row group, and taken away as it grows."""
-
-    def __init__(self, dataset: str, row_group: int) -> None:
-        self._dataset, self._row_group = dataset, row_group
-        self._made = io.BytesIO()
-        self._sink = pa.PythonFile(_Growing(self._made), mode="w")
-        self._writer = pq.ParquetWriter(self._sink, SCHEMAS[dataset], compression="zstd")
-        self._waiting = _table(dataset, ())
-
-    def add(self, rows: Sequence[Row]) -> bytes:
-        """Take rows, and write row groups that are full; return what the file grew by."""
-        # Converted at once: columns are smaller than rows, and none of the collector's business.
-        self._waiting = pa.concat_tables([self._waiting, _table(self._dataset, rows)])
-        while self._waiting.num_rows >= self._row_group:
-            self._group(self._row_group)
-        return self._taken()
-
-    def end(self) -> bytes:
-        """Write what is left and what closes the file; return it. It may have no rows."""
-        if self._waiting.num_rows:
-            self._group(self._waiting.num_rows)
-        self._writer.close()
-        return self._taken()
-
-    def _group(self, rows: int) -> None:
-        self._writer.write_table(self._waiting.slice(0, rows), row_group_size=rows)
-        self._waiting = self._waiting.slice(rows)
-
-    def _taken(self) -> bytes:
-        data = self._made.getvalue()
-        self._made.seek(0)
-        self._made.truncate()
-        return data
-
-
-class _Growing(io.RawIOBase):
-    """What the writer takes for a file: it only ever writes at the end."""
-
-    def __init__(self, target: io.BytesIO) -> None:
-        self._target = target
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        return self._target.write(data)
-
-
-def _table(dataset: str, rows: Sequence[Row]) -> pa.Table:
-    schema = SCHEMAS[dataset]
-    slices = [rows[n : n + SLICE] for n in range(0, len(rows), SLICE)]
-    return pa.Table.from_batches(
-        [pa.RecordBatch.from_pylist(list(some), schema=schema) for some in slices], schema
-    )
 
 
 def _line(row: Row) -> bytes:

@@ -7,11 +7,9 @@ of the SQL, never part of its text.
 
 import contextlib
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from rlvr_ray.core import codec
@@ -20,6 +18,7 @@ from rlvr_ray.core.records import Outcome
 from rlvr_ray.dataset import filters
 from rlvr_ray.dataset.filters import Filter, Histogram, Measure
 from rlvr_ray.dataset.ledger import entries
+from rlvr_ray.dataset.ledger.conditions import LATEST, UNREVIEWED, conditions
 from rlvr_ray.dataset.ledger.connection import valid
 from rlvr_ray.dataset.ledger.provenance import ProvenanceReader
 from rlvr_ray.dataset.reviews import Verdict
@@ -33,45 +32,6 @@ _MEASURES: dict[Measure, str] = {
 }
 #: In millionths.
 _BIN = filters.MILLION // filters.BINS
-_LATEST = "SELECT batch, verdict, max(seq) FROM review GROUP BY batch"
-#: Whether a batch has a text. It is done in C, while the interpreter does other things: first the
-#: whole record, then its texts. Only where SQLite does not know the case of the letters wanted, is
-#: what is left looked at here.
-_SAYS = f"""
-record LIKE :in_record ESCAPE '\\'
-AND ({valid("record")} ->> '$.question' LIKE :in_text ESCAPE '\\' OR EXISTS (
-    SELECT 1 FROM json_each({valid("record")}, '$.candidates') AS one
-    WHERE CASE one.type WHEN 'object' THEN one.value ->> '$.answer' END
-        LIKE :in_text ESCAPE '\\'
-))
-AND (:ascii OR says(CAST(record AS BLOB), :text))
-"""
-_CREATED = f"micros(CAST({valid('record')} ->> '$.created_at' AS BLOB))"
-#: Conditions on an entry, by the parameter that asks for each.
-_ENTRY = {
-    "outcomes": "outcome IN (SELECT value FROM json_each(:outcomes))",
-    "model": f"models IN (SELECT models.seq FROM models, json_each({valid('names')}) "
-    "WHERE value = :model)",
-    "min_score": "chosen >= :min_score",
-    "max_score": "chosen <= :max_score",
-    "min_margin": "chosen - rejected >= :min_margin",
-    "max_margin": "chosen - rejected <= :max_margin",
-    "since": "at >= :since",
-    "until": "at < :until",
-    "correlation_id": "correlation_id = :correlation_id",
-    "unreviewed": "entry.batch NOT IN (SELECT batch FROM review)",
-    "verdict": f"entry.batch IN (SELECT batch FROM ({_LATEST}) WHERE verdict = :verdict)",
-    "text": f"EXISTS (SELECT 1 FROM batch WHERE batch.seq = entry.batch AND {_SAYS})",
-}
-#: The same on the record of a batch that is open.
-_OPEN = {
-    "model": f"EXISTS (SELECT 1 FROM json_each({valid('record')}, '$.candidates') AS one "
-    "WHERE CASE one.type WHEN 'object' THEN one.value ->> '$.model' END = :model)",
-    "since": f"{_CREATED} >= :since",
-    "until": f"{_CREATED} < :until",
-    "correlation_id": f"{valid('record')} ->> '$.correlation_id' = :correlation_id",
-    "text": _SAYS,
-}
 
 
 class Browser(ProvenanceReader):
@@ -158,7 +118,7 @@ class Browser(ProvenanceReader):
 
     def count(self, where: Filter, low: int, high: int) -> int:
         """How many fit."""
-        decided, opened, values = _conditions(where, low, high)
+        decided, opened, values = conditions(where, low, high)
         query = f"SELECT (SELECT count(*) FROM entry WHERE {decided})"
         if opened is not None:
             query += f" + (SELECT count(*) FROM batch WHERE {opened})"
@@ -166,7 +126,7 @@ class Browser(ProvenanceReader):
 
     def histogram(self, of: Measure, where: Filter, low: int, high: int) -> Histogram:
         """Of the ranked batches that fit; those that were not ranked are missing."""
-        decided, opened, values = _conditions(where, low, high)
+        decided, opened, values = conditions(where, low, high)
         counts, missing = [0] * filters.BINS, 0
         with self.snapshot():
             for place, number in self._rows(
@@ -186,10 +146,10 @@ class Browser(ProvenanceReader):
 
     def unreviewed(self, where: Filter, seen: Sequence[UUID], low: int, high: int) -> list[int]:
         """The numbers of pairs that fit, that nobody has judged and that are not in ``seen``."""
-        decided, _, values = _conditions(where, low, high)
+        decided, _, values = conditions(where, low, high)
         rows = self._rows(
             f"SELECT batch FROM entry WHERE {decided} AND outcome = 'pair' "
-            f"AND {_ENTRY['unreviewed']} AND batch NOT IN (SELECT seq FROM batch "
+            f"AND {UNREVIEWED} AND batch NOT IN (SELECT seq FROM batch "
             "WHERE batch_id IN (SELECT value FROM json_each(:seen)))",
             values | {"seen": json.dumps([str(batch_id) for batch_id in seen])},
         )
@@ -197,10 +157,10 @@ class Browser(ProvenanceReader):
 
     def verdicts(self, where: Filter, low: int, high: int) -> dict[Verdict | None, int]:
         """Pairs that fit, by the latest review; None is for those without one."""
-        decided, _, values = _conditions(where, low, high)
+        decided, _, values = conditions(where, low, high)
         rows = self._rows(
             "SELECT CAST(verdict AS BLOB), count(*) "
-            f"FROM entry LEFT JOIN ({_LATEST}) AS latest USING (batch) "
+            f"FROM entry LEFT JOIN ({LATEST}) AS latest USING (batch) "
             f"WHERE {decided} AND outcome = 'pair' GROUP BY verdict",
             values,
         )
@@ -213,7 +173,7 @@ class Browser(ProvenanceReader):
         """The latest review of each batch, by the batch's id; those past retention included."""
         rows = self._rows(
             "SELECT batch_id, CAST(verdict AS BLOB) "
-            f"FROM ({_LATEST}) AS latest JOIN batch ON seq = latest.batch"
+            f"FROM ({LATEST}) AS latest JOIN batch ON seq = latest.batch"
         )
         found = {batch_id: _verdict(verdict) for batch_id, verdict in rows}
         return {batch_id: verdict for batch_id, verdict in found.items() if verdict}
@@ -223,7 +183,7 @@ class Browser(ProvenanceReader):
     def _numbers(
         self, where: Filter, low: int, high: int, limit: int, *, latest_first: bool
     ) -> list[int]:
-        decided, opened, values = _conditions(where, low, high)
+        decided, opened, values = conditions(where, low, high)
         order = "DESC" if latest_first else "ASC"
         values["limit"] = limit
         rows = self._rows(
@@ -242,53 +202,3 @@ def _verdict(name: bytes | None) -> Verdict | None:
         return Verdict((name or b"").decode())
     except ValueError:
         return None
-
-
-def _conditions(where: Filter, low: int, high: int) -> tuple[str, str | None, dict[str, Any]]:
-    """SQL for an entry, SQL for an open batch (None where none can fit), and their values."""
-    values = _values(where)
-    decided = ["batch > :low AND batch <= :high"]
-    opened = ["open AND seq > :low AND seq <= :high"]
-    for name in values:
-        if name in _ENTRY:
-            decided.append(_ENTRY[name])
-        if name in _OPEN:
-            opened.append(_OPEN[name])
-    if where.review == filters.UNREVIEWED:
-        decided.append(_ENTRY["unreviewed"])
-    values |= {"low": low, "high": high}
-    return " AND ".join(decided), " AND ".join(opened) if where.wants_open else None, values
-
-
-def _values(where: Filter) -> dict[str, Any]:
-    """What is asked for, as SQL compares it."""
-    found: dict[str, Any] = {"model": where.model, "correlation_id": where.correlation_id}
-    if where.outcomes:
-        found["outcomes"] = json.dumps(filters.reasons(where.outcomes))
-    for name in ("min_score", "max_score", "min_margin", "max_margin"):
-        value = getattr(where, name)
-        found[name] = None if value is None else filters.millionths(value)
-    for name in ("since", "until"):
-        value = getattr(where, name)
-        found[name] = None if value is None else filters.micros(value)
-    if where.review not in (None, filters.UNREVIEWED):
-        found["verdict"] = where.review
-    if where.text:
-        in_record = json.dumps(where.text, ensure_ascii=False)[1:-1]
-        found |= {
-            "text": where.text,
-            "in_record": _like(in_record),
-            "in_text": _like(where.text),
-            "ascii": where.text.isascii(),
-        }
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _like(text: str) -> str:
-    """A pattern that fits whatever has the text.
-
-    SQLite knows the case of ASCII only, so other characters may be anything.
-    """
-    pattern = re.sub(r"([\\%_])", r"\\\1", text)
-    pattern = re.sub(r"[^\x00-\x7f]+", "%", pattern)
-    return f"%{pattern}%"

@@ -29,7 +29,7 @@ async def _jsonl(pages: AsyncIterator[Sequence[Row]]) -> AsyncGenerator[bytes]:
 
 
 async def _parquet(dataset: str, pages: AsyncIterator[Sequence[Row]]) -> AsyncGenerator[bytes]:
-    from rlvr_ray.dataset.files import PartStream
+    from rlvr_ray.dataset.part_stream import PartStream
 
     part = await asyncio.to_thread(PartStream, dataset, ROW_GROUP)
     async for rows in pages:
