@@ -12,7 +12,7 @@ from typing import Any
 from rlvr_ray.core import codec, concurrency
 from rlvr_ray.core.errors import Overloaded, RlvrError
 from rlvr_ray.core.retry import Backoff
-from rlvr_ray.dataset import files
+from rlvr_ray.dataset import arrow
 from rlvr_ray.dataset.files import Dataset
 from rlvr_ray.dataset.ledger import Ledger, Operation, Reader
 from rlvr_ray.dataset.rows import DATASETS
@@ -249,4 +249,4 @@ def main(pipe: "Connection[Said, Told]", task: Task) -> None:
 
 # Once for all children: pydantic makes its (de)serialisers at their first use.
 codec.loads(type(asked(0)), codec.dumps(asked(0)))
-files._table("dpo_data", [{"prompt": "?"}])
+arrow.table("dpo_data", [{"prompt": "?"}])
