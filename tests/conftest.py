@@ -34,6 +34,7 @@ SHARED = (
     "tests/faults/test_broker.py",
     "tests/pipeline/test_external.py",
     "tests/pipeline/test_maintenance.py",
+    "tests/serve/test_placement.py",
 )
 #: Outside of the rooms: tests of the whole system.
 WHOLE = {"browser", "cluster", "faults", "quality"}
