@@ -112,10 +112,13 @@ def own_logging() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def ray_mode_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def ray_mode_of_its_own() -> Iterator[None]:
     """What a command tells Ray by its environment ends with the test."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "")
-    monkeypatch.delenv("RAY_AUTH_MODE")
+    before = os.environ.get("RAY_AUTH_MODE")
+    yield
+    os.environ.pop("RAY_AUTH_MODE", None)
+    if before is not None:
+        os.environ["RAY_AUTH_MODE"] = before
 
 
 @pytest.fixture(scope="session")
