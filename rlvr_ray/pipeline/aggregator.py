@@ -169,7 +169,7 @@ class Aggregator:
             await self._commits.close()
 
     async def admit(self) -> None:
-        """See ``ports.Recorder``."""
+        """See ``Recorder``."""
         free, floor = self._room()
         if free < floor:
             raise Overloaded(
@@ -178,7 +178,7 @@ class Aggregator:
             )
 
     async def record(self, batches: Sequence[Batch]) -> list[Batch]:
-        """See ``ports.Recorder``. When this returns, the batches are on disk."""
+        """See ``Recorder``. When this returns, the batches are on disk."""
         await self.admit()
         recorded: list[Batch] = await self._commits.commit(
             lambda ledger: ledger.record(batches),
@@ -190,15 +190,15 @@ class Aggregator:
         return recorded
 
     async def ingested(self, documents: Sequence[Ingested]) -> None:
-        """See ``ports.Recorder``."""
+        """See ``Recorder``."""
         await self._commits.commit(lambda ledger: ledger.ingested(documents), self._wake)
 
     async def find(self, batch_id: UUID) -> BatchState | None:
-        """See ``ports.Recorder``."""
+        """See ``Recorder``."""
         return await self._read(Reader.find, batch_id)
 
     async def reserve(self, batch_id: UUID, fingerprint: str) -> BatchState | None:
-        """See ``ports.Recorder``."""
+        """See ``Recorder``."""
         state = await self.find(batch_id)
         if state is None:
             if self._reserved.setdefault(batch_id, fingerprint) != fingerprint:
@@ -208,13 +208,13 @@ class Aggregator:
         return state
 
     async def outcomes(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, OutcomeSummary | None]:
-        """See ``ports.Recorder``."""
+        """See ``Recorder``."""
         return await self._read(Reader.outcomes, batch_ids)
 
     async def of_run(
         self, run: str, after: int, limit: int
     ) -> tuple[Mapping[UUID, OutcomeSummary | None], int | None]:
-        """See ``ports.Recorder``."""
+        """See ``Recorder``."""
         return await self._read(Reader.of_run, run, after, limit)
 
     async def stats(self) -> dict[str, Any]:

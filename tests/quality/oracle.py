@@ -94,7 +94,7 @@ class Telling:
         self._rows = {_key(r.question, [a.text for a in r.answers]): r for r in labelled.rows}
 
     async def verify(self, claims: Sequence[Claim]) -> list[Verification | JudgeError]:
-        """See ``ports.Panel``."""
+        """See ``Panel``."""
         key = _key(claims[0].question, [claim.answer for claim in claims])
         self._oracle.row = self._rows[key]
         return await self._panel.verify(claims)

@@ -81,7 +81,7 @@ class Reader(Counts):
         return self._state(*batch)
 
     def outcomes(self, batch_ids: Sequence[UUID]) -> dict[UUID, OutcomeSummary | None]:
-        """See ``ports.Recorder``. Those past retention are known, too.
+        """See ``Recorder``. Those past retention are known, too.
 
         What was found to be unreadable while open never ends: its reason is ``set_aside``.
         """
@@ -94,7 +94,7 @@ class Reader(Counts):
     def of_run(
         self, run: str, after: int, limit: int
     ) -> tuple[dict[UUID, OutcomeSummary | None], int | None]:
-        """See ``ports.Recorder``. Those past retention are known, too."""
+        """See ``Recorder``. Those past retention are known, too."""
         rows = self._rows(
             f"{_SUMMARIES} WHERE run = ? AND batch.seq > ? ORDER BY batch.seq LIMIT ?",
             (run, after, limit),

@@ -96,7 +96,7 @@ class HeldOut:
 def read(uris: Sequence[str], column: str | None) -> HeldOut:
     """Read files and folders of held-out questions, each whole.
 
-    Files that ``adapters.questions`` knows have a question a row; of any other, which must be text,
+    Files that ``question_files`` knows have a question a row; of any other, which must be text,
     each line counts as one, and the whole as a text that runs on.
 
     Raises InputError for whatever cannot be read: a question that is passed over in silence would
